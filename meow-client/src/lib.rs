@@ -1,0 +1,1 @@
+//! The Meow client engine and its encrypted store.

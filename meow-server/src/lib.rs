@@ -1,0 +1,1 @@
+//! The Meow relay as a library, and the meowd binary.

@@ -1,0 +1,1 @@
+//! Conformance suites and simulated networks for Meow transports and stores.

@@ -1,0 +1,1 @@
+//! Meow links over HTTP and HTTPS.

@@ -1,0 +1,1 @@
+//! URL dispatch for Meow transports: the registry, wrappers and the memory scheme.
