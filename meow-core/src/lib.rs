@@ -1,1 +1,6 @@
-//! The Meow protocol without I/O: wire structs, keys, cards, ratchet, state machines, the Transport trait.
+#![doc = include_str!("../README.md")]
+
+pub mod error;
+pub mod transport;
+
+pub use error::{Error, ErrorKind, Result, Retry};

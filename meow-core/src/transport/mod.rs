@@ -1,0 +1,79 @@
+//! The transport abstraction: message-framed links with a profile (DESIGN, section "Transports").
+//!
+//! An implementer writes [`Transport`], [`Accept`], [`SendFrames`] and [`RecvFrames`] with plain `async fn`;
+//! blanket impls box them ([`DynTransport`]) so that a registry can hold many schemes. Nothing here does I/O.
+
+mod endpoint;
+mod link;
+mod profile;
+
+pub use endpoint::{Endpoint, EndpointError};
+pub use link::{Accept, Frame, Link, LinkReceiver, LinkSender, Listener, Peer, RecvFrames, SendFrames};
+pub use profile::{CostClass, LinkProfile, Pattern};
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::{Error, Result};
+
+/// A future on the heap, for the boxed twins of the traits here.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One way to carry frames, chosen by URL scheme.
+pub trait Transport: Send + Sync + 'static {
+    /// The URL schemes served, in lower case, without `://`.
+    fn schemes(&self) -> &'static [&'static str];
+
+    /// What a link to this endpoint will probably be like. Does no I/O. Also checks the endpoint's options:
+    /// an unknown or malformed one is an error.
+    fn estimate(&self, endpoint: &Endpoint) -> Result<LinkProfile>;
+
+    /// Opens a link.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no half-open link behind.
+    fn connect(&self, endpoint: &Endpoint) -> impl Future<Output = Result<Link>> + Send;
+
+    /// Starts listening.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops listening.
+    fn listen(&self, endpoint: &Endpoint) -> impl Future<Output = Result<Listener>> + Send;
+}
+
+/// The boxed twin of [`Transport`], implemented for every transport.
+pub trait DynTransport: Send + Sync + 'static {
+    /// See [`Transport::schemes`].
+    fn schemes(&self) -> &'static [&'static str];
+    /// See [`Transport::estimate`].
+    fn estimate(&self, endpoint: &Endpoint) -> Result<LinkProfile>;
+    /// See [`Transport::connect`].
+    fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>>;
+    /// See [`Transport::listen`].
+    fn listen<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Listener>>;
+}
+
+impl<T: Transport> DynTransport for T {
+    fn schemes(&self) -> &'static [&'static str] {
+        Transport::schemes(self)
+    }
+    fn estimate(&self, endpoint: &Endpoint) -> Result<LinkProfile> {
+        Transport::estimate(self, endpoint)
+    }
+    fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>> {
+        Box::pin(Transport::connect(self, endpoint))
+    }
+    fn listen<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Listener>> {
+        Box::pin(Transport::listen(self, endpoint))
+    }
+}
+
+/// A shared transport of any scheme.
+pub type SharedTransport = Arc<dyn DynTransport>;
+
+impl From<EndpointError> for Error {
+    fn from(e: EndpointError) -> Self {
+        Error::new(crate::ErrorKind::Usage, e.to_string()).with_source(e)
+    }
+}
