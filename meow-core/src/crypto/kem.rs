@@ -1,0 +1,125 @@
+//! ML-KEM-768 (FIPS 203).
+
+use ml_kem::kem::{Decapsulate, Encapsulate, KeyExport};
+use ml_kem::{DecapsulationKey, EncapsulationKey, MlKem768};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use super::random::Drawn;
+use super::{CryptoError, HashLabel, Random, Secret, hash};
+use crate::wire::Fixed;
+
+/// Length of an encapsulation key in bytes.
+pub const KEM_PUBLIC: usize = 1184;
+/// Length of a ciphertext in bytes.
+pub const KEM_CIPHERTEXT: usize = 1088;
+
+/// The 64-byte seed (d, z) of a decapsulation key; wiped when dropped.
+#[derive(Clone)]
+pub struct KemSecret(Zeroizing<[u8; 64]>);
+
+impl KemSecret {
+    /// A fresh key.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`].
+    pub fn generate(random: &mut dyn Random) -> Result<Self, CryptoError> {
+        let mut seed = Zeroizing::new([0u8; 64]);
+        random.fill(seed.as_mut())?;
+        Ok(Self(seed))
+    }
+
+    fn key(&self) -> DecapsulationKey<MlKem768> {
+        DecapsulationKey::<MlKem768>::from_seed((*self.0).into())
+    }
+
+    /// The public key.
+    pub fn public(&self) -> KemPublic {
+        let bytes: [u8; KEM_PUBLIC] = self.key().encapsulation_key().to_bytes().into();
+        KemPublic(Box::new(bytes))
+    }
+
+    /// The shared secret in a ciphertext. A forged ciphertext gives an unrelated secret (implicit
+    /// rejection): what is derived from it then fails to open.
+    pub fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT]) -> Secret {
+        Secret::new(self.key().decapsulate(&(*ciphertext).into()).into())
+    }
+}
+
+impl std::fmt::Debug for KemSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KemSecret(..)")
+    }
+}
+
+impl Serialize for KemSecret {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        Fixed(*self.0).serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for KemSecret {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Self(Zeroizing::new(Fixed::<64>::deserialize(d)?.0)))
+    }
+}
+
+/// An encapsulation key that passed the modulus check of FIPS 203, section 7.2.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KemPublic(Box<[u8; KEM_PUBLIC]>);
+
+impl KemPublic {
+    /// Checks and takes the bytes of a public key.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadKey`].
+    pub fn from_bytes(bytes: &[u8; KEM_PUBLIC]) -> Result<Self, CryptoError> {
+        EncapsulationKey::<MlKem768>::new(&(*bytes).into()).map_err(|_| CryptoError::BadKey)?;
+        Ok(Self(Box::new(*bytes)))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; KEM_PUBLIC] {
+        &self.0
+    }
+
+    /// The hash by which a card names this key.
+    pub fn digest(&self) -> [u8; 32] {
+        hash(HashLabel::KemKey, &[self.0.as_slice()])
+    }
+
+    /// A fresh shared secret and its ciphertext for the key's owner.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`].
+    pub fn encapsulate(
+        &self,
+        random: &mut dyn Random,
+    ) -> Result<(Box<[u8; KEM_CIPHERTEXT]>, Secret), CryptoError> {
+        let key = EncapsulationKey::<MlKem768>::new(&(*self.0).into()).map_err(|_| CryptoError::BadKey)?;
+        let mut drawn = Drawn::<32>::from(random)?;
+        let (ciphertext, shared) = key.encapsulate_with_rng(&mut drawn);
+        if drawn.overdrawn() {
+            return Err(CryptoError::NoRandomness);
+        }
+        Ok((Box::new(ciphertext.into()), Secret::new(shared.into())))
+    }
+}
+
+impl std::fmt::Debug for KemPublic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KemPublic(..)")
+    }
+}
+
+impl Serialize for KemPublic {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        Fixed(*self.0).serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for KemPublic {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Self::from_bytes(&Fixed::<KEM_PUBLIC>::deserialize(d)?.0).map_err(serde::de::Error::custom)
+    }
+}
