@@ -24,6 +24,16 @@ pub trait SendFrames: Send {
     /// # Cancel safety
     /// May be called again after being dropped.
     fn finish(&mut self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Waits until the far side can receive no more: it hung up, or the link broke. A server that holds a long
+    /// poll waits for this beside the mail, and lets go of the poll. On a link that cannot tell (a radio) this
+    /// never ends, which is what the default does.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    fn closed(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// The receiving half that an implementer writes.
@@ -51,6 +61,7 @@ pub trait Accept: Send {
 trait DynSend: Send {
     fn send(&mut self, frame: Frame) -> BoxFuture<'_, Result<()>>;
     fn finish(&mut self) -> BoxFuture<'_, Result<()>>;
+    fn closed(&mut self) -> BoxFuture<'_, ()>;
 }
 impl<T: SendFrames> DynSend for T {
     fn send(&mut self, frame: Frame) -> BoxFuture<'_, Result<()>> {
@@ -58,6 +69,9 @@ impl<T: SendFrames> DynSend for T {
     }
     fn finish(&mut self) -> BoxFuture<'_, Result<()>> {
         Box::pin(SendFrames::finish(self))
+    }
+    fn closed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(SendFrames::closed(self))
     }
 }
 trait DynRecv: Send {
@@ -98,6 +112,13 @@ impl LinkSender {
     /// May be called again after being dropped.
     pub async fn finish(&mut self) -> Result<()> {
         self.0.finish().await
+    }
+    /// See [`SendFrames::closed`].
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn closed(&mut self) {
+        self.0.closed().await;
     }
 }
 

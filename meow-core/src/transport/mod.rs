@@ -7,7 +7,7 @@ mod endpoint;
 mod link;
 mod profile;
 
-pub use endpoint::{Endpoint, EndpointError};
+pub use endpoint::{Credentials, Endpoint, EndpointError, Host, MAX_URL, Options};
 pub use link::{Accept, Frame, Link, LinkReceiver, LinkSender, Listener, Peer, RecvFrames, SendFrames};
 pub use profile::{CostClass, LinkProfile, Pattern};
 
