@@ -2,6 +2,8 @@
 
 pub mod crypto;
 pub mod error;
+pub mod request;
+pub mod store;
 pub mod transport;
 pub mod wire;
 

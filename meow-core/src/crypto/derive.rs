@@ -154,6 +154,13 @@ pub fn hash(label: HashLabel, parts: &[&[u8]]) -> [u8; 32] {
     h.finalize().into()
 }
 
+/// The HPKE info of requests to the server of this fingerprint.
+pub fn request_info(server: &[u8; 32]) -> Vec<u8> {
+    let mut info = Vec::with_capacity(64);
+    framed("meow request", &[server], |b| info.extend_from_slice(b));
+    info
+}
+
 /// One step of a symmetric chain: (message key, next chain key) by HMAC-SHA256 of 1 and 2 (Double
 /// Ratchet, section 5.2).
 pub fn chain_step(chain: &Secret) -> (Secret, Secret) {

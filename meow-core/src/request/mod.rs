@@ -1,0 +1,24 @@
+//! What clients ask of servers: sealed requests, their answers, and the server descriptor (spec, chapter
+//! "Requests").
+
+mod body;
+mod clear;
+mod descriptor;
+mod seal;
+
+pub use body::{
+    Acknowledge, Answer, BlobGet, BlobPut, Close, Deposit, Items, MailItem, Pull, RefusalCode, Refused,
+    Register, Request, RequestKind,
+};
+pub use clear::{ClearAnswer, ClearCode, DESCRIBE};
+pub use descriptor::{Descriptor, Limits, SealingKey, SignedDescriptor, fingerprint};
+pub use seal::{OpenedRequest, PendingAnswer, key_number, seal_request};
+
+/// Largest item that a deposit can carry, in bytes: the largest size class less [`ITEM_OVERHEAD`].
+pub const MAX_ITEM: usize = 32_608;
+/// What a packet adds to an item at most, in bytes.
+pub const ITEM_OVERHEAD: usize = 160;
+/// The lengths that items can have, in bytes: size class less [`ITEM_OVERHEAD`].
+pub const ITEM_SIZES: [usize; 5] = [96, 352, 1888, 8032, MAX_ITEM];
+/// Largest blob that can be parked in a mailbox, in bytes.
+pub const MAX_BLOB: usize = 32_000;

@@ -1,0 +1,165 @@
+//! Sealing requests and answers: one stateless round trip, the same over every link.
+
+use super::{Answer, Request, SealingKey};
+use crate::crypto::{
+    AEAD_TAG, CryptoError, DhSecret, HPKE_ENC, Random, Secret, hpke_open, hpke_seal, open_gcm, request_info,
+    seal_gcm,
+};
+use crate::wire::{SIZE_CLASSES, Suite, Wire, WireError, pad, padded_len, unpad};
+use crate::{Error, ErrorKind};
+
+const PREFIX: usize = 5;
+const OVERHEAD: usize = PREFIX + HPKE_ENC + AEAD_TAG;
+const ANSWER_OVERHEAD: usize = 1 + AEAD_TAG;
+/// Each answer key seals one answer.
+const NONCE: [u8; 12] = [0; 12];
+
+fn prefix(number: u32) -> [u8; PREFIX] {
+    let [a, b, c, d] = number.to_be_bytes();
+    [Suite::Hpke.byte(), a, b, c, d]
+}
+
+/// What the asker keeps until the answer comes.
+#[derive(Debug)]
+pub struct PendingAnswer {
+    key: Secret,
+    class: u8,
+}
+
+/// Seals a request to a server's key. Returns the packet, of exactly one size class.
+///
+/// # Errors
+/// `Limit` when the request exceeds the largest class, `System` without randomness, `Malformed` for a bad key.
+pub fn seal_request(
+    request: &Request,
+    server: &[u8; 32],
+    to: &SealingKey,
+    random: &mut dyn Random,
+) -> Result<(Vec<u8>, PendingAnswer), Error> {
+    let mut plain = request.to_wire()?;
+    let class = padded_len(plain.len() + 1 + OVERHEAD).ok_or_else(|| {
+        Error::new(ErrorKind::Limit, "the request is larger than a packet can be; send less at once")
+    })?;
+    pad(&mut plain, class - OVERHEAD)?;
+    let head = prefix(to.number);
+    let (sealed, sender) = hpke_seal(&to.key, &request_info(server), &head, &plain, random)?;
+    let packet = [&head[..], &sealed].concat();
+    Ok((packet, PendingAnswer { key: sender.answer_key, class: request.answer }))
+}
+
+impl PendingAnswer {
+    /// Opens the answer to the request that this belongs to.
+    ///
+    /// # Errors
+    /// `Malformed` for anything but an answer of the asked size class that the server sealed.
+    pub fn open(self, packet: &[u8]) -> Result<Answer, Error> {
+        let body = Suite::Hpke.strip(packet)?;
+        if SIZE_CLASSES.get(usize::from(self.class)) != Some(&packet.len()) {
+            return Err(WireError::Invalid.into());
+        }
+        let plain = open_gcm(&self.key, &NONCE, &[Suite::Hpke.byte()], body)?;
+        Ok(Answer::from_wire(unpad(&plain)?)?)
+    }
+}
+
+/// The key number of a sealed request.
+///
+/// # Errors
+/// [`WireError`] when the packet is no sealed request of a size class.
+pub fn key_number(packet: &[u8]) -> Result<u32, WireError> {
+    match Suite::Hpke.strip(packet)? {
+        [a, b, c, d, ..] if SIZE_CLASSES.contains(&packet.len()) => Ok(u32::from_be_bytes([*a, *b, *c, *d])),
+        _ => Err(WireError::Invalid),
+    }
+}
+
+/// A request that a server opened, with what seals its answer.
+#[derive(Debug)]
+pub struct OpenedRequest {
+    /// The request.
+    pub request: Request,
+    key: Secret,
+}
+
+impl OpenedRequest {
+    /// Opens a packet with the key of its [`key_number`].
+    ///
+    /// # Errors
+    /// [`CryptoError::Rejected`] for anything that does not open, decode, or ask for a known size class.
+    pub fn open(packet: &[u8], server: &[u8; 32], secret: &DhSecret) -> Result<Self, CryptoError> {
+        let number = key_number(packet).map_err(|_| CryptoError::Rejected)?;
+        let sealed = packet.get(PREFIX..).ok_or(CryptoError::Rejected)?;
+        let (plain, key) = hpke_open(secret, &request_info(server), &prefix(number), sealed)?;
+        let content = unpad(&plain).map_err(|_| CryptoError::Rejected)?;
+        let request = Request::from_wire(content).map_err(|_| CryptoError::Rejected)?;
+        if usize::from(request.answer) >= SIZE_CLASSES.len() {
+            return Err(CryptoError::Rejected);
+        }
+        Ok(Self { request, key })
+    }
+
+    /// Bytes that an encoded answer can have at most, given the asked size class.
+    pub fn answer_room(&self) -> usize {
+        SIZE_CLASSES.get(usize::from(self.request.answer)).map_or(0, |class| class - ANSWER_OVERHEAD - 1)
+    }
+
+    /// Seals the answer into a packet of the asked size class.
+    ///
+    /// # Errors
+    /// [`CryptoError::Length`] when the answer has no room in it.
+    pub fn seal_answer(self, answer: &Answer) -> Result<Vec<u8>, CryptoError> {
+        let mut plain = answer.to_wire().map_err(|_| CryptoError::Length)?;
+        let to = self.answer_room() + 1;
+        pad(&mut plain, to).map_err(|_| CryptoError::Length)?;
+        let sealed = seal_gcm(&self.key, &NONCE, &[Suite::Hpke.byte()], &plain)?;
+        Ok([&[Suite::Hpke.byte()][..], &sealed].concat())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BlobGet, RequestKind};
+    use super::*;
+    use crate::crypto::{SeededRandom, SigningKey};
+    use crate::wire::Fixed;
+
+    fn request(answer: u8) -> Request {
+        let mut random = SeededRandom::new(1);
+        let mailbox = SigningKey::generate(&mut random).unwrap().public();
+        Request {
+            answer,
+            kind: RequestKind::BlobGet(BlobGet { mailbox, token: Fixed([1; 16]), name: Fixed([2; 16]) }),
+        }
+    }
+
+    #[test]
+    fn a_request_and_its_answer_cross_in_size_classes() {
+        let mut random = SeededRandom::new(2);
+        let secret = DhSecret::generate(&mut random).unwrap();
+        let key = SealingKey { number: 7, key: secret.public(), parcel: false, not_after: 0 };
+        for class in 0..5u8 {
+            let (packet, pending) = seal_request(&request(class), &[9; 32], &key, &mut random).unwrap();
+            assert_eq!(packet.len(), 256);
+            assert_eq!(key_number(&packet).unwrap(), 7);
+            assert!(OpenedRequest::open(&packet, &[8; 32], &secret).is_err(), "another server's fingerprint");
+            let opened = OpenedRequest::open(&packet, &[9; 32], &secret).unwrap();
+            assert_eq!(opened.request, request(class));
+            let answer = opened.seal_answer(&Answer::Done).unwrap();
+            assert_eq!(answer.len(), SIZE_CLASSES[usize::from(class)]);
+            assert_eq!(pending.open(&answer).unwrap(), Answer::Done);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let mut random = SeededRandom::new(3);
+        let secret = DhSecret::generate(&mut random).unwrap();
+        let key = SealingKey { number: 7, key: secret.public(), parcel: false, not_after: 0 };
+        let (packet, _) = seal_request(&request(0), &[9; 32], &key, &mut random).unwrap();
+        for i in 0..packet.len() * 8 {
+            let mut bad = packet.clone();
+            bad[i / 8] ^= 1 << (i % 8);
+            assert!(OpenedRequest::open(&bad, &[9; 32], &secret).is_err(), "bit {i}");
+        }
+    }
+}
