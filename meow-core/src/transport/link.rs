@@ -5,10 +5,25 @@ use std::future::Future;
 use std::net::IpAddr;
 
 use super::{BoxFuture, Endpoint, LinkProfile};
-use crate::Result;
+use crate::{Error, ErrorKind, Result, Retry};
 
 /// One message-framed unit of a link. Never empty on the wire; at most `LinkProfile::max_frame` bytes.
 pub type Frame = bytes::Bytes;
+
+/// The check that every [`SendFrames::send`] starts with.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for an empty frame, [`ErrorKind::Limit`] for one over `max_frame` bytes.
+pub fn check_frame(frame: &Frame, max_frame: usize) -> Result<()> {
+    if frame.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "a frame must not be empty"));
+    }
+    if frame.len() > max_frame {
+        let text = format!("the frame has {} bytes, this link takes {max_frame}; split it", frame.len());
+        return Err(Error::new(ErrorKind::Limit, text).with_retry(Retry::Never));
+    }
+    Ok(())
+}
 
 /// The sending half that an implementer writes.
 pub trait SendFrames: Send {

@@ -8,7 +8,9 @@ mod link;
 mod profile;
 
 pub use endpoint::{Credentials, Endpoint, EndpointError, Host, MAX_URL, Options};
-pub use link::{Accept, Frame, Link, LinkReceiver, LinkSender, Listener, Peer, RecvFrames, SendFrames};
+pub use link::{
+    Accept, Frame, Link, LinkReceiver, LinkSender, Listener, Peer, RecvFrames, SendFrames, check_frame,
+};
 pub use profile::{CostClass, LinkProfile, Pattern};
 
 use std::future::Future;
