@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+pub mod card;
 pub mod crypto;
 pub mod error;
+pub mod identity;
+pub mod lane;
 pub mod request;
 pub mod store;
 pub mod transport;

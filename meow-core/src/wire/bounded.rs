@@ -180,6 +180,11 @@ impl<T, const MAX: usize> List<T, MAX> {
         if values.len() > MAX { Err(values) } else { Ok(Self(values)) }
     }
 
+    /// The first values, at most `MAX`.
+    pub fn take(values: impl IntoIterator<Item = T>) -> Self {
+        Self(values.into_iter().take(MAX).collect())
+    }
+
     /// The values.
     pub fn into_vec(self) -> Vec<T> {
         self.0

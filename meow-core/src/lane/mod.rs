@@ -1,0 +1,12 @@
+//! Lanes: which devices speak for a contact, where their mailboxes are, and the signed, chained lists that
+//! say so (spec, chapter "Lanes and cards").
+
+mod chain;
+mod entry;
+mod list;
+mod server;
+
+pub use chain::MergedLanes;
+pub use entry::{LaneEntry, LaneId, MAX_SERVERS, Revoked};
+pub use list::{LaneError, LaneList, MAX_LANES, MAX_REVOKED, SignedLaneList, VerifiedLaneList};
+pub use server::{MAX_INVITE, MAX_URL, MAX_URLS, ServerRef, ServerReference, ServerReferenceError};
