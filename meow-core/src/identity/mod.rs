@@ -11,4 +11,4 @@ pub use contact_id::ContactId;
 pub use key_file::{KeyFile, KeyFileError, Unlock, Unlocked};
 pub use master::{Master, WORDS, WordsError};
 pub use recovery::{RECOVERY_KEYS, RecoveryKeys, recovery_commitment};
-pub use root::{Root, Ukp, close_hash};
+pub use root::{Root, Ukp};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::contact_id::ContactId;
-use crate::crypto::{HashLabel, KeyLabel, Secret, SigningKey, VerifyKey, derive, hash};
+use crate::crypto::{KeyLabel, Secret, SigningKey, derive};
 use crate::lane::LaneId;
 
 /// The root secret R of one generation: signs for every contact and every device. On a device it lies
@@ -84,9 +84,4 @@ impl fmt::Debug for Ukp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ukp(..)")
     }
-}
-
-/// What a registration fixes: the hash of the key that may close the mailbox.
-pub fn close_hash(close_key: &VerifyKey, mailbox: &VerifyKey) -> [u8; 32] {
-    hash(HashLabel::CloseKey, &[close_key.as_bytes(), mailbox.as_bytes()])
 }

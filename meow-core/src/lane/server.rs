@@ -92,11 +92,10 @@ impl Wire for ServerRef {
 }
 
 fn public_text(url: &Endpoint) -> Result<Text<MAX_URL>, ServerReferenceError> {
-    let parsed = url.url();
-    if !parsed.username().is_empty() || parsed.password().is_some() {
+    if url.credentials().is_some() {
         return Err(ServerReferenceError::Credentials);
     }
-    Text::new(parsed.as_str()).map_err(|_| ServerReferenceError::TooLong)
+    Text::new(url.to_string()).map_err(|_| ServerReferenceError::TooLong)
 }
 
 /// What an operator hands out and a user pastes: `URL#skp=<base64url of the fingerprint>[&invite=<code>]`
