@@ -10,9 +10,10 @@ use crate::{Error, ErrorKind};
 
 const PREFIX: usize = 5;
 const OVERHEAD: usize = PREFIX + HPKE_ENC + AEAD_TAG;
-const ANSWER_OVERHEAD: usize = 1 + AEAD_TAG;
-/// Each answer key seals one answer.
-const NONCE: [u8; 12] = [0; 12];
+/// A request that is replayed gives the same answer key and may well get another answer, so each answer draws
+/// a nonce of its own.
+const NONCE: usize = 12;
+const ANSWER_OVERHEAD: usize = 1 + NONCE + AEAD_TAG;
 
 fn prefix(number: u32) -> [u8; PREFIX] {
     let [a, b, c, d] = number.to_be_bytes();
@@ -57,7 +58,8 @@ impl PendingAnswer {
         if SIZE_CLASSES.get(usize::from(self.class)) != Some(&packet.len()) {
             return Err(WireError::Invalid.into());
         }
-        let plain = open_gcm(&self.key, &NONCE, &[Suite::Hpke.byte()], body)?;
+        let (nonce, sealed) = body.split_first_chunk::<NONCE>().ok_or(WireError::Invalid)?;
+        let plain = open_gcm(&self.key, nonce, &[Suite::Hpke.byte()], sealed)?;
         Ok(Answer::from_wire(unpad(&plain)?)?)
     }
 }
@@ -106,13 +108,15 @@ impl OpenedRequest {
     /// Seals the answer into a packet of the asked size class.
     ///
     /// # Errors
-    /// [`CryptoError::Length`] when the answer has no room in it.
-    pub fn seal_answer(self, answer: &Answer) -> Result<Vec<u8>, CryptoError> {
+    /// [`CryptoError::Length`] when the answer has no room in it, [`CryptoError::NoRandomness`].
+    pub fn seal_answer(self, answer: &Answer, random: &mut dyn Random) -> Result<Vec<u8>, CryptoError> {
         let mut plain = answer.to_wire().map_err(|_| CryptoError::Length)?;
         let to = self.answer_room() + 1;
         pad(&mut plain, to).map_err(|_| CryptoError::Length)?;
-        let sealed = seal_gcm(&self.key, &NONCE, &[Suite::Hpke.byte()], &plain)?;
-        Ok([&[Suite::Hpke.byte()][..], &sealed].concat())
+        let mut nonce = [0; NONCE];
+        random.fill(&mut nonce)?;
+        let sealed = seal_gcm(&self.key, &nonce, &[Suite::Hpke.byte()], &plain)?;
+        Ok([&[Suite::Hpke.byte()][..], &nonce, &sealed].concat())
     }
 }
 
@@ -144,10 +148,26 @@ mod tests {
             assert!(OpenedRequest::open(&packet, &[8; 32], &secret).is_err(), "another server's fingerprint");
             let opened = OpenedRequest::open(&packet, &[9; 32], &secret).unwrap();
             assert_eq!(opened.request, request(class));
-            let answer = opened.seal_answer(&Answer::Done).unwrap();
+            let answer = opened.seal_answer(&Answer::Done, &mut random).unwrap();
             assert_eq!(answer.len(), SIZE_CLASSES[usize::from(class)]);
             assert_eq!(pending.open(&answer).unwrap(), Answer::Done);
         }
+    }
+
+    #[test]
+    fn a37_answers_to_a_replayed_request_share_no_key_stream() {
+        let mut random = SeededRandom::new(4);
+        let secret = DhSecret::generate(&mut random).unwrap();
+        let key = SealingKey { number: 7, key: secret.public(), parcel: false, not_after: 0 };
+        let (packet, _) = seal_request(&request(0), &[9; 32], &key, &mut random).unwrap();
+        let mut answer = || {
+            let opened = OpenedRequest::open(&packet, &[9; 32], &secret).unwrap();
+            opened.seal_answer(&Answer::Done, &mut random).unwrap()
+        };
+        let (first, second) = (answer(), answer());
+        assert_ne!(first[1..13], second[1..13], "nonces");
+        let same = first[13..].iter().zip(&second[13..]).filter(|(a, b)| a == b).count();
+        assert!(same < 16, "{same} of 243 bytes equal");
     }
 
     #[test]
