@@ -7,13 +7,13 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, setup_receiver, setup_sender_with_rng};
 
 use super::random::Drawn;
-use super::{CryptoError, DhPublic, DhSecret, Random, Secret};
+use super::{CryptoError, DhPublic, DhSecret, HpkeLabel, Random, Secret};
 
 /// Length of the encapsulated key in bytes.
 pub const HPKE_ENC: usize = 32;
 
 /// Exporter context of the answer key.
-pub const ANSWER_KEY: &[u8] = b"meow answer";
+pub const ANSWER_KEY: &[u8] = HpkeLabel::Answer.text().as_bytes();
 
 /// The private half of a server's sealing key.
 pub type HpkeSecret = DhSecret;

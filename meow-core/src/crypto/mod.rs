@@ -5,18 +5,20 @@ mod aead;
 mod derive;
 mod hpke;
 mod kem;
+mod label;
 mod password;
 mod random;
 mod sign;
 mod x25519;
 
 pub use aead::{AEAD_TAG, header_mask, open_gcm, open_siv, seal_gcm, seal_siv};
-pub use derive::{HashLabel, KeyLabel, chain_step, derive, hash, key_commitment, request_info};
+pub use derive::{chain_step, derive, hash, key_commitment, request_info};
 pub use hpke::{ANSWER_KEY, HPKE_ENC, HpkeSecret, HpkeSender, hpke_open, hpke_seal};
 pub use kem::{KEM_CIPHERTEXT, KEM_PUBLIC, KemPublic, KemSecret};
+pub use label::{HashLabel, HpkeLabel, KeyLabel, SignLabel};
 pub use password::{PasswordCost, password_key};
 pub use random::{Random, SeededRandom, SystemRandom};
-pub use sign::{SignLabel, Signature, SigningKey, VerifyKey};
+pub use sign::{Signature, SigningKey, VerifyKey};
 pub use x25519::{DhPublic, DhSecret};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};

@@ -5,72 +5,11 @@ use ed25519_dalek::Signer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::{CryptoError, Random, Secret, derive::framed};
+use super::{CryptoError, Random, Secret, SignLabel, derive::framed};
 use crate::wire::Fixed;
 
 /// A detached Ed25519 signature.
 pub type Signature = Fixed<64>;
-
-/// What a signature states. Each label stands here and nowhere else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SignLabel {
-    /// A lane list, by its Ckp.
-    LaneList,
-    /// A card, by its Ckp.
-    Card,
-    /// The transcript of a handshake, by a Ckp (cards) or lane key (renewals).
-    Transcript,
-    /// A message, by a lane key.
-    Message,
-    /// Fresh prekeys, by a lane key.
-    Prekeys,
-    /// Register a mailbox, by its Lkp.
-    Register,
-    /// Pull from a mailbox, by its Lkp.
-    Pull,
-    /// Acknowledge messages of a mailbox, by its Lkp.
-    Acknowledge,
-    /// Close a mailbox, by its Lkp or close key.
-    Close,
-    /// Park a blob in a mailbox, by its Lkp.
-    BlobPut,
-    /// A server descriptor, by its Skp.
-    Descriptor,
-}
-
-impl SignLabel {
-    /// Every label, for tests that show each statement to each verifier.
-    pub const ALL: [Self; 11] = [
-        Self::LaneList,
-        Self::Card,
-        Self::Transcript,
-        Self::Message,
-        Self::Prekeys,
-        Self::Register,
-        Self::Pull,
-        Self::Acknowledge,
-        Self::Close,
-        Self::BlobPut,
-        Self::Descriptor,
-    ];
-
-    const fn text(self) -> &'static str {
-        match self {
-            Self::LaneList => "meow sign lane list",
-            Self::Card => "meow sign card",
-            Self::Transcript => "meow sign transcript",
-            Self::Message => "meow sign message",
-            Self::Prekeys => "meow sign prekeys",
-            Self::Register => "meow sign register",
-            Self::Pull => "meow sign pull",
-            Self::Acknowledge => "meow sign acknowledge",
-            Self::Close => "meow sign close",
-            Self::BlobPut => "meow sign blob put",
-            Self::Descriptor => "meow sign descriptor",
-        }
-    }
-}
 
 fn statement(label: SignLabel, parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
