@@ -71,6 +71,8 @@ impl CardFile {
         let trimmed = input.trim_ascii();
         match trimmed.strip_prefix(CARD_SCHEME.as_bytes()) {
             Some(text) => Self::from_base64(text),
+            // Some other text; its first letter is not to be taken for a version.
+            None if std::str::from_utf8(trimmed).is_ok() => Err(CardError::Malformed),
             None => Self::from_bytes(input),
         }
     }

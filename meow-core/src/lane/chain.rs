@@ -1,6 +1,8 @@
 //! How lane lists follow each other: the epoch chain, and the merge of lists that two devices made at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use super::entry::{LaneEntry, LaneId, Revoked};
 use super::list::{LaneError, LaneList, MAX_REVOKED, VerifiedLaneList};
@@ -42,63 +44,84 @@ impl VerifiedLaneList {
     }
 }
 
-/// The lanes of a contact at one epoch, from every list of that epoch. Equal sets of lists give equal
-/// values, in whatever order they came.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The lanes of a contact at one epoch, from every list of that epoch that came. The same lists give equal
+/// values in whatever order they are accepted. Serialises for a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MergedLanes {
     ckp: VerifyKey,
     epoch: u32,
     recovery: Fixed<32>,
+    /// Digests of the lists that are merged here.
+    heads: BTreeSet<[u8; 32]>,
     lanes: BTreeMap<LaneId, LaneEntry>,
     revoked: BTreeMap<LaneId, u64>,
 }
 
 impl MergedLanes {
-    /// The lanes of one list.
-    pub fn of(list: &VerifiedLaneList) -> Self {
+    /// The lanes of one list, the first that is known of a contact.
+    ///
+    /// # Errors
+    /// As [`VerifiedLaneList::digest`].
+    pub fn of(list: &VerifiedLaneList) -> Result<Self, LaneError> {
+        let heads = BTreeSet::from([list.digest()?]);
         let list = list.list();
-        Self {
+        Ok(Self {
             ckp: list.ckp,
             epoch: list.epoch,
             recovery: list.recovery,
+            heads,
             lanes: list.lanes.iter().map(|l| (l.id(), l.clone())).collect(),
             revoked: list.revoked.iter().map(|r| (r.lane, r.last_seq)).collect(),
-        }
+        })
     }
 
-    /// Joins another list of the same epoch. Removals win: a lane that any list revokes is gone, at the
-    /// lowest sequence named. Of two entries for one lane, the one with the lower encoding stays.
+    /// Takes a list of the same epoch in, or moves on to one of the next epoch that names a list merged here
+    /// as its predecessor. Removals win: a lane that any list revoked stays revoked, at the lowest sequence
+    /// named, even where a later list was made without knowing it. Of two entries for one lane in lists
+    /// of one epoch, the one with the lower encoding stays.
     ///
     /// # Errors
-    /// [`LaneError::Foreign`], [`LaneError::BrokenChain`] for another epoch, [`LaneError::Full`],
-    /// [`LaneError::Inconsistent`] when two lanes share a key; `self` then stays as it was.
-    pub fn merge(&mut self, other: &VerifiedLaneList) -> Result<(), LaneError> {
-        let new = other.list();
+    /// [`LaneError::Foreign`]; [`LaneError::BrokenChain`] for any other epoch or predecessor;
+    /// [`LaneError::Full`]; [`LaneError::Inconsistent`] when two lanes share a key. `self` then stays as it
+    /// was.
+    pub fn accept(&mut self, list: &VerifiedLaneList) -> Result<(), LaneError> {
+        let new = list.list();
         if new.ckp != self.ckp || new.recovery != self.recovery {
             return Err(LaneError::Foreign);
         }
-        if new.epoch != self.epoch {
+        let mut joined = Self::of(list)?;
+        if new.epoch == self.epoch {
+            joined.heads.extend(&self.heads);
+            joined.join_lanes(&self.lanes)?;
+        } else if self.epoch.checked_add(1) != Some(new.epoch) || !self.heads.contains(&new.prev.0) {
             return Err(LaneError::BrokenChain);
         }
-        let mut joined = self.clone();
-        for r in new.revoked.iter() {
-            let seq = joined.revoked.entry(r.lane).or_insert(r.last_seq);
-            *seq = r.last_seq.min(*seq);
-        }
-        for lane in new.lanes.iter() {
-            let keep = match joined.lanes.get(&lane.id()) {
-                Some(have) => have.to_wire()? <= lane.to_wire()?,
-                None => false,
-            };
-            if !keep {
-                joined.lanes.insert(lane.id(), lane.clone());
-            }
-        }
-        let revoked = &joined.revoked;
-        joined.lanes.retain(|id, _| !revoked.contains_key(id));
+        joined.join_revoked(&self.revoked);
         joined.check()?;
         *self = joined;
         Ok(())
+    }
+
+    fn join_lanes(&mut self, lanes: &BTreeMap<LaneId, LaneEntry>) -> Result<(), LaneError> {
+        for (id, lane) in lanes {
+            let lower = match self.lanes.get(id) {
+                Some(have) => lane.to_wire()? < have.to_wire()?,
+                None => true,
+            };
+            if lower {
+                self.lanes.insert(*id, lane.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn join_revoked(&mut self, revoked: &BTreeMap<LaneId, u64>) {
+        for (id, last_seq) in revoked {
+            let seq = self.revoked.entry(*id).or_insert(*last_seq);
+            *seq = (*seq).min(*last_seq);
+        }
+        let revoked = &self.revoked;
+        self.lanes.retain(|id, _| !revoked.contains_key(id));
     }
 
     fn check(&self) -> Result<(), LaneError> {
