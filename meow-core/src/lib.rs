@@ -5,6 +5,7 @@ pub mod crypto;
 pub mod error;
 pub mod identity;
 pub mod lane;
+pub mod ratchet;
 pub mod request;
 pub mod store;
 pub mod transport;

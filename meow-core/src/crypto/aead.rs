@@ -29,6 +29,25 @@ pub fn open_siv(key: &Secret, nonce: &[u8; 12], ad: &[u8], sealed: &[u8]) -> Res
         .map_err(|_| CryptoError::Rejected)
 }
 
+/// Seals `buffer[from..]` in place with AES-256-GCM-SIV and appends the tag: one buffer for header and body.
+///
+/// # Errors
+/// [`CryptoError::Length`] when `from` is past the end, or beyond 64 GiB.
+pub fn seal_siv_in_place(
+    key: &Secret,
+    nonce: &[u8; 12],
+    ad: &[u8],
+    buffer: &mut Vec<u8>,
+    from: usize,
+) -> Result<(), CryptoError> {
+    let plaintext = buffer.get_mut(from..).ok_or(CryptoError::Length)?;
+    let tag = Aes256GcmSiv::new(&(*key.expose()).into())
+        .encrypt_inout_detached(&(*nonce).into(), ad, plaintext.into())
+        .map_err(|_| CryptoError::Length)?;
+    buffer.extend_from_slice(&tag);
+    Ok(())
+}
+
 /// Seals with AES-256-GCM. Only for keys that are used once.
 ///
 /// # Errors

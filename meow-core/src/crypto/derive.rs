@@ -21,13 +21,30 @@ pub(super) fn framed(label: &str, parts: &[&[u8]], mut out: impl FnMut(&[u8])) {
 /// `N` is at most 255 * 32.
 pub fn derive<const N: usize>(label: KeyLabel, salt: &[u8], ikm: &[u8], context: &[&[u8]]) -> [u8; N] {
     const { assert!(N <= 255 * 32) };
+    let mut out = [0u8; N];
+    expand(label, salt, ikm, context, &mut out);
+    out
+}
+
+/// Like [`derive`], for `N` keys: the output is cut into pieces of 32 bytes.
+pub fn derive_keys<const N: usize>(
+    label: KeyLabel,
+    salt: &[u8],
+    ikm: &[u8],
+    context: &[&[u8]],
+) -> [Secret; N] {
+    const { assert!(N <= 255) };
+    let mut out = Zeroizing::new([[0u8; 32]; N]);
+    expand(label, salt, ikm, context, out.as_flattened_mut());
+    out.map(Secret::new)
+}
+
+fn expand(label: KeyLabel, salt: &[u8], ikm: &[u8], context: &[&[u8]], out: &mut [u8]) {
     let mut info = Vec::with_capacity(128);
     framed(label.text(), context, |b| info.extend_from_slice(b));
-    let mut out = [0u8; N];
-    // The only error is N over 255 blocks, excluded at compile time.
-    let done = Hkdf::<Sha256>::new(Some(salt), ikm).expand(&info, &mut out);
+    // The only error is more than 255 blocks, excluded at compile time.
+    let done = Hkdf::<Sha256>::new(Some(salt), ikm).expand(&info, out);
     debug_assert!(done.is_ok());
-    out
 }
 
 /// SHA-256 over the framed label and parts.
@@ -47,15 +64,16 @@ pub fn request_info(server: &[u8; 32]) -> Vec<u8> {
 /// One step of a symmetric chain: (message key, next chain key) by HMAC-SHA256 of 1 and 2 (Double
 /// Ratchet, section 5.2).
 pub fn chain_step(chain: &Secret) -> (Secret, Secret) {
-    let mac = |byte: u8| {
-        // A key shorter than the block is padded with zeros (RFC 2104, section 2).
-        let mut block = Zeroizing::new([0u8; 64]);
-        block.iter_mut().zip(chain.expose()).for_each(|(b, k)| *b = *k);
-        let mut m = Hmac::<Sha256>::new(&(*block).into());
-        m.update(&[byte]);
-        Secret::new(m.finalize().into_bytes().into())
+    // A key shorter than the block is padded with zeros (RFC 2104, section 2).
+    let mut block = Zeroizing::new([0u8; 64]);
+    block.iter_mut().zip(chain.expose()).for_each(|(b, k)| *b = *k);
+    let keyed = Hmac::<Sha256>::new(&(*block).into());
+    let output = |byte: u8| {
+        let mut mac = keyed.clone();
+        mac.update(&[byte]);
+        Secret::new(mac.finalize().into_bytes().into())
     };
-    (mac(1), mac(2))
+    (output(1), output(2))
 }
 
 /// The 32-byte commitment to a key that is compared before anything is opened with it.
