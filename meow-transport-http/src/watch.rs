@@ -1,0 +1,208 @@
+//! Bounds that outlive a single request: bytes in memory, and patience with a connection.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+
+/// How many bytes of requests and answers one listener holds in memory.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    used: AtomicUsize,
+    max: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), max })
+    }
+
+    /// A share of the budget, empty at first.
+    pub(crate) fn share(self: &Arc<Self>) -> Share {
+        Share { budget: Arc::clone(self), bytes: 0 }
+    }
+}
+
+/// Bytes taken from a [`Budget`]; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Takes more. False, and nothing taken, if the budget does not have that much left.
+    pub(crate) fn grow(&mut self, bytes: usize) -> bool {
+        let used = self.budget.used.fetch_add(bytes, Relaxed);
+        if used.saturating_add(bytes) > self.budget.max {
+            self.budget.used.fetch_sub(bytes, Relaxed);
+            return false;
+        }
+        self.bytes += bytes;
+        true
+    }
+
+    /// Moves all that this share holds into another one.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { budget: Arc::clone(&self.budget), bytes: std::mem::take(&mut self.bytes) }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// What happens on one connection. Counted by its requests, judged by [`Watch`].
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// Requests begun, and times that bytes of an answer were taken.
+    progress: AtomicUsize,
+    /// Requests whose answer is not ready.
+    busy: AtomicUsize,
+    /// Answers that are not wholly taken.
+    unsent: AtomicUsize,
+}
+
+impl Activity {
+    /// Counts a request until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> Busy {
+        self.progress.fetch_add(1, Relaxed);
+        self.busy.fetch_add(1, Relaxed);
+        Busy(Arc::clone(self))
+    }
+}
+
+pub(crate) struct Busy(Arc<Activity>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Judges a connection at regular ticks. No timer is touched by a request, so requests stay cheap.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    activity: Arc<Activity>,
+    progress: usize,
+    quiet_ticks: u8,
+}
+
+impl Watch {
+    pub(crate) fn new(activity: Arc<Activity>) -> Self {
+        Self { activity, progress: 0, quiet_ticks: 0 }
+    }
+
+    /// Whether, for two ticks now, either answers lay ready and no byte was taken, or nothing went on at all. A
+    /// request that waits for its answer (a long poll) is no stall.
+    pub(crate) fn stalled(&mut self) -> bool {
+        let progress = self.activity.progress.load(Relaxed);
+        let waits_for_us = self.activity.busy.load(Relaxed) > 0 && self.activity.unsent.load(Relaxed) == 0;
+        if progress != self.progress || waits_for_us {
+            self.progress = progress;
+            self.quiet_ticks = 0;
+        } else {
+            self.quiet_ticks += 1;
+        }
+        self.quiet_ticks >= 2
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) struct Answer(Option<Sent>);
+
+impl Answer {
+    pub(crate) fn new(bytes: Bytes, share: Option<Share>, activity: &Arc<Activity>) -> Self {
+        activity.unsent.fetch_add(1, Relaxed);
+        Self(Some(Sent { bytes, _share: share, activity: Arc::clone(activity) }))
+    }
+}
+
+impl Body for Answer {
+    type Data = Sent;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Sent>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|sent| Ok(Frame::data(sent))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |sent| sent.bytes.len() as u64))
+    }
+}
+
+/// Bytes on their way out; they count until the last one is written.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    bytes: Bytes,
+    _share: Option<Share>,
+    activity: Arc<Activity>,
+}
+
+impl Buf for Sent {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+    fn advance(&mut self, count: usize) {
+        self.activity.progress.fetch_add(1, Relaxed);
+        self.bytes.advance(count);
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.activity.unsent.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_is_never_exceeded_and_comes_back() {
+        let budget = Budget::new(100);
+        let (mut one, mut two) = (budget.share(), budget.share());
+        assert!(one.grow(60) && two.grow(40) && !two.grow(1));
+        drop(one);
+        assert!(two.grow(60) && !two.grow(usize::MAX));
+        drop(two);
+        assert_eq!(budget.used.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn a_connection_stalls_when_nothing_moves() {
+        let activity = Arc::new(Activity::default());
+        let mut watch = Watch::new(Arc::clone(&activity));
+        assert!(!watch.stalled() && watch.stalled(), "idle from the start");
+        let busy = activity.begin();
+        assert!((0..9).all(|_| !watch.stalled()), "a long poll may take its time");
+        let mut answer = Answer::new(Bytes::from_static(b"ab"), None, &activity).0.take().unwrap();
+        drop(busy);
+        assert!(!watch.stalled() && watch.stalled(), "nobody takes the answer");
+        answer.advance(1);
+        assert!(!watch.stalled());
+        let busy = activity.begin();
+        assert!(!watch.stalled() && !watch.stalled() && watch.stalled(), "another long poll is no excuse");
+        answer.advance(1);
+        drop((answer, busy));
+        assert!(!watch.stalled() && !watch.stalled() && watch.stalled(), "idle again");
+    }
+}
