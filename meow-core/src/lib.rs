@@ -2,9 +2,12 @@
 
 pub mod card;
 pub mod crypto;
+pub mod delivery;
 pub mod error;
 pub mod identity;
 pub mod lane;
+pub mod message;
+pub mod policy;
 pub mod ratchet;
 pub mod request;
 pub mod store;
