@@ -1,1 +1,4 @@
-//! The Meow client engine and its encrypted store.
+#![doc = include_str!("../README.md")]
+
+mod files;
+pub mod store;
