@@ -1,1 +1,4 @@
-//! The Meow relay as a library, and the meowd binary.
+//! The Meow relay as a library.
+#![doc = include_str!("../README.md")]
+
+pub mod store;

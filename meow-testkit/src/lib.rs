@@ -1,1 +1,3 @@
 //! Conformance suites and simulated networks for Meow transports and stores.
+
+pub mod mailbox_store;
