@@ -9,6 +9,8 @@ mod label;
 mod password;
 mod random;
 mod sign;
+#[cfg(test)]
+mod vectors;
 mod x25519;
 
 pub use aead::{AEAD_TAG, header_mask, open_gcm, open_siv, seal_gcm, seal_siv, seal_siv_in_place};

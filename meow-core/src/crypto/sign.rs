@@ -100,8 +100,12 @@ impl VerifyKey {
     /// # Errors
     /// [`CryptoError::Rejected`].
     pub fn verify(&self, label: SignLabel, parts: &[&[u8]], sig: &Signature) -> Result<(), CryptoError> {
+        self.verify_bytes(&statement(label, parts), sig)
+    }
+
+    pub(super) fn verify_bytes(&self, message: &[u8], sig: &Signature) -> Result<(), CryptoError> {
         let sig = ed25519_dalek::Signature::from_bytes(&sig.0);
-        self.0.verify_strict(&statement(label, parts), &sig).map_err(|_| CryptoError::Rejected)
+        self.0.verify_strict(message, &sig).map_err(|_| CryptoError::Rejected)
     }
 }
 
