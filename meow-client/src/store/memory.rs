@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use meow_core::store::{ClientStore, StoreTxn, Table};
+use meow_core::store::{ClientStore, MAX_SEARCH_WORDS, StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
+
+use super::{too_many_words, words};
 
 /// A [`ClientStore`] in memory, for tests and for applications that want no file. Clones share the content,
 /// which is gone with the last of them; it is not encrypted.
@@ -107,9 +109,12 @@ impl Content {
         }
     }
 
-    fn search(&self, query: &str, limit: usize) -> Vec<Vec<u8>> {
-        let wanted = words(query);
-        let Some((start, whole)) = wanted.split_last() else { return Vec::new() };
+    fn search(&self, query: &str, limit: usize) -> Result<Vec<Vec<u8>>> {
+        let wanted = folded(query);
+        if wanted.len() > MAX_SEARCH_WORDS {
+            return Err(too_many_words());
+        }
+        let Some((start, whole)) = wanted.split_last() else { return Ok(Vec::new()) };
         let mut found: Vec<(u64, &Vec<u8>)> = self
             .texts
             .iter()
@@ -120,16 +125,12 @@ impl Content {
             .map(|(key, text)| (text.number, key))
             .collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
-        found.into_iter().take(limit).map(|(_, key)| key.clone()).collect()
+        Ok(found.into_iter().take(limit).map(|(_, key)| key.clone()).collect())
     }
 }
 
-/// Runs of letters and digits, in lower case.
-fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
-        .collect()
+fn folded(text: &str) -> Vec<String> {
+    words(text).map(str::to_lowercase).collect()
 }
 
 struct Reading<'c>(&'c Content);
@@ -167,7 +168,7 @@ impl StoreTxn for Reading<'_> {
     }
 
     fn search_text(&self, query: &str, limit: usize) -> Result<Vec<Vec<u8>>> {
-        Ok(self.0.search(query, limit))
+        self.0.search(query, limit)
     }
 }
 
@@ -225,7 +226,7 @@ impl StoreTxn for Writing<'_> {
         let text = (!text.is_empty()).then(|| {
             // Not taken back: the numbers only order the texts.
             self.content.last_text += 1;
-            Text { number: self.content.last_text, words: words(text) }
+            Text { number: self.content.last_text, words: folded(text) }
         });
         let old = self.content.set_text(key, text);
         self.undo.push(Undo::Text(key.to_vec(), old));
@@ -233,6 +234,6 @@ impl StoreTxn for Writing<'_> {
     }
 
     fn search_text(&self, query: &str, limit: usize) -> Result<Vec<Vec<u8>>> {
-        Ok(self.content.search(query, limit))
+        self.content.search(query, limit)
     }
 }

@@ -1,22 +1,19 @@
 //! From what a user typed to an FTS5 expression.
 
-use meow_core::{Error, ErrorKind, Result};
+use meow_core::Result;
+use meow_core::store::MAX_SEARCH_WORDS;
 
-/// More words than anybody searches for; FTS5's cost and its parser's stack grow with them.
-const MAX_WORDS: usize = 64;
+use crate::store::{too_many_words, words};
 
 /// An expression that holds for texts with all the words, the last of which may be the start of a word.
 /// `None` when the query holds no word.
 ///
-/// Each word is a quoted string, in which only the quote itself has a meaning; so nothing that a user types
-/// is an operator, a column or a syntax error.
+/// Each word is a quoted string of letters and digits, so nothing that a user types is an operator, a column
+/// or a syntax error.
 pub(super) fn expression(query: &str) -> Result<Option<String>> {
-    let words: Vec<&str> = query
-        .split(|c: char| c.is_whitespace() || c.is_control() || c == '"')
-        .filter(|word| word.chars().any(char::is_alphanumeric))
-        .collect();
-    if words.len() > MAX_WORDS {
-        return Err(Error::new(ErrorKind::Usage, "a search takes at most 64 words: leave some out"));
+    let words: Vec<&str> = words(query).collect();
+    if words.len() > MAX_SEARCH_WORDS {
+        return Err(too_many_words());
     }
     if words.is_empty() {
         return Ok(None);
@@ -33,7 +30,7 @@ mod tests {
     fn operators_are_words() {
         assert_eq!(expression("cats OR dogs").unwrap().unwrap(), r#""cats" AND "OR" AND "dogs" *"#);
         assert_eq!(expression(r#"say "hi"#).unwrap().unwrap(), r#""say" AND "hi" *"#);
-        assert_eq!(expression("key:* NEAR(a b)").unwrap().unwrap(), r#""key:*" AND "NEAR(a" AND "b)" *"#);
+        assert_eq!(expression("key:* NEAR(a b)").unwrap().unwrap(), r#""key" AND "NEAR" AND "a" AND "b" *"#);
     }
 
     #[test]
