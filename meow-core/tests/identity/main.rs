@@ -6,6 +6,7 @@ mod cards;
 mod common;
 mod decoders;
 mod key_file;
+mod labels;
 mod lanes;
 mod points;
 mod randomness;
