@@ -1,6 +1,6 @@
 //! Both client stores pass the public suite.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 
 mod memory {
     use meow_client::store::MemoryClientStore;
