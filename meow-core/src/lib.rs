@@ -7,6 +7,7 @@ pub mod error;
 pub mod identity;
 pub mod lane;
 pub mod message;
+pub mod opening;
 pub mod policy;
 pub mod ratchet;
 pub mod request;
