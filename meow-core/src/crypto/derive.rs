@@ -26,7 +26,7 @@ pub fn derive<const N: usize>(label: KeyLabel, salt: &[u8], ikm: &[u8], context:
     out
 }
 
-/// Like [`derive`], for `N` keys: the output is cut into pieces of 32 bytes.
+/// Like [`derive()`], for `N` keys: the output is cut into pieces of 32 bytes.
 pub fn derive_keys<const N: usize>(
     label: KeyLabel,
     salt: &[u8],
@@ -37,6 +37,12 @@ pub fn derive_keys<const N: usize>(
     let mut out = Zeroizing::new([[0u8; 32]; N]);
     expand(label, salt, ikm, context, out.as_flattened_mut());
     out.map(Secret::new)
+}
+
+/// Like [`derive()`], for one key.
+pub fn derive_key(label: KeyLabel, salt: &[u8], ikm: &[u8], context: &[&[u8]]) -> Secret {
+    let [key] = derive_keys(label, salt, ikm, context);
+    key
 }
 
 fn expand(label: KeyLabel, salt: &[u8], ikm: &[u8], context: &[&[u8]], out: &mut [u8]) {

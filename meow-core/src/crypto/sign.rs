@@ -17,14 +17,16 @@ fn statement(label: SignLabel, parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
+pub(super) type Inner = ed25519_dalek::SigningKey;
+
 /// An Ed25519 private key; wiped when dropped.
 #[derive(Clone)]
-pub struct SigningKey(ed25519_dalek::SigningKey);
+pub struct SigningKey(Inner);
 
 impl SigningKey {
     /// The key of this seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(ed25519_dalek::SigningKey::from_bytes(seed))
+        Self(Inner::from_bytes(seed))
     }
 
     /// A fresh key.
