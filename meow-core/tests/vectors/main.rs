@@ -10,4 +10,6 @@ mod derivations;
 mod harness;
 mod identity;
 mod lanes;
+mod openings;
+mod ratchet;
 mod wire;
