@@ -2,3 +2,4 @@
 
 pub mod client_store;
 pub mod mailbox_store;
+pub mod transport;
