@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod card;
+pub mod contact;
 pub mod crypto;
 pub mod delivery;
 pub mod error;

@@ -52,15 +52,32 @@ impl Default for Seen {
 }
 
 impl Seen {
+    /// What a content enters the digest as.
+    ///
+    /// # Errors
+    /// [`WireError`] when the content cannot be encoded.
+    pub fn item(content: &Content) -> Result<Fixed<32>, WireError> {
+        let encoded = postcard::to_stdvec(content).map_err(|_| WireError::Invalid)?;
+        Ok(Fixed(hash(HashLabel::Item, &[&encoded])))
+    }
+
     /// D(k+1), given content k+1.
     ///
     /// # Errors
     /// [`WireError`] when the content cannot be encoded.
     pub fn then(&self, content: &Content) -> Result<Self, WireError> {
-        let encoded = postcard::to_stdvec(content).map_err(|_| WireError::Invalid)?;
-        let item = hash(HashLabel::Item, &[&encoded]);
-        let digest = Fixed(hash(HashLabel::Seen, &[&self.digest.0, &item]));
-        Ok(Self { upto: self.upto + 1, digest })
+        Ok(self.then_item(&Self::item(content)?))
+    }
+
+    /// D(k+1), given what content k+1 enters as.
+    #[must_use]
+    pub fn then_item(&self, item: &Fixed<32>) -> Self {
+        Self { upto: self.upto + 1, digest: Fixed(hash(HashLabel::Seen, &[&self.digest.0, &item.0])) }
+    }
+
+    /// D(k) of both sides after a renewal with this transcript, where the receiver has everything up to k.
+    pub fn restart(transcript: &[u8; 32], upto: u64) -> Self {
+        Self { upto, digest: Fixed(hash(HashLabel::Seen, &[transcript])) }
     }
 
     /// The first four bytes, which travel.

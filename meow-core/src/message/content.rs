@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::control::{Confirm, Lookup, Prekeys, Receipt};
+use super::control::{Confirm, Lookup, Receipt};
 use crate::wire::{Blob, Text, Wire, WireError};
 use crate::{Error, ErrorKind};
 
@@ -69,8 +69,6 @@ pub enum Content {
     Confirm(Box<Confirm>),
     /// A new mailbox to deposit into.
     Lookup(Lookup),
-    /// Fresh keys for a renewal.
-    Prekeys(Box<Prekeys>),
     /// The sender's wish for deniable messages.
     Mode {
         /// Deniable holds once both sides wish it.
@@ -162,8 +160,7 @@ impl Content {
             Self::Receipt(_) => 3,
             Self::Confirm(_) => 4,
             Self::Lookup(_) => 5,
-            Self::Prekeys(_) => 6,
-            Self::Mode { .. } => 7,
+            Self::Mode { .. } => 6,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -183,7 +180,6 @@ impl From<Content> for Packed {
             Content::Receipt(receipt) => pack(&receipt),
             Content::Confirm(confirm) => pack(&confirm),
             Content::Lookup(lookup) => pack(&lookup),
-            Content::Prekeys(prekeys) => pack(&prekeys),
             Content::Mode { deniable } => pack(&ModeBody { deniable }),
             Content::Unknown { body, .. } => body,
         };
@@ -215,8 +211,7 @@ impl TryFrom<Packed> for Content {
             3 => Self::Receipt(unpack(&body)?),
             4 => Self::Confirm(Box::new(unpack(&body)?)),
             5 => Self::Lookup(unpack(&body)?),
-            6 => Self::Prekeys(Box::new(unpack(&body)?)),
-            7 => Self::Mode { deniable: unpack::<ModeBody>(&body)?.deniable },
+            6 => Self::Mode { deniable: unpack::<ModeBody>(&body)?.deniable },
             kind => Self::Unknown { kind, body },
         })
     }

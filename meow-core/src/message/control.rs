@@ -28,6 +28,11 @@ pub struct Confirm {
     pub prekeys: Prekeys,
     /// The sequence up to which the sender has every message of the other side.
     pub have: u64,
+    /// The first sequence of the other side that the sender has never seen, nor any above it: the other side
+    /// goes on there at least.
+    pub next: u64,
+    /// The digests of the sender's messages start behind this sequence: 0, or after a renewal what both know.
+    pub base: u64,
 }
 
 /// From now on deposit here.

@@ -10,6 +10,4 @@ mod derivations;
 mod harness;
 mod identity;
 mod lanes;
-mod openings;
-mod ratchet;
 mod wire;
