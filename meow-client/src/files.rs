@@ -24,6 +24,16 @@ pub(crate) fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(fault)
 }
 
+/// The length of a file in bytes, `None` if there is none.
+#[cfg(feature = "sqlite")]
+pub(crate) fn length(path: &Path) -> Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(about) => Ok(Some(about.len())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(fault(e)),
+    }
+}
+
 /// Makes an empty file that only its owner can read.
 pub(crate) fn create_private(path: &Path) -> Result<File> {
     let mut options = OpenOptions::new();

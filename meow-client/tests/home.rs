@@ -10,7 +10,7 @@ use std::path::Path;
 use meow_client::home::Home;
 use meow_core::ErrorKind;
 use meow_core::crypto::Secret;
-use meow_core::store::{ClientStore, Table};
+use meow_core::store::{ClientStore, StoreTxn, Table};
 
 fn key() -> Secret {
     Secret::new([7; 32])
@@ -40,7 +40,11 @@ fn made_then_used_again() {
     assert_eq!(home.load_keys().unwrap().unwrap(), b"the keys");
     let store = home.open_store(&key()).unwrap();
     assert_eq!(home.create_store(&key()).unwrap_err().kind(), ErrorKind::AlreadyUsed);
-    store.read(&mut |txn| Ok(assert_eq!(txn.get(Table::Meta, b"a")?.unwrap(), b"1"))).unwrap();
+    let check = |txn: &dyn StoreTxn| {
+        assert_eq!(txn.get(Table::Meta, b"a")?.unwrap(), b"1");
+        Ok(())
+    };
+    store.read(&mut |txn| check(txn)).unwrap();
     home.save_keys(b"other keys").unwrap();
     assert_eq!(Home::new(home.directory()).load_keys().unwrap().unwrap(), b"other keys");
 }

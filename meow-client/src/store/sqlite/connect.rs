@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 
 use super::fault::{damaged, fault};
 
+/// SQLCipher's page size, in bytes: no store is shorter.
+pub(super) const PAGE: u64 = 4096;
+
 /// How long a call waits while another process writes. Transactions take milliseconds; only a migration or a
 /// machine that swaps comes near.
 const BUSY: Duration = Duration::from_secs(30);

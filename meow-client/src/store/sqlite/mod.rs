@@ -7,6 +7,7 @@
 mod connect;
 mod fault;
 mod header;
+mod journal;
 mod schema;
 mod search;
 mod txn;
@@ -83,10 +84,14 @@ impl SqliteClientStore {
     /// newer program has written it, `Damaged` for bytes that do not hold (the files are left as they are),
     /// `System` for I/O: disk full, read-only, no permission.
     pub fn open(path: &Path, key: &Secret) -> Result<Self> {
-        if !files::exists(path)? {
-            return Err(Error::new(ErrorKind::NotFound, "there is no store here: create one first"));
+        match files::length(path)? {
+            None => return Err(Error::new(ErrorKind::NotFound, "there is no store here: create one first")),
+            // SQLite would take an empty file for a new store.
+            Some(length) if length < connect::PAGE => return Err(fault::damaged()),
+            Some(_) => (),
         }
         let trusted = Header::check(path, key)?;
+        journal::check(path)?;
         let mut conn = connect::connect(path, key)?;
         schema::migrate(&mut conn, Some(path), schema::STEPS)?;
         if !trusted {
