@@ -136,7 +136,7 @@ impl ClientStore for SqliteClientStore {
     fn read(&self, work: &mut dyn FnMut(&dyn StoreTxn) -> Result<()>) -> Result<()> {
         self.with_connection(|conn| {
             let txn = conn.transaction_with_behavior(TransactionBehavior::Deferred).map_err(fault)?;
-            let view = SqliteTxn::reading(&txn)?;
+            let view = SqliteTxn::new(&txn, false)?;
             work(&view)?;
             view.finish()?;
             txn.rollback().map_err(fault)
@@ -147,7 +147,7 @@ impl ClientStore for SqliteClientStore {
         let _alone = lock(&self.writer);
         self.with_connection(|conn| {
             let txn = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
-            let mut view = SqliteTxn::writing(&txn);
+            let mut view = SqliteTxn::new(&txn, true)?;
             work(&mut view)?;
             view.finish()?;
             txn.commit().map_err(fault)

@@ -7,7 +7,7 @@ use meow_core::{Error, ErrorKind, Result};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::fault::{damaged, fault};
-use super::search;
+use super::{schema, search};
 
 /// A view of the store inside a transaction.
 pub(super) struct SqliteTxn<'c> {
@@ -19,14 +19,10 @@ pub(super) struct SqliteTxn<'c> {
 }
 
 impl<'c> SqliteTxn<'c> {
-    pub(super) fn writing(conn: &'c Connection) -> Self {
-        Self { conn, writable: true, failed: Cell::new(false) }
-    }
-
-    /// Fixes the view: SQLite takes its snapshot at the first look.
-    pub(super) fn reading(conn: &'c Connection) -> Result<Self> {
-        conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(fault)?;
-        Ok(Self { conn, writable: false, failed: Cell::new(false) })
+    /// The view of a transaction that has just begun.
+    pub(super) fn new(conn: &'c Connection, writable: bool) -> Result<Self> {
+        schema::check_version(conn)?;
+        Ok(Self { conn, writable, failed: Cell::new(false) })
     }
 
     /// Refuses to end well what did not go well.
