@@ -131,7 +131,7 @@ impl Contact {
             Content::Empty => {}
             Content::Receipt(receipt) => self.note_receipt(&receipt, output),
             Content::Confirm(confirm) => self.note_confirm(*confirm, random, output)?,
-            Content::Lookup(lookup) => self.note_lookup(body.seq, lookup),
+            Content::Lookup(lookup) => self.note_lookup(body.seq, *lookup),
             Content::Mode { deniable } => self.note_mode(body.seq, deniable),
             shown => {
                 if self.listening.messages == 0 {

@@ -153,7 +153,7 @@ impl Contact {
             // The initiator may have lost where to deposit.
             Role::Responder => {
                 let lookup = self.own_lookup()?;
-                output.items.push(self.send_any(&Content::Lookup(lookup), random)?);
+                output.items.push(self.send_any(&Content::Lookup(Box::new(lookup)), random)?);
             }
         }
         output.events.push(ContactEvent::Renewed);

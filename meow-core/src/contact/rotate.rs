@@ -25,7 +25,7 @@ impl Contact {
             token: Fixed(token),
             servers: List::new(servers.clone()).map_err(|_| WireError::TooLong)?,
         };
-        let out = self.send(&Content::Lookup(lookup), random)?;
+        let out = self.send(&Content::Lookup(Box::new(lookup)), random)?;
         for old in &mut self.me.mailboxes {
             old.replaced_by.get_or_insert(out.seq);
         }

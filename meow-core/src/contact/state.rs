@@ -183,6 +183,18 @@ pub enum Status {
     Renewing,
 }
 
+impl Status {
+    /// A fixed name in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CardOut => "card_out",
+            Self::Confirming => "confirming",
+            Self::Established => "established",
+            Self::Renewing => "renewing",
+        }
+    }
+}
+
 impl Contact {
     /// Names the contact on this device and in the derivation of its Ckp.
     pub fn id(&self) -> &ContactId {

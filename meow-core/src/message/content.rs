@@ -68,7 +68,7 @@ pub enum Content {
     /// The confirmation of an opening.
     Confirm(Box<Confirm>),
     /// A new mailbox to deposit into.
-    Lookup(Lookup),
+    Lookup(Box<Lookup>),
     /// The sender's wish for deniable messages.
     Mode {
         /// Deniable holds once both sides wish it.
@@ -210,7 +210,7 @@ impl TryFrom<Packed> for Content {
             }
             3 => Self::Receipt(unpack(&body)?),
             4 => Self::Confirm(Box::new(unpack(&body)?)),
-            5 => Self::Lookup(unpack(&body)?),
+            5 => Self::Lookup(Box::new(unpack(&body)?)),
             6 => Self::Mode { deniable: unpack::<ModeBody>(&body)?.deniable },
             kind => Self::Unknown { kind, body },
         })
