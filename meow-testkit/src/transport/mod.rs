@@ -1,3 +1,0 @@
-//! For authors of transports.
-
-pub mod conformance;
