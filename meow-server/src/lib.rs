@@ -1,4 +1,19 @@
 //! The Meow relay as a library.
 #![doc = include_str!("../README.md")]
 
+mod admission;
+mod clock;
+mod engine;
+mod identity;
+mod limits;
+mod relay;
+mod service;
+mod steady;
 pub mod store;
+
+pub use admission::Admission;
+pub use clock::{Clock, SystemClock};
+pub use identity::{SealingKeyInfo, ServerIdentity};
+pub use limits::RelayLimits;
+pub use relay::{Relay, RelayBuilder, RelayHandle};
+pub use service::{Blobs, Caller, HeldPull, Kind, Mail, Mailboxes, Offer, Service};

@@ -12,7 +12,7 @@ pub use body::{
 };
 pub use clear::{ClearAnswer, ClearCode, DESCRIBE};
 pub use descriptor::{Descriptor, Limits, SealingKey, SignedDescriptor, fingerprint};
-pub use seal::{OpenedRequest, PendingAnswer, key_number, seal_request};
+pub use seal::{AnswerSealer, OpenedRequest, PendingAnswer, answer_class, key_number, seal_request};
 
 /// Largest item that a deposit can carry, in bytes: the largest size class less [`ITEM_OVERHEAD`].
 pub const MAX_ITEM: usize = 32_608;

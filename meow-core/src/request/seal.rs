@@ -80,7 +80,15 @@ pub fn key_number(packet: &[u8]) -> Result<u32, WireError> {
 pub struct OpenedRequest {
     /// The request.
     pub request: Request,
+    /// Seals the answer.
+    pub reply: AnswerSealer,
+}
+
+/// What seals the answer to one request.
+#[derive(Debug)]
+pub struct AnswerSealer {
     key: Secret,
+    class: usize,
 }
 
 impl OpenedRequest {
@@ -94,30 +102,40 @@ impl OpenedRequest {
         let (plain, key) = hpke_open(secret, &request_info(server), &prefix(number), sealed)?;
         let content = unpad(&plain).map_err(|_| CryptoError::Rejected)?;
         let request = Request::from_wire(content).map_err(|_| CryptoError::Rejected)?;
-        if usize::from(request.answer) >= SIZE_CLASSES.len() {
-            return Err(CryptoError::Rejected);
-        }
-        Ok(Self { request, key })
+        let class = *SIZE_CLASSES.get(usize::from(request.answer)).ok_or(CryptoError::Rejected)?;
+        Ok(Self { request, reply: AnswerSealer { key, class } })
     }
+}
 
+impl AnswerSealer {
     /// Bytes that an encoded answer can have at most, given the asked size class.
-    pub fn answer_room(&self) -> usize {
-        SIZE_CLASSES.get(usize::from(self.request.answer)).map_or(0, |class| class - ANSWER_OVERHEAD - 1)
+    pub fn room(&self) -> usize {
+        answer_room(self.class)
     }
 
     /// Seals the answer into a packet of the asked size class.
     ///
     /// # Errors
     /// [`CryptoError::Length`] when the answer has no room in it, [`CryptoError::NoRandomness`].
-    pub fn seal_answer(self, answer: &Answer, random: &mut dyn Random) -> Result<Vec<u8>, CryptoError> {
+    pub fn seal(self, answer: &Answer, random: &mut dyn Random) -> Result<Vec<u8>, CryptoError> {
         let mut plain = answer.to_wire().map_err(|_| CryptoError::Length)?;
-        let to = self.answer_room() + 1;
-        pad(&mut plain, to).map_err(|_| CryptoError::Length)?;
+        pad(&mut plain, self.room() + 1).map_err(|_| CryptoError::Length)?;
         let mut nonce = [0; NONCE];
         random.fill(&mut nonce)?;
         let sealed = seal_gcm(&self.key, &nonce, &[Suite::Hpke.byte()], &plain)?;
         Ok([&[Suite::Hpke.byte()][..], &nonce, &sealed].concat())
     }
+}
+
+/// Bytes that an encoded answer can have at most in a packet of this size class: one is taken by the padding.
+const fn answer_room(class: usize) -> usize {
+    class - ANSWER_OVERHEAD - 1
+}
+
+/// Index of the smallest size class that has room for an answer with an encoding of `len` bytes; `None` beyond the
+/// largest.
+pub fn answer_class(len: usize) -> Option<u8> {
+    (0u8..).zip(SIZE_CLASSES).find(|(_, class)| len <= answer_room(*class)).map(|(index, _)| index)
 }
 
 #[cfg(test)]
@@ -148,7 +166,7 @@ mod tests {
             assert!(OpenedRequest::open(&packet, &[8; 32], &secret).is_err(), "another server's fingerprint");
             let opened = OpenedRequest::open(&packet, &[9; 32], &secret).unwrap();
             assert_eq!(opened.request, request(class));
-            let answer = opened.seal_answer(&Answer::Done, &mut random).unwrap();
+            let answer = opened.reply.seal(&Answer::Done, &mut random).unwrap();
             assert_eq!(answer.len(), SIZE_CLASSES[usize::from(class)]);
             assert_eq!(pending.open(&answer).unwrap(), Answer::Done);
         }
@@ -162,7 +180,7 @@ mod tests {
         let (packet, _) = seal_request(&request(0), &[9; 32], &key, &mut random).unwrap();
         let mut answer = || {
             let opened = OpenedRequest::open(&packet, &[9; 32], &secret).unwrap();
-            opened.seal_answer(&Answer::Done, &mut random).unwrap()
+            opened.reply.seal(&Answer::Done, &mut random).unwrap()
         };
         let (first, second) = (answer(), answer());
         assert_ne!(first[1..13], second[1..13], "nonces");

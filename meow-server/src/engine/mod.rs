@@ -1,0 +1,9 @@
+//! The machinery below the services: the one writer, the held pulls, the rates.
+
+mod held;
+mod hops;
+mod writer;
+
+pub(crate) use held::{Held, HeldPulls};
+pub(crate) use hops::{Hop, Hops};
+pub(crate) use writer::{WriteError, Writer};

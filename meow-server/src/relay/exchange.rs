@@ -1,0 +1,114 @@
+//! One request and its answer: the checks in order of their cost, the service, the seal.
+
+use meow_core::request::{
+    Answer, ClearAnswer, ClearCode, DESCRIBE, OpenedRequest, RefusalCode, RequestKind, key_number,
+};
+use meow_core::transport::{Frame, Link, Peer};
+use meow_core::wire::WireError;
+use tokio::time::timeout;
+
+use super::node::Node;
+use crate::service::{Caller, Kind, Seat, busy, refuse};
+
+/// Serves one link: one request, one answer.
+pub(super) async fn run(node: &Node, mut link: Link) {
+    let packet = match timeout(node.limits.read_time, link.rx.recv()).await {
+        Ok(Ok(Some(packet))) => packet,
+        // Nothing asked, hung up, or too slow: there is nobody to answer.
+        _ => return,
+    };
+    let served = tokio::select! {
+        biased;
+        served = serve(node, packet, link.peer) => served,
+        // Who hung up is not served further; a held pull ends here.
+        () = link.tx.closed() => return,
+    };
+    let Served { packet, seat } = served;
+    let sent = timeout(node.limits.write_time, async {
+        link.tx.send(packet).await?;
+        link.tx.finish().await
+    });
+    match sent.await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => tracing::debug!(kind = e.kind().name(), "an answer was not sent: {e}"),
+        Err(_) => tracing::debug!("an answer was not taken in time"),
+    }
+    // The answer counted as work until here.
+    drop(seat);
+}
+
+struct Served {
+    packet: Frame,
+    seat: Option<Seat>,
+}
+
+impl Served {
+    fn clear(code: ClearCode) -> Self {
+        // A refusal of three bytes always encodes.
+        let packet = ClearAnswer::Refused(code).to_packet().unwrap_or_default();
+        tracing::debug!(?code, "refused");
+        Self { packet: packet.into(), seat: None }
+    }
+}
+
+async fn serve(node: &Node, packet: Frame, peer: Peer) -> Served {
+    match checked(node, packet, peer).await {
+        Ok(served) => served,
+        Err(code) => Served::clear(code),
+    }
+}
+
+async fn checked(node: &Node, packet: Frame, peer: Peer) -> Result<Served, ClearCode> {
+    // 1. Length and class.
+    let number = match key_number(&packet) {
+        Ok(number) => Some(number),
+        Err(WireError::NewerVersion) => return Err(ClearCode::NewerVersion),
+        Err(_) if *packet == DESCRIBE => None,
+        Err(_) => return Err(ClearCode::Unreadable),
+    };
+    // 2. Load.
+    let seat = Seat::take(&node.seats).ok_or(ClearCode::Busy)?;
+    // 3. What this address may ask. The relay's own machine may ask all.
+    let address = peer.address.filter(|address| !address.to_canonical().is_loopback());
+    let hop = match address {
+        Some(address) => Some(node.hops.enter(address, node.clock.elapsed()).ok_or(ClearCode::Busy)?),
+        None => None,
+    };
+    let seat = seat.with_hop(hop);
+    let Some(number) = number else {
+        return Ok(Served { packet: node.descriptor(), seat: Some(seat) });
+    };
+    // 4. The seal.
+    let secret = node.secret(number).ok_or(ClearCode::UnknownKey)?;
+    let opened = {
+        let _turn = node.opening.acquire().await.map_err(|_| ClearCode::Busy)?;
+        OpenedRequest::open(&packet, node.mail.server(), &secret).map_err(|_| ClearCode::Unreadable)?
+    };
+    drop(packet);
+    // 5. Price, token, quota, signature: the service's matter.
+    let OpenedRequest { request, reply } = opened;
+    let mut caller = Caller::new(peer, reply.room(), seat);
+    let answer = answer(node, request.kind, &mut caller).await;
+    let sealed = reply.seal(&answer, &mut **node.random()).map_err(|e| {
+        tracing::error!("an answer could not be sealed: {e}");
+        ClearCode::Busy
+    })?;
+    Ok(Served { packet: sealed.into(), seat: Some(caller.seat) })
+}
+
+async fn answer(node: &Node, request: RequestKind, caller: &mut Caller) -> Answer {
+    let Some((kind, entry)) = Kind::of(&request).and_then(|kind| Some((kind, node.table.entry(kind)?)))
+    else {
+        return refuse(RefusalCode::Denied);
+    };
+    let more = entry.price - 1;
+    if !caller.seat.charge(more, node.clock.elapsed()) {
+        return busy(more.div_ceil(node.limits.rate));
+    }
+    let answer = entry.service.answer(request, caller, &node.mail).await;
+    match &answer {
+        Answer::Refused(refused) => tracing::debug!(?kind, code = ?refused.code, "refused"),
+        _ => tracing::trace!(?kind, "answered"),
+    }
+    answer
+}

@@ -1,0 +1,7 @@
+//! The relay as a library, over `memory:` and over HTTP on loopback.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod lifecycle;
+mod setup;
