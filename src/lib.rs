@@ -1,1 +1,42 @@
-//! Meow
+#![doc = include_str!("../README.md")]
+
+pub use meow_core as core;
+pub use meow_transport as transport;
+
+pub use meow_core::card::CardFile;
+pub use meow_core::delivery::Delivery;
+pub use meow_core::lane::ServerReference;
+pub use meow_core::message::Content;
+pub use meow_core::policy::Policy;
+pub use meow_core::transport::Endpoint;
+pub use meow_core::{Error, ErrorKind, Result, Retry};
+pub use meow_transport::Transports;
+
+/// HTTP and HTTPS links.
+#[cfg(feature = "http")]
+pub use meow_transport_http as http;
+
+/// The client engine.
+#[cfg(feature = "client")]
+pub use meow_client as client;
+#[cfg(feature = "client")]
+pub use meow_client::{Client, Event, EventKind, MessageId, Unlock};
+
+/// The relay.
+#[cfg(feature = "server")]
+pub use meow_server as server;
+
+/// Every transport that the features of this crate bring, with its defaults.
+pub trait EnabledTransports {
+    /// A registry of them.
+    fn enabled() -> Transports;
+}
+
+impl EnabledTransports for Transports {
+    fn enabled() -> Transports {
+        let transports = Transports::new();
+        #[cfg(feature = "http")]
+        let transports = transports.with(meow_transport_http::Http::default());
+        transports
+    }
+}

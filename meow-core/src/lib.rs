@@ -1,10 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 pub mod card;
+pub mod contact;
 pub mod crypto;
+pub mod delivery;
 pub mod error;
 pub mod identity;
 pub mod lane;
+pub mod message;
+pub mod opening;
+pub mod policy;
 pub mod ratchet;
 pub mod request;
 pub mod store;

@@ -1,3 +1,4 @@
+//! The Meow relay as a library.
 #![doc = include_str!("../README.md")]
 
 mod admission;
@@ -8,6 +9,7 @@ mod limits;
 mod relay;
 mod service;
 mod steady;
+pub mod store;
 
 pub use admission::Admission;
 pub use clock::{Clock, SystemClock};

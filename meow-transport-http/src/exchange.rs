@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::Full;
@@ -63,12 +63,15 @@ impl Target {
     }
 
     fn request(self, body: bytes::Bytes) -> Request<Full<bytes::Bytes>> {
+        let length = body.len();
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri;
         let headers = request.headers_mut();
         headers.insert(HOST, self.host);
         headers.insert(CONTENT_TYPE, OCTETS);
+        // Said even when it is zero, which hyper leaves out.
+        headers.insert(CONTENT_LENGTH, length.into());
         if let Some(authorization) = self.authorization {
             headers.insert(AUTHORIZATION, authorization);
         }

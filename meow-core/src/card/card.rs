@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::CardError;
 use crate::crypto::{
-    HashLabel, KemPublic, KeyLabel, Secret, SignLabel, Signature, SigningKey, VerifyKey, derive, hash,
-    open_gcm, seal_gcm,
+    HashLabel, KemPublic, KeyLabel, Secret, SignLabel, Signature, SigningKey, VerifyKey, derive, derive_key,
+    hash, open_gcm, seal_gcm,
 };
 use crate::lane::{LaneEntry, SignedLaneList, VerifiedLaneList};
 use crate::wire::Wire;
@@ -129,7 +129,7 @@ impl Card {
     }
 
     fn kem_blob_key(&self) -> Secret {
-        Secret::new(derive(KeyLabel::CardBlob, &[], self.secret.expose(), &[b"key"]))
+        derive_key(KeyLabel::CardBlob, &[], self.secret.expose(), &[b"key"])
     }
 
     /// The content of that blob: 1,200 bytes. Sealing the same key again gives the same bytes.

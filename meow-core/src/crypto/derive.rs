@@ -26,7 +26,7 @@ pub fn derive<const N: usize>(label: KeyLabel, salt: &[u8], ikm: &[u8], context:
     out
 }
 
-/// Like [`derive`], for `N` keys: the output is cut into pieces of 32 bytes.
+/// Like [`derive()`], for `N` keys: the output is cut into pieces of 32 bytes.
 pub fn derive_keys<const N: usize>(
     label: KeyLabel,
     salt: &[u8],
@@ -39,12 +39,22 @@ pub fn derive_keys<const N: usize>(
     out.map(Secret::new)
 }
 
+/// Like [`derive()`], for one key.
+pub fn derive_key(label: KeyLabel, salt: &[u8], ikm: &[u8], context: &[&[u8]]) -> Secret {
+    let [key] = derive_keys(label, salt, ikm, context);
+    key
+}
+
 fn expand(label: KeyLabel, salt: &[u8], ikm: &[u8], context: &[&[u8]], out: &mut [u8]) {
     let mut info = Vec::with_capacity(128);
     framed(label.text(), context, |b| info.extend_from_slice(b));
     // The only error is more than 255 blocks, excluded at compile time.
-    let done = Hkdf::<Sha256>::new(Some(salt), ikm).expand(&info, out);
+    let done = hkdf(salt, ikm, &info, out);
     debug_assert!(done.is_ok());
+}
+
+pub(super) fn hkdf(salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8]) -> Result<(), hkdf::InvalidLength> {
+    Hkdf::<Sha256>::new(Some(salt), ikm).expand(info, out)
 }
 
 /// SHA-256 over the framed label and parts.
@@ -64,16 +74,20 @@ pub fn request_info(server: &[u8; 32]) -> Vec<u8> {
 /// One step of a symmetric chain: (message key, next chain key) by HMAC-SHA256 of 1 and 2 (Double
 /// Ratchet, section 5.2).
 pub fn chain_step(chain: &Secret) -> (Secret, Secret) {
-    // A key shorter than the block is padded with zeros (RFC 2104, section 2).
-    let mut block = Zeroizing::new([0u8; 64]);
-    block.iter_mut().zip(chain.expose()).for_each(|(b, k)| *b = *k);
-    let keyed = Hmac::<Sha256>::new(&(*block).into());
+    let keyed = hmac(chain);
     let output = |byte: u8| {
         let mut mac = keyed.clone();
         mac.update(&[byte]);
         Secret::new(mac.finalize().into_bytes().into())
     };
     (output(1), output(2))
+}
+
+pub(super) fn hmac(key: &Secret) -> Hmac<Sha256> {
+    // A key shorter than the block is padded with zeros (RFC 2104, section 2).
+    let mut block = Zeroizing::new([0u8; 64]);
+    block.iter_mut().zip(key.expose()).for_each(|(b, k)| *b = *k);
+    Hmac::new(&(*block).into())
 }
 
 /// The 32-byte commitment to a key that is compared before anything is opened with it.

@@ -9,10 +9,12 @@ mod label;
 mod password;
 mod random;
 mod sign;
+#[cfg(test)]
+mod vectors;
 mod x25519;
 
 pub use aead::{AEAD_TAG, header_mask, open_gcm, open_siv, seal_gcm, seal_siv, seal_siv_in_place};
-pub use derive::{chain_step, derive, derive_keys, hash, key_commitment, request_info};
+pub use derive::{chain_step, derive, derive_key, derive_keys, hash, key_commitment, request_info};
 pub use hpke::{ANSWER_KEY, HPKE_ENC, HpkeSecret, HpkeSender, hpke_open, hpke_seal};
 pub use kem::{KEM_CIPHERTEXT, KEM_PUBLIC, KemPublic, KemSecret};
 pub use label::{HashLabel, HpkeLabel, KeyLabel, SignLabel};
@@ -106,5 +108,21 @@ impl serde::Serialize for Secret {
 impl<'de> serde::Deserialize<'de> for Secret {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         Ok(Self(crate::wire::Fixed::<32>::deserialize(d)?.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compiles only for types that are wiped when dropped: what every secret here is made of.
+    #[test]
+    fn secrets_are_wiped() {
+        fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<Secret>();
+        wiped::<sign::Inner>();
+        wiped::<x25519_dalek::StaticSecret>();
+        wiped::<zeroize::Zeroizing<[u8; 64]>>();
+        wiped::<bip39::Mnemonic>();
     }
 }

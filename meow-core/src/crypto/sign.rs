@@ -17,14 +17,16 @@ fn statement(label: SignLabel, parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
+pub(super) type Inner = ed25519_dalek::SigningKey;
+
 /// An Ed25519 private key; wiped when dropped.
 #[derive(Clone)]
-pub struct SigningKey(ed25519_dalek::SigningKey);
+pub struct SigningKey(Inner);
 
 impl SigningKey {
     /// The key of this seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(ed25519_dalek::SigningKey::from_bytes(seed))
+        Self(Inner::from_bytes(seed))
     }
 
     /// A fresh key.
@@ -100,8 +102,12 @@ impl VerifyKey {
     /// # Errors
     /// [`CryptoError::Rejected`].
     pub fn verify(&self, label: SignLabel, parts: &[&[u8]], sig: &Signature) -> Result<(), CryptoError> {
+        self.verify_bytes(&statement(label, parts), sig)
+    }
+
+    pub(super) fn verify_bytes(&self, message: &[u8], sig: &Signature) -> Result<(), CryptoError> {
         let sig = ed25519_dalek::Signature::from_bytes(&sig.0);
-        self.0.verify_strict(&statement(label, parts), &sig).map_err(|_| CryptoError::Rejected)
+        self.0.verify_strict(message, &sig).map_err(|_| CryptoError::Rejected)
     }
 }
 

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::root::{Root, Ukp};
 use crate::crypto::{
-    CryptoError, KeyLabel, PasswordCost, Random, Secret, derive, key_commitment, open_siv, password_key,
+    CryptoError, KeyLabel, PasswordCost, Random, Secret, derive_key, key_commitment, open_siv, password_key,
     seal_siv,
 };
 use crate::wire::{Fixed, Wire, WireError};
@@ -247,5 +247,5 @@ impl fmt::Debug for Unlocked<'_> {
 }
 
 fn wrap_key(label: KeyLabel, salt: &Fixed<16>, key: &Secret) -> Secret {
-    Secret::new(derive(label, &salt.0, key.expose(), &[]))
+    derive_key(label, &salt.0, key.expose(), &[])
 }

@@ -6,7 +6,7 @@ use bip39::{Language, Mnemonic};
 use zeroize::Zeroizing;
 
 use super::root::Root;
-use crate::crypto::{CryptoError, KeyLabel, Random, Secret, SigningKey, derive};
+use crate::crypto::{CryptoError, KeyLabel, Random, Secret, SigningKey, derive_key};
 use crate::{Error, ErrorKind};
 
 /// How many words stand for the master.
@@ -84,14 +84,13 @@ impl Master {
 
     /// The root of a generation, which starts at 0.
     pub fn root(&self, generation: u32) -> Root {
-        let r = derive(KeyLabel::Root, &[], self.secret.expose(), &[&generation.to_be_bytes()]);
-        Root::new(Secret::new(r), generation)
+        let secret = derive_key(KeyLabel::Root, &[], self.secret.expose(), &[&generation.to_be_bytes()]);
+        Root::new(secret, generation)
     }
 
     /// The private recovery key with this number.
     pub fn recovery_key(&self, number: u32) -> SigningKey {
-        let seed =
-            Secret::new(derive(KeyLabel::Recovery, &[], self.secret.expose(), &[&number.to_be_bytes()]));
+        let seed = derive_key(KeyLabel::Recovery, &[], self.secret.expose(), &[&number.to_be_bytes()]);
         SigningKey::from_seed(seed.expose())
     }
 }

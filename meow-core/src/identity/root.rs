@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::contact_id::ContactId;
-use crate::crypto::{KeyLabel, Secret, SigningKey, derive};
+use crate::crypto::{KeyLabel, Secret, SigningKey, derive_key};
 use crate::lane::LaneId;
 
 /// The root secret R of one generation: signs for every contact and every device. On a device it lies
@@ -30,7 +30,7 @@ impl Root {
 
     /// The user key.
     pub fn ukp(&self) -> Ukp {
-        Ukp(Secret::new(derive(KeyLabel::Ukp, &[], self.secret.expose(), &[])))
+        Ukp(derive_key(KeyLabel::Ukp, &[], self.secret.expose(), &[]))
     }
 
     /// The contact key of one contact.
@@ -44,7 +44,7 @@ impl Root {
     }
 
     fn signing_key(&self, label: KeyLabel, context: &[&[u8]]) -> SigningKey {
-        let seed = Secret::new(derive(label, &[], self.secret.expose(), context));
+        let seed = derive_key(label, &[], self.secret.expose(), context);
         SigningKey::from_seed(seed.expose())
     }
 }
@@ -76,7 +76,7 @@ impl Ukp {
 
     /// The key of the local store.
     pub fn store_key(&self) -> Secret {
-        Secret::new(derive(KeyLabel::StoreKey, &[], self.0.expose(), &[]))
+        derive_key(KeyLabel::StoreKey, &[], self.0.expose(), &[])
     }
 }
 

@@ -60,7 +60,12 @@ impl Table {
     }
 }
 
+/// The words that one search can have.
+pub const MAX_SEARCH_WORDS: usize = 64;
+
 /// One open transaction.
+///
+/// When a call fails the transaction is lost: return the error, so that nothing of it is kept.
 pub trait StoreTxn {
     /// The value of a key.
     ///
@@ -103,14 +108,18 @@ pub trait StoreTxn {
     /// Keys of [`Table::Log`] whose text holds all words of the query (or words that start with the last
     /// one), newest indexed first, at most `limit`.
     ///
+    /// Words are runs of letters and digits; letter case does not matter. Anything else in a query only
+    /// separates, and a query without words finds nothing.
+    ///
     /// # Errors
-    /// As [`StoreTxn::get`].
+    /// As [`StoreTxn::get`], and `Usage` for more than [`MAX_SEARCH_WORDS`].
     fn search_text(&self, query: &str, limit: usize) -> Result<Vec<Vec<u8>>>;
 }
 
 /// A durable client store. Several processes may hold the same one.
 ///
-/// All methods block; callers on an async runtime move them to a blocking thread.
+/// All methods block; callers on an async runtime move them to a blocking thread. `work` must not start
+/// another transaction of the same store inside a write: it would wait for itself.
 pub trait ClientStore: Send + Sync + 'static {
     /// Runs `work` with a view that does not change meanwhile.
     ///

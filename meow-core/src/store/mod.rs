@@ -4,7 +4,7 @@
 mod client;
 mod mailbox;
 
-pub use client::{ClientStore, StoreTxn, Table};
+pub use client::{ClientStore, MAX_SEARCH_WORDS, StoreTxn, Table};
 pub use mailbox::{
     BlobRecord, Charge, CloseBy, DepositOutcome, MailboxStore, NewDeposit, Page, PullOutcome, Quota,
     RegisterOutcome, Registration, StoreStats, StoredItem, Write, WriteOutcome,

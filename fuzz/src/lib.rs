@@ -1,0 +1,77 @@
+//! One fuzz target per decoder. A target takes any bytes and panics only when the decoder breaks a promise: what
+//! decodes must encode to the same bytes again, what was parsed must parse back to the same value.
+//!
+//! Three callers: the programs in `fuzz_targets/`, for libFuzzer; `examples/seed.rs`, which writes the corpora
+//! from real encodings; and `tests/corpus.rs`, which replays them and mutations of them without an engine.
+
+pub mod cards;
+pub mod http;
+pub mod identity;
+pub mod lanes;
+pub mod messages;
+pub mod ratchet;
+pub mod requests;
+pub mod text;
+mod world;
+
+use meow_core::wire::Wire;
+
+/// A file of a corpus: its name, and the bytes.
+pub type Seed = (String, Vec<u8>);
+
+/// A decoder under test.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Name of the program in `fuzz_targets/` and of the folder in `corpus/`.
+    pub name: &'static str,
+    /// Feeds it, and says whether it accepted the bytes.
+    pub run: fn(&[u8]) -> bool,
+    /// Real encodings, and damaged ones that reach its refusals: their names begin with `bad-`. The same at every
+    /// call.
+    pub seeds: fn() -> Vec<Seed>,
+}
+
+/// Every target.
+pub fn targets() -> Vec<Target> {
+    [
+        requests::TARGETS,
+        cards::TARGETS,
+        lanes::TARGETS,
+        messages::TARGETS,
+        ratchet::TARGETS,
+        identity::TARGETS,
+        text::TARGETS,
+        http::TARGETS,
+    ]
+    .concat()
+}
+
+/// Decodes strictly; a value must encode to the bytes that it came from.
+fn strict<T: Wire>(data: &[u8]) -> Option<T> {
+    let value = T::from_wire(data).ok()?;
+    let again = value.to_wire().expect("what was decoded can be encoded");
+    assert_eq!(again, data, "one value, one encoding");
+    Some(value)
+}
+
+fn seed(name: &str, bytes: impl Into<Vec<u8>>) -> Seed {
+    (name.to_owned(), bytes.into())
+}
+
+/// The encoding of a value, as a seed.
+fn encoded(name: &str, value: &impl Wire) -> Seed {
+    seed(name, value.to_wire().expect("a seed can be encoded"))
+}
+
+/// Seeds that every strict decoder refuses: nothing, a bit too little, a bit too much, too many.
+fn with_damage<T: Wire>(mut seeds: Vec<Seed>) -> Vec<Seed> {
+    let (_, whole) = seeds.first().cloned().unwrap_or_default();
+    let short = whole.len().saturating_sub(1);
+    seeds.push(seed("bad-empty", []));
+    seeds.push(seed("bad-short", &whole[..short]));
+    seeds.push(seed("bad-trailing", [&whole[..], &[0]].concat()));
+    if T::MAX <= 4096 {
+        seeds.push(seed("bad-too-long", vec![0; T::MAX + 1]));
+    }
+    seeds
+}

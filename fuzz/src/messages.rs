@@ -1,0 +1,88 @@
+//! What stands inside a ratchet message.
+
+use meow_core::crypto::KemSecret;
+use meow_core::lane::MAX_SERVERS;
+use meow_core::message::{Body, Confirm, Content, Lookup, Prekeys, Receipt, Seen};
+use meow_core::wire::{Blob, Fixed, List, Wire, unpad};
+
+use crate::{Seed, Target, seed, world};
+
+/// The targets of this module.
+pub const TARGETS: &[Target] = &[Target { name: "message_body", run: body, seeds: body_seeds }];
+
+/// A padded plaintext, as it comes out of the ratchet.
+pub fn body(data: &[u8]) -> bool {
+    let Ok(body) = Body::from_padded(data) else { return false };
+    let bytes = body.to_wire().expect("what was decoded can be encoded");
+    assert_eq!(bytes, unpad(data).expect("it was padded"), "one value, one encoding");
+    let (parties, lane) = (world::parties(), world::signing(22).public());
+    let signed = body.check_signature(&parties, &lane, true).is_ok();
+    assert!(
+        !signed || body.check_signature(&parties.turned(), &lane, true).is_err(),
+        "bound to its direction"
+    );
+    Seen::default().then(&body.content).expect("a content has a digest");
+    true
+}
+
+fn contents() -> Vec<(&'static str, Content)> {
+    let lane = world::signing(22);
+    let kem = KemSecret::generate(&mut world::random(50)).expect("seeded").public();
+    let parties = world::parties();
+    let prekeys = Prekeys::sign(world::dh(51).public(), kem, &parties.from, &parties.to, &lane);
+    let servers = List::take(world::servers().into_iter().take(MAX_SERVERS));
+    let receipt = Receipt { decrypted: 4, read: 2, also: List::take([6, 300]) };
+    let confirm = Confirm { sig: Fixed([3; 64]), mac: Fixed([4; 32]), prekeys: prekeys.clone(), have: 1 };
+    vec![
+        ("text", Content::text(world::NOW * 1000, "miau, größer").expect("short")),
+        ("empty", Content::Empty),
+        ("data", Content::data(1, "application/json", b"{\"t\":21.5}".to_vec()).expect("short")),
+        ("receipt", Content::Receipt(receipt)),
+        ("confirm", Content::Confirm(Box::new(confirm))),
+        (
+            "lookup",
+            Content::Lookup(Lookup { lkp: world::signing(52).public(), token: Fixed([5; 16]), servers }),
+        ),
+        ("prekeys", Content::Prekeys(Box::new(prekeys))),
+        ("mode", Content::Mode { deniable: true }),
+        ("unknown", Content::Unknown { kind: 999, body: Blob::new(vec![1, 2, 3]).expect("short") }),
+    ]
+}
+
+fn plain(content: Content, signed: bool) -> Vec<u8> {
+    let mut body = Body { seq: 5, epoch: 1, seen: 300, digest: Seen::default().short(), content, sig: None };
+    if signed {
+        body.sign(&world::parties(), &world::signing(22)).expect("signs");
+    }
+    body.to_padded(meow_core::ratchet::OVERHEAD).expect("fits")
+}
+
+/// Seeds of [`body`].
+pub fn body_seeds() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (name, content) in contents() {
+        seeds.push(seed(name, plain(content.clone(), true)));
+        seeds.push(seed(&format!("{name}-deniable"), plain(content, false)));
+    }
+    let by_hand = |name: &str, kind: u8, body: &[u8]| {
+        let len = u8::try_from(body.len()).expect("short");
+        seed(name, [&[1, 0, 0, 0, 0, 0, 0, kind, len][..], body, &[0, 0x80, 0, 0]].concat())
+    };
+    seeds.push(by_hand("bad-empty-with-body", 0, &[0]));
+    seeds.push(by_hand("bad-text", 1, &[1, 1, 0xff]));
+    seeds.push(by_hand("bad-text-trailing", 1, &[1, 1, b'a', 0]));
+    seeds.push(by_hand("bad-text-not-canonical", 1, &[0x81, 0, 1, b'a']));
+    seeds.push(by_hand("bad-data-without-type", 2, &[1, 0, 1, 7]));
+    seeds.push(by_hand("bad-receipt-count", 3, &[1, 1, 65]));
+    seeds.push(by_hand("bad-confirm", 4, &[1]));
+    seeds.push(by_hand("bad-lookup", 5, &[1]));
+    seeds.push(by_hand("bad-prekeys", 6, &[1]));
+    seeds.push(by_hand("bad-mode", 7, &[2]));
+    let kem_over_modulus = [world::dh(51).public().as_bytes(), &[0xff; 1184][..], &[0; 64]].concat();
+    let len = [(kem_over_modulus.len() & 0x7f) as u8 | 0x80, (kem_over_modulus.len() >> 7) as u8];
+    let head = [&[1, 0, 0, 0, 0, 0, 0, 6][..], &len].concat();
+    seeds.push(seed("bad-kem-key", [&head[..], &kem_over_modulus, &[0, 0x80]].concat()));
+    seeds.push(seed("bad-padding", [0; 40]));
+    seeds.push(seed("bad-empty", []));
+    seeds
+}

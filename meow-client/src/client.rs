@@ -1,0 +1,128 @@
+//! The handle that applications hold, and what it shares.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use meow_core::identity::ContactId;
+use meow_core::store::{ClientStore, StoreTxn, Table};
+use meow_core::{Error, ErrorKind, Result};
+use tokio::sync::{Notify, watch};
+
+use crate::clock::Clock;
+use crate::event::{Event, EventKind};
+use crate::keys::KeyVault;
+use crate::random::SharedRandom;
+use crate::records::{next_number, save};
+use crate::server::Servers;
+
+/// A Meow client on one store. Cheap to clone; all clones are the same client. No global state: an
+/// application can hold several.
+///
+/// Nothing happens by itself: drive it with [`run`](Client::run) in a task of yours, or step by step with
+/// [`sync`](Client::sync).
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn ClientStore>,
+    pub(crate) keys: KeyVault,
+    pub(crate) servers: Servers,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: SharedRandom,
+    /// Something was put into the outbox.
+    pub(crate) outbox: Notify,
+    /// The set of mailboxes changed.
+    pub(crate) mailboxes: Notify,
+    /// Highest event number known to this process.
+    pub(crate) events: watch::Sender<u64>,
+    pub(crate) suspended: watch::Sender<bool>,
+    /// Contacts whose server has shown in this process that the store is not an old copy.
+    pub(crate) fresh: Mutex<HashSet<ContactId>>,
+}
+
+impl Inner {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    pub(crate) fn is_fresh(&self, contact: &ContactId) -> bool {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).contains(contact)
+    }
+
+    pub(crate) fn set_fresh(&self, contact: ContactId) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(contact);
+    }
+
+    /// Runs a read transaction on a blocking thread.
+    pub(crate) async fn read<T, F>(self: &Arc<Self>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&dyn StoreTxn) -> Result<T> + Send + 'static,
+    {
+        let inner = Arc::clone(self);
+        blocking(move || {
+            let (mut work, mut out) = (Some(work), None);
+            inner.store.read(&mut |txn| {
+                let work = work.take().ok_or_else(run_twice)?;
+                out = Some(work(txn)?);
+                Ok(())
+            })?;
+            out.ok_or_else(run_twice)
+        })
+        .await
+    }
+
+    /// Runs a write transaction on a blocking thread. What it gives is durable when this returns.
+    pub(crate) async fn write<T, F>(self: &Arc<Self>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut dyn StoreTxn, &Self) -> Result<T> + Send + 'static,
+    {
+        let inner = Arc::clone(self);
+        blocking(move || {
+            let (mut work, mut out) = (Some(work), None);
+            inner.store.write(&mut |txn| {
+                let work = work.take().ok_or_else(run_twice)?;
+                out = Some(work(txn, &inner)?);
+                Ok(())
+            })?;
+            inner.announce();
+            out.ok_or_else(run_twice)
+        })
+        .await
+    }
+
+    /// Adds an event to the transaction; waiters learn of it after the commit.
+    pub(crate) fn emit(&self, txn: &mut dyn StoreTxn, contact: &str, kind: EventKind) -> Result<()> {
+        let number = next_number(txn, b"event")?;
+        let event = Event { number, at_ms: self.now_ms(), contact: contact.to_owned(), kind };
+        save(txn, Table::Events, &number.to_be_bytes(), &event)
+    }
+
+    /// Wakes whoever waits for events.
+    fn announce(&self) {
+        self.events.send_modify(|n| *n = n.wrapping_add(1));
+    }
+}
+
+fn run_twice() -> Error {
+    Error::new(ErrorKind::Bug, "a store ran a transaction other than once; its implementation must be mended")
+}
+
+/// Runs blocking work without holding up the runtime.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::new(ErrorKind::Bug, "a store task ended before its time").with_source(e))?
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client(..)")
+    }
+}

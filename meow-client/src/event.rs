@@ -1,0 +1,78 @@
+//! What an application is told, in order, until it confirms.
+
+use meow_core::delivery::Delivery;
+use meow_core::message::Content;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::MessageId;
+
+/// Something that happened. Delivered again after a crash until confirmed with its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Rises by one per event of this store.
+    pub number: u64,
+    /// When it happened here, in Unix milliseconds.
+    pub at_ms: u64,
+    /// The contact's name at that time.
+    pub contact: String,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A message arrived and is stored.
+    Message {
+        /// Where it stands in the log.
+        id: MessageId,
+        /// What it says.
+        content: Content,
+    },
+    /// The contact took our card and said this with it. Unconfirmed: anybody who saw the card could have.
+    Greeting(String),
+    /// Keys are confirmed both ways: messages flow. Unverified until the safety code is compared.
+    Established,
+    /// A message of ours went up the ladder.
+    Delivery {
+        /// Which message.
+        id: MessageId,
+        /// Where it stands now.
+        delivery: Delivery,
+    },
+    /// A message of ours does not get on.
+    Stalled {
+        /// Which message.
+        id: MessageId,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Messages of the contact are missing: these sequences, both ends included.
+    Missing {
+        /// The first one.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
+    /// A missing message has come after all.
+    Found {
+        /// Its sequence.
+        seq: u64,
+    },
+    /// The contact reports having seen something else than what we sent: a server, or somebody with a copy
+    /// of one side's keys, interferes.
+    Fork,
+    /// Something in the mailbox does not open with the keys of this contact.
+    Unreadable,
+    /// The keys with this contact are being made anew, since this store was older than its server
+    /// remembers (a restored copy).
+    RolledBack,
+    /// The keys with this contact were made anew.
+    Renewed,
+    /// Our own server no longer knows our mailbox, or somebody closed it.
+    MailboxGone {
+        /// Which server.
+        server: String,
+    },
+}

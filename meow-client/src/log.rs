@@ -1,0 +1,187 @@
+//! The message log, and what the application says about it.
+
+use meow_core::delivery::Delivery;
+use meow_core::identity::ContactId;
+use meow_core::message::Content;
+use meow_core::store::{StoreTxn, Table};
+use meow_core::{Error, ErrorKind, Result};
+
+use crate::client::Client;
+use crate::ids::MessageId;
+use crate::outbox::put_items;
+use crate::records::{LogEntry, contact, contact_of, decode, key_number, load, ordered_key, save};
+
+/// One message of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message {
+    /// Its name in this client.
+    pub id: MessageId,
+    /// The contact's name.
+    pub contact: String,
+    /// Written here; otherwise it arrived.
+    pub outgoing: bool,
+    /// The sender's sequence to this contact; 0 until an outgoing message is sealed.
+    pub seq: u64,
+    /// What it says.
+    pub content: Content,
+    /// When it was written or arrived here, in Unix milliseconds.
+    pub at_ms: u64,
+    /// How far an outgoing message has come; for one that arrived: `Decrypted`, or `Read` once shown.
+    pub delivery: Delivery,
+    /// Why an outgoing message waits.
+    pub waiting: Option<String>,
+}
+
+impl Message {
+    fn new(contact: &str, id: MessageId, entry: LogEntry) -> Self {
+        Self {
+            id,
+            contact: contact.to_owned(),
+            outgoing: entry.outgoing,
+            seq: entry.seq,
+            content: entry.content,
+            at_ms: entry.at_ms,
+            delivery: entry.delivery,
+            waiting: Some(entry.waiting).filter(|w| !w.is_empty()),
+        }
+    }
+}
+
+/// Adds a message to the log, findable by its id and its text.
+pub(crate) fn add(
+    txn: &mut dyn StoreTxn,
+    contact: &ContactId,
+    id: MessageId,
+    entry: &LogEntry,
+    text: Option<&str>,
+) -> Result<()> {
+    let key = ordered_key(contact, id.0);
+    save(txn, Table::Log, &key, entry)?;
+    txn.put(Table::Meta, &id_key(id), contact.as_bytes())?;
+    match text {
+        Some(text) => txn.index_text(&key, text),
+        None => Ok(()),
+    }
+}
+
+/// Notes which message carries a sequence.
+pub(crate) fn set_seq(txn: &mut dyn StoreTxn, contact: &ContactId, seq: u64, id: MessageId) -> Result<()> {
+    txn.put(Table::Meta, &seq_key(contact, seq), &id.0.to_be_bytes())
+}
+
+/// The message that carries a sequence of ours.
+pub(crate) fn by_seq(txn: &dyn StoreTxn, contact: &ContactId, seq: u64) -> Result<Option<MessageId>> {
+    Ok(txn.get(Table::Meta, &seq_key(contact, seq))?.as_deref().and_then(key_number).map(MessageId))
+}
+
+fn id_key(id: MessageId) -> Vec<u8> {
+    [b"message:", id.0.to_be_bytes().as_slice()].concat()
+}
+
+fn seq_key(contact: &ContactId, seq: u64) -> Vec<u8> {
+    [b"seq:", contact.as_bytes().as_slice(), &seq.to_be_bytes()].concat()
+}
+
+fn owner(txn: &dyn StoreTxn, id: MessageId) -> Result<ContactId> {
+    let owner = txn.get(Table::Meta, &id_key(id))?;
+    let owner: Option<[u8; 16]> = owner.and_then(|bytes| bytes.try_into().ok());
+    owner.map(ContactId::from_bytes).ok_or_else(|| {
+        Error::new(ErrorKind::NotFound, format!("there is no message {id}; `meow log NAME` lists them"))
+    })
+}
+
+impl Client {
+    /// One message.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn message(&self, id: MessageId) -> Result<Message> {
+        self.inner
+            .read(move |txn| {
+                let contact_id = owner(txn, id)?;
+                let entry: LogEntry = load(txn, Table::Log, &ordered_key(&contact_id, id.0))?
+                    .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no message {id}")))?;
+                Ok(Message::new(&contact(txn, &contact_id)?.name, id, entry))
+            })
+            .await
+    }
+
+    /// Up to `limit` messages with a contact after `after`, oldest first.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown contact.
+    pub async fn log(&self, name: &str, after: Option<MessageId>, limit: usize) -> Result<Vec<Message>> {
+        let name = name.to_owned();
+        self.inner
+            .read(move |txn| {
+                let id = contact_of(txn, &name)?;
+                let after = after.map(|m| ordered_key(&id, m.0));
+                let rows = txn.scan(
+                    Table::Log,
+                    id.as_bytes(),
+                    after.as_ref().map(<[u8; 24]>::as_slice),
+                    limit,
+                    false,
+                )?;
+                rows.into_iter().map(|(key, value)| message(&name, &key, &value)).collect()
+            })
+            .await
+    }
+
+    /// Messages whose text holds all words of a query, newest first.
+    ///
+    /// # Errors
+    /// `Damaged`, `System`.
+    pub async fn search(&self, query: &str, limit: usize) -> Result<Vec<Message>> {
+        let query = query.to_owned();
+        self.inner
+            .read(move |txn| {
+                let mut found = Vec::new();
+                for key in txn.search_text(&query, limit)? {
+                    let Some(value) = txn.get(Table::Log, &key)? else { continue };
+                    let id = key.first_chunk::<16>().map(|id| ContactId::from_bytes(*id));
+                    let Some(id) = id else { continue };
+                    found.push(message(&contact(txn, &id)?.name, &key, &value)?);
+                }
+                Ok(found)
+            })
+            .await
+    }
+
+    /// Notes that a message that arrived was shown. The contact is told if the policy says so.
+    ///
+    /// # Errors
+    /// `NotFound`; `Usage` for a message of one's own.
+    pub async fn mark_read(&self, id: MessageId) -> Result<()> {
+        self.inner
+            .write(move |txn, inner| {
+                let contact_id = owner(txn, id)?;
+                let key = ordered_key(&contact_id, id.0);
+                let mut entry: LogEntry = load(txn, Table::Log, &key)?
+                    .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no message {id}")))?;
+                if entry.outgoing {
+                    return Err(Error::new(ErrorKind::Usage, "this message is your own"));
+                }
+                if entry.delivery.climb(Delivery::Read) {
+                    let mut record = contact(txn, &contact_id)?;
+                    record.machine.mark_read(entry.seq);
+                    save(txn, Table::Log, &key, &entry)?;
+                    let receipt = inner.receipt(&mut record)?;
+                    put_items(txn, inner, &contact_id, receipt)?;
+                    save(txn, Table::Contacts, contact_id.as_bytes(), &record)?;
+                }
+                Ok(())
+            })
+            .await?;
+        self.inner.outbox.notify_one();
+        Ok(())
+    }
+}
+
+fn message(contact: &str, key: &[u8], value: &[u8]) -> Result<Message> {
+    let id = key_number(key)
+        .map(MessageId)
+        .ok_or_else(|| Error::new(ErrorKind::Damaged, "the store holds a damaged log; restore a backup"))?;
+    Ok(Message::new(contact, id, decode(Table::Log, value)?))
+}

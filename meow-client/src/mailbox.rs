@@ -1,0 +1,160 @@
+//! One's own mailboxes at servers: registering, counting requests, closing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meow_core::crypto::{SigningKey, VerifyKey};
+use meow_core::lane::ServerRef;
+use meow_core::request::{Answer, BlobPut, Close, Deposit, RefusalCode, Register, RequestKind};
+use meow_core::store::{StoreTxn, Table};
+use meow_core::transport::Endpoint;
+use meow_core::wire::{Blob, Fixed, Text};
+use meow_core::{Error, ErrorKind, Result};
+
+use crate::client::Inner;
+use crate::records::{MailboxRecord, ServerRecord, load, save};
+use crate::server::{Ask, refused};
+use crate::servers::private_url;
+
+/// A mailbox of one's own at one server.
+#[derive(Clone)]
+pub(crate) struct OwnMailbox {
+    pub(crate) lkp: SigningKey,
+    pub(crate) server: ServerRef,
+}
+
+/// What a registration fixes.
+pub(crate) struct Registering<'a> {
+    pub(crate) mailbox: &'a OwnMailbox,
+    pub(crate) token: &'a [u8; 16],
+    pub(crate) close: &'a VerifyKey,
+}
+
+impl OwnMailbox {
+    /// Key of its record: mailbox, then server.
+    pub(crate) fn key(&self) -> [u8; 64] {
+        let mut key = [0; 64];
+        let lkp = self.lkp.public();
+        key.iter_mut().zip(lkp.as_bytes().iter().chain(self.server.fingerprint())).for_each(|(k, b)| *k = *b);
+        key
+    }
+}
+
+/// Takes the next counter of a mailbox, durably once the transaction is.
+pub(crate) fn take_counter(txn: &mut dyn StoreTxn, key: &[u8; 64]) -> Result<u64> {
+    let mut record: MailboxRecord = load(txn, Table::Mailboxes, key)?.unwrap_or_default();
+    record.counter += 1;
+    save(txn, Table::Mailboxes, key, &record)?;
+    Ok(record.counter)
+}
+
+impl Inner {
+    /// Asks the server of one's own mailbox, by the private URL where there is one.
+    pub(crate) async fn ask_own(
+        self: &Arc<Self>,
+        server: &ServerRef,
+        kind: RequestKind,
+        answer: u8,
+        wait: Duration,
+    ) -> Result<Answer> {
+        let fingerprint = *server.fingerprint();
+        let url: Option<Endpoint> = self.read(move |txn| private_url(txn, &fingerprint)).await?;
+        self.servers.ask(&Ask { server, private_url: url.as_ref(), kind, answer, wait }).await
+    }
+
+    async fn counter(self: &Arc<Self>, mailbox: &OwnMailbox) -> Result<u64> {
+        let key = mailbox.key();
+        self.write(move |txn, _| take_counter(txn, &key)).await
+    }
+
+    /// Registers a mailbox, or renews its token. Does nothing when the server has confirmed it before.
+    ///
+    /// # Errors
+    /// `Refused` when the server takes no newcomers without an invitation.
+    pub(crate) async fn register(self: &Arc<Self>, what: Registering<'_>) -> Result<()> {
+        let (key, fingerprint) = (what.mailbox.key(), *what.mailbox.server.fingerprint());
+        let (known, invite) = self
+            .read(move |txn| {
+                let known: Option<MailboxRecord> = load(txn, Table::Mailboxes, &key)?;
+                let server: Option<ServerRecord> = load(txn, Table::Servers, &fingerprint)?;
+                Ok((known.unwrap_or_default(), server.and_then(|r| r.invite)))
+            })
+            .await?;
+        if known.registered {
+            return Ok(());
+        }
+        let body = Register {
+            mailbox: what.mailbox.lkp.public(),
+            token_hash: Fixed(Deposit::token_hash(what.token)),
+            close_hash: Fixed(Close::key_hash(what.close, &what.mailbox.lkp.public())),
+            invite: invite.unwrap_or_else(Text::default),
+            counter: self.counter(what.mailbox).await?,
+            sig: Fixed([0; 64]),
+        };
+        let signed = body.signed(&fingerprint, &what.mailbox.lkp)?;
+        match self.ask_own(&what.mailbox.server, RequestKind::Register(signed), 0, Duration::ZERO).await? {
+            Answer::Done => {
+                self.write(move |txn, _| {
+                    let mut record: MailboxRecord = load(txn, Table::Mailboxes, &key)?.unwrap_or_default();
+                    record.registered = true;
+                    save(txn, Table::Mailboxes, &key, &record)
+                })
+                .await
+            }
+            Answer::Refused(r) => Err(refused(&what.mailbox.server, r)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Parks a blob beside a mailbox, for whoever has its token.
+    pub(crate) async fn park(
+        self: &Arc<Self>,
+        mailbox: &OwnMailbox,
+        name: [u8; 16],
+        content: Vec<u8>,
+        expires: u64,
+    ) -> Result<()> {
+        let body = BlobPut {
+            mailbox: mailbox.lkp.public(),
+            name: Fixed(name),
+            counter: self.counter(mailbox).await?,
+            expires,
+            content: Blob::new(content).map_err(|_| Error::new(ErrorKind::Bug, "a key blob is too long"))?,
+            sig: Fixed([0; 64]),
+        };
+        let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
+        match self.ask_own(&mailbox.server, RequestKind::BlobPut(signed), 0, Duration::ZERO).await? {
+            Answer::Done => Ok(()),
+            Answer::Refused(r) => Err(refused(&mailbox.server, r)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Closes a mailbox for good. One that the server does not know (any more) counts as closed.
+    pub(crate) async fn close(self: &Arc<Self>, mailbox: &OwnMailbox) -> Result<()> {
+        let body = Close {
+            mailbox: mailbox.lkp.public(),
+            counter: self.counter(mailbox).await?,
+            by: mailbox.lkp.public(),
+            sig: Fixed([0; 64]),
+        };
+        let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
+        let answer = self.ask_own(&mailbox.server, RequestKind::Close(signed), 0, Duration::ZERO).await?;
+        let gone = match answer {
+            Answer::Done => true,
+            Answer::Refused(r) if r.code == RefusalCode::Denied => true,
+            Answer::Refused(r) => return Err(refused(&mailbox.server, r)),
+            _ => return Err(unexpected()),
+        };
+        let key = mailbox.key();
+        self.write(move |txn, _| if gone { txn.delete(Table::Mailboxes, &key) } else { Ok(()) }).await
+    }
+}
+
+/// An answer of another kind than the request calls for.
+pub(crate) fn unexpected() -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        "the server answered something else than was asked; its operator should look into it",
+    )
+}

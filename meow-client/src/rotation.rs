@@ -1,0 +1,105 @@
+//! Rotating lookup keys: a new mailbox is made, the contact is told, and the old one is closed once it knows.
+
+use std::sync::Arc;
+
+use meow_core::crypto::SigningKey;
+use meow_core::identity::ContactId;
+use meow_core::store::Table;
+use meow_core::{Error, ErrorKind, Result};
+
+use crate::client::{Client, Inner};
+use crate::mailbox::{OwnMailbox, Registering};
+use crate::outbox::put_items;
+use crate::receive::CLOSING;
+use crate::records::{contact, contact_of, save};
+use crate::servers::{OwnServer, own_servers};
+
+impl Client {
+    /// Moves the mailbox for a contact to a new lookup key, on the servers of one's own as they are now. Both
+    /// mailboxes are polled until the contact has seen the change, then the old one is closed.
+    ///
+    /// # Errors
+    /// `NotFound`, `Usage` before the contact is established or without a server, and what keeps the servers
+    /// from opening the mailbox. Nothing is changed then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future rotates or does not; a mailbox at a server may be left over.
+    pub async fn rotate_mailbox(&self, name: &str) -> Result<()> {
+        let (inner, name) = (&self.inner, name.to_owned());
+        let (id, close, servers) = inner
+            .read(move |txn| {
+                let id = contact_of(txn, &name)?;
+                let close = *contact(txn, &id)?.machine.close_key();
+                Ok((id, close, own_servers(txn)?))
+            })
+            .await?;
+        let servers = servers.iter().take(4).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
+        if servers.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "a mailbox needs a server; add one with `meow server add REFERENCE`",
+            ));
+        }
+        let (lkp, token) = {
+            let mut random = inner.random.lock();
+            let mut token = [0; 16];
+            random.fill(&mut token)?;
+            (SigningKey::generate(&mut *random)?, token)
+        };
+        for server in &servers {
+            let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone() };
+            inner.register(Registering { mailbox: &mailbox, token: &token, close: &close }).await?;
+        }
+        // Sealing a statement is sealing: the store must be current.
+        inner.prove_current(id).await?;
+        inner
+            .write(move |txn, inner| {
+                let mut record = contact(txn, &id)?;
+                let out = record.machine.begin_rotation(lkp, token, servers, &mut *inner.random.lock())?;
+                put_items(txn, inner, &id, [out.item])?;
+                save(txn, Table::Contacts, id.as_bytes(), &record)
+            })
+            .await?;
+        inner.mailboxes.notify_waiters();
+        inner.outbox.notify_one();
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Closes the mailboxes that contacts deposit into no more. One that cannot be closed now is tried again.
+    pub(crate) async fn close_retired(self: &Arc<Self>) -> Result<()> {
+        let marks = self.read(|txn| txn.scan(Table::Meta, CLOSING, None, 64, false)).await?;
+        for (key, _) in marks {
+            let (id, lkp) = split(&key)?;
+            let mailboxes = self
+                .read(move |txn| Ok(crate::contacts::own_mailboxes(&contact(txn, &id)?.machine)))
+                .await
+                .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) })?;
+            for mailbox in mailboxes.iter().filter(|m| *m.lkp.public().as_bytes() == lkp) {
+                self.close(mailbox).await?;
+            }
+            self.write(move |txn, _| {
+                txn.delete(Table::Meta, &key)?;
+                let mut record = match contact(txn, &id) {
+                    Ok(record) => record,
+                    Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+                    Err(e) => return Err(e),
+                };
+                record.machine.mailbox_closed(&meow_core::crypto::VerifyKey::from_bytes(&lkp)?);
+                save(txn, Table::Contacts, id.as_bytes(), &record)
+            })
+            .await?;
+            self.mailboxes.notify_waiters();
+        }
+        Ok(())
+    }
+}
+
+/// Contact and Lkp of a mark.
+fn split(key: &[u8]) -> Result<(ContactId, [u8; 32])> {
+    let damaged = || Error::new(ErrorKind::Damaged, "the store holds a damaged mark; restore a backup");
+    let rest = key.strip_prefix(CLOSING).ok_or_else(damaged)?;
+    let (id, lkp) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
+    Ok((ContactId::from_bytes(*id), lkp.try_into().map_err(|_| damaged())?))
+}

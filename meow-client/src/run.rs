@@ -1,0 +1,300 @@
+//! Driving a client: one step, or until told to stop.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meow_core::identity::ContactId;
+use meow_core::store::Table;
+use meow_core::{Error, ErrorKind, Result, Retry};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::client::{Client, Inner};
+use crate::contacts::{every_contact, own_mailboxes};
+use crate::event::Event;
+use crate::mailbox::OwnMailbox;
+use crate::records::decode;
+
+/// How long a pull is held by the server, while a client runs.
+const HOLD: Duration = Duration::from_secs(50);
+/// Longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What a step brought.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct SyncReport {
+    /// Items fetched.
+    pub fetched: usize,
+    /// Deposits confirmed by servers.
+    pub sent: usize,
+    /// What did not work, each with what to do. The rest was done all the same.
+    pub problems: Vec<Error>,
+}
+
+impl Client {
+    /// Sends what waits, fetches what has come, and answers what calls for an answer. When nothing has come,
+    /// waits up to `wait` for something.
+    ///
+    /// # Errors
+    /// `Damaged`, `System`: only what concerns the store. Servers that do not answer are in the report.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: what was not acknowledged comes again.
+    pub async fn sync(&self, wait: Duration) -> Result<SyncReport> {
+        let inner = &self.inner;
+        let until = Instant::now() + wait;
+        let mut report = SyncReport::default();
+        inner.send_round(&mut report).await?;
+        inner.fetch_round(&mut report, None).await?;
+        inner.send_round(&mut report).await?;
+        if report.fetched == 0 && !wait.is_zero() {
+            inner.fetch_round(&mut report, Some(until)).await?;
+            inner.send_round(&mut report).await?;
+        }
+        match inner.close_retired().await {
+            Err(e) if of_the_store(&e) => return Err(e),
+            Err(e) => report.problems.push(e),
+            Ok(()) => {}
+        }
+        Ok(report)
+    }
+
+    /// Sends and fetches until the future is dropped: spawn it in a task of yours. Obeys
+    /// [`suspend`](Self::suspend) and [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// `Damaged`, `System`: only what concerns the store.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: what was not acknowledged comes again.
+    pub async fn run(&self) -> Result<()> {
+        let (mut suspended, mut awake) = (self.inner.suspended.subscribe(), self.inner.suspended.subscribe());
+        loop {
+            awake.wait_for(|s| !*s).await.map_err(client_ended)?;
+            tokio::select! {
+                end = self.inner.send_loop() => return end,
+                end = self.inner.fetch_loop() => return end,
+                asleep = suspended.wait_for(|s| *s) => {
+                    asleep.map_err(client_ended)?;
+                }
+            }
+        }
+    }
+
+    /// Up to `limit` events that were not confirmed yet, oldest first.
+    ///
+    /// # Errors
+    /// `Damaged`, `System`.
+    pub async fn events(&self, limit: usize) -> Result<Vec<Event>> {
+        self.inner
+            .read(move |txn| {
+                let rows = txn.scan(Table::Events, &[], None, limit, false)?;
+                rows.iter().map(|(_, value)| decode(Table::Events, value)).collect()
+            })
+            .await
+    }
+
+    /// The next event that was not confirmed yet; waits for one.
+    ///
+    /// # Errors
+    /// `Damaged`, `System`.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe: the event comes again until it is confirmed.
+    pub async fn next_event(&self) -> Result<Event> {
+        let mut changed = self.inner.events.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if let Some(event) = self.events(1).await?.pop() {
+                return Ok(event);
+            }
+            changed.changed().await.map_err(client_ended)?;
+        }
+    }
+
+    /// Says that all events up to this number are dealt with. They do not come again.
+    ///
+    /// # Errors
+    /// `System`.
+    pub async fn confirm_events(&self, upto: u64) -> Result<()> {
+        self.inner
+            .write(move |txn, _| {
+                loop {
+                    let rows = txn.scan(Table::Events, &[], None, 256, false)?;
+                    let mut left = false;
+                    for (key, value) in &rows {
+                        let event: Event = decode(Table::Events, value)?;
+                        if event.number > upto {
+                            left = true;
+                            break;
+                        }
+                        txn.delete(Table::Events, key)?;
+                    }
+                    if left || rows.is_empty() {
+                        return Ok(());
+                    }
+                }
+            })
+            .await
+    }
+}
+
+/// A mailbox and whose it is.
+#[derive(Clone)]
+struct Polled {
+    contact: ContactId,
+    mailbox: OwnMailbox,
+}
+
+impl Inner {
+    async fn polled(self: &Arc<Self>) -> Result<Vec<Polled>> {
+        self.read(|txn| {
+            let mut all = Vec::new();
+            for (contact, record) in every_contact(txn)? {
+                all.extend(
+                    own_mailboxes(&record.machine).into_iter().map(|mailbox| Polled { contact, mailbox }),
+                );
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    async fn send_round(self: &Arc<Self>, report: &mut SyncReport) -> Result<()> {
+        let flushed = self.flush().await?;
+        report.sent += flushed.sent;
+        report.problems.extend(flushed.left);
+        Ok(())
+    }
+
+    /// Fetches from all mailboxes at once. With `until`, waits so long for the first item, then lets the
+    /// others be.
+    async fn fetch_round(self: &Arc<Self>, report: &mut SyncReport, until: Option<Instant>) -> Result<()> {
+        let mut running = JoinSet::new();
+        let wait = until.map_or(Duration::ZERO, |u| u.saturating_duration_since(Instant::now()).min(HOLD));
+        for polled in self.polled().await? {
+            let inner = Arc::clone(self);
+            running.spawn(async move { inner.fetch(polled.contact, &polled.mailbox, wait).await });
+        }
+        let last_moment = until.unwrap_or_else(|| Instant::now() + Duration::from_secs(600));
+        while let Ok(Some(done)) = timeout_at(last_moment, running.join_next()).await {
+            match done.map_err(task_ended)? {
+                Ok(0) => {}
+                Ok(n) => {
+                    report.fetched += n;
+                    if until.is_some() {
+                        return Ok(());
+                    }
+                }
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => report.problems.push(e),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_loop(self: &Arc<Self>) -> Result<()> {
+        let mut failures = 0u32;
+        loop {
+            match self.close_retired().await {
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => tracing::debug!(kind = e.kind().name(), "a retired mailbox stays open for now"),
+                Ok(()) => {}
+            }
+            let flushed = self.flush().await?;
+            let pause = match flushed.left {
+                // What another process queued is found at the latest then.
+                None => {
+                    failures = 0;
+                    Duration::from_secs(30)
+                }
+                Some(e) => {
+                    failures += 1;
+                    tracing::debug!(kind = e.kind().name(), "messages wait");
+                    match e.retry() {
+                        Retry::Now => backoff(failures),
+                        Retry::After(secs) => {
+                            Duration::from_secs(secs.into()).max(backoff(failures)).min(LONGEST_PAUSE)
+                        }
+                        Retry::Never => LONGEST_PAUSE,
+                    }
+                }
+            };
+            tokio::select! {
+                () = self.outbox.notified() => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Keeps one held pull open per mailbox.
+    async fn fetch_loop(self: &Arc<Self>) -> Result<()> {
+        let mut running = JoinSet::new();
+        let mut open: HashMap<[u8; 64], u32> = HashMap::new();
+        loop {
+            let changed = self.mailboxes.notified();
+            for polled in self.polled().await? {
+                let key = polled.mailbox.key();
+                if open.contains_key(&key) {
+                    continue;
+                }
+                open.insert(key, 0);
+                running.spawn(Arc::clone(self).poll(polled));
+            }
+            tokio::select! {
+                Some(done) = running.join_next() => {
+                    let (key, result) = done.map_err(task_ended)?;
+                    open.remove(&key);
+                    result?;
+                }
+                () = changed => {
+                    // The network or the set of mailboxes changed: start over.
+                    running.shutdown().await;
+                    open.clear();
+                }
+            }
+        }
+    }
+
+    /// Polls one mailbox until its contact or the mailbox is gone, or the store fails.
+    async fn poll(self: Arc<Self>, polled: Polled) -> ([u8; 64], Result<()>) {
+        let key = polled.mailbox.key();
+        let mut failures = 0u32;
+        loop {
+            match self.fetch(polled.contact, &polled.mailbox, HOLD).await {
+                Ok(_) => failures = 0,
+                Err(e) if of_the_store(&e) => return (key, Err(e)),
+                Err(e) => {
+                    failures += 1;
+                    tracing::debug!(kind = e.kind().name(), "a mailbox cannot be polled now");
+                    sleep(backoff(failures)).await;
+                }
+            }
+            match self.polled().await {
+                Ok(all) if all.iter().any(|p| p.mailbox.key() == key) => {}
+                Ok(_) => return (key, Ok(())),
+                Err(e) => return (key, Err(e)),
+            }
+        }
+    }
+}
+
+/// 1, 2, 4 ... seconds, up to [`LONGEST_PAUSE`].
+fn backoff(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.saturating_sub(1).min(6)).min(LONGEST_PAUSE)
+}
+
+/// Errors that no other server can mend.
+fn of_the_store(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Damaged | ErrorKind::System | ErrorKind::Bug)
+}
+
+fn client_ended(e: tokio::sync::watch::error::RecvError) -> Error {
+    Error::new(ErrorKind::Bug, "the client ended while it was in use").with_source(e)
+}
+
+fn task_ended(e: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Bug, "a fetching task ended before its time").with_source(e)
+}

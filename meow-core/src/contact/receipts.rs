@@ -1,0 +1,75 @@
+//! Receipts, in both directions.
+
+use super::event::{ContactError, ContactEvent, Outgoing, Output};
+use super::state::{Contact, Phase};
+use crate::crypto::Random;
+use crate::message::{Content, Receipt};
+use crate::policy::Receipts;
+use crate::wire::List;
+
+/// Single sequences in one receipt.
+const MAX_ALSO: usize = 64;
+
+impl Contact {
+    /// One receipt for everything new, if the policy wants the contact to know. None before the contact is
+    /// established, and none for receipts.
+    ///
+    /// # Errors
+    /// [`ContactError::Send`].
+    pub fn take_receipt(
+        &mut self,
+        policy: Receipts,
+        random: &mut dyn Random,
+    ) -> Result<Option<Outgoing>, ContactError> {
+        let news =
+            (policy.decrypted && self.told.owed) || (policy.read && self.told.read > self.told.told_read);
+        if !news || !matches!(self.phase, Phase::Established) {
+            return Ok(None);
+        }
+        let mut receipt = Receipt::default();
+        if policy.decrypted {
+            receipt.decrypted = self.got.have();
+            receipt.also = List::new(self.got.beyond(MAX_ALSO)).unwrap_or_default();
+        }
+        if policy.read {
+            receipt.read = self.told.read;
+        }
+        let out = self.send(&Content::Receipt(receipt), random)?;
+        self.told.owed = false;
+        self.told.told_read = self.told.read;
+        Ok(Some(out))
+    }
+
+    /// Notes that the user has seen the contact's messages up to this sequence.
+    pub fn mark_read(&mut self, seq: u64) {
+        self.told.read = self.told.read.max(seq.min(self.got.top));
+    }
+
+    pub(super) fn note_receipt(&mut self, receipt: &Receipt, output: &mut Output) {
+        let last = self.sent.last();
+        let upto = receipt.decrypted.min(last);
+        let was = self.told.decrypted;
+        let before = std::mem::take(&mut self.told.also);
+        for seq in was.saturating_add(1)..=upto {
+            if !before.contains(&seq) {
+                output.events.push(ContactEvent::Decrypted { seq });
+            }
+        }
+        self.told.decrypted = was.max(upto);
+        let mut also = before;
+        for seq in receipt.also.iter().copied().filter(|s| *s <= last && *s > upto) {
+            if !also.contains(&seq) {
+                also.push(seq);
+                output.events.push(ContactEvent::Decrypted { seq });
+            }
+        }
+        also.retain(|s| *s > self.told.decrypted);
+        also.truncate(4 * MAX_ALSO);
+        self.told.also = also;
+        let shown = receipt.read.min(last);
+        if shown > self.told.shown {
+            self.told.shown = shown;
+            output.events.push(ContactEvent::ReadUpTo { seq: shown });
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Receiving: opening, checking, placing and acting on an item.
+
+use super::event::{ContactError, ContactEvent, Output, Received};
+use super::sequence::Place;
+use super::state::{Contact, Phase};
+use crate::crypto::Random;
+use crate::message::{Body, Content};
+use crate::ratchet::{Ratchet, RatchetError, Step};
+use crate::wire::Suite;
+
+/// Which ratchet opened a message.
+#[derive(Clone, Copy)]
+enum Which {
+    Current,
+    Former(usize),
+}
+
+impl Contact {
+    /// Takes one item from a mailbox of this contact. `now_ms` is in Unix milliseconds.
+    ///
+    /// # Errors
+    /// Only what keeps this side from answering; bad input is [`Received::Unreadable`].
+    pub fn receive(
+        &mut self,
+        item: &[u8],
+        now_ms: u64,
+        random: &mut dyn Random,
+    ) -> Result<Received, ContactError> {
+        match item.first() {
+            Some(first) if *first == Suite::Ratchet.byte() => self.receive_message(item, now_ms, random),
+            Some(first) if *first == Suite::Opening.byte() => self.receive_opening(item, now_ms, random),
+            _ => Ok(Received::Unreadable),
+        }
+    }
+
+    fn receive_message(
+        &mut self,
+        item: &[u8],
+        now_ms: u64,
+        random: &mut dyn Random,
+    ) -> Result<Received, ContactError> {
+        let Some((which, plain, step)) = (match self.open(item) {
+            Ok(opened) => Some(opened),
+            Err(RatchetError::Repeated) => return Ok(Received::Duplicate),
+            Err(RatchetError::Crypto(e)) => return Err(e.into()),
+            Err(_) => None,
+        }) else {
+            return Ok(Received::Unreadable);
+        };
+        let Some(body) = self.check(&plain, which) else { return Ok(Received::Unreadable) };
+        let place = self.got.place(body.seq);
+        if place == Place::Refused {
+            return Ok(Received::Unreadable);
+        }
+        match which {
+            Which::Current => {
+                if let Some(session) = &mut self.session {
+                    session.ratchet.apply(step)?;
+                }
+            }
+            Which::Former(i) => {
+                if let Some(ratchet) = self.former.get_mut(i) {
+                    ratchet.apply(step)?;
+                }
+            }
+        }
+        let mut output = Output::default();
+        if place == Place::Repeated {
+            return Ok(Received::Opened(output));
+        }
+        self.got.mark(body.seq);
+        match place {
+            Place::New { missing: Some((from, to)) } => {
+                output.events.push(ContactEvent::Missing { from, to })
+            }
+            Place::Filled => output.events.push(ContactEvent::Found { seq: body.seq }),
+            _ => {}
+        }
+        // What an older ratchet says of our numbering was true before the renewal, and a Confirm may begin one.
+        if matches!(which, Which::Current) && !matches!(body.content, Content::Confirm(_)) {
+            if !self.sent.agrees(body.seen, &body.digest) {
+                output.events.push(ContactEvent::Fork);
+            }
+            self.note_seen(body.seen, &mut output);
+        }
+        let (seq, content) = (body.seq, body.content.clone());
+        self.act(body, now_ms, random, &mut output)?;
+        self.got.digest(seq, &content)?;
+        Ok(Received::Opened(output))
+    }
+
+    fn open(&self, item: &[u8]) -> Result<(Which, Vec<u8>, Step), RatchetError> {
+        let ad = self.parties().ok_or(RatchetError::NotStarted)?.turned().associated_data();
+        let session = self.session.as_ref().ok_or(RatchetError::NotStarted)?;
+        let mut repeated = match session.ratchet.decrypt(&ad, item) {
+            Ok((plain, step)) => return Ok((Which::Current, plain, step)),
+            Err(RatchetError::Crypto(e)) => return Err(e.into()),
+            Err(e) => e == RatchetError::Repeated,
+        };
+        for (i, ratchet) in self.former.iter().enumerate() {
+            match Ratchet::decrypt(ratchet, &ad, item) {
+                Ok((plain, step)) => return Ok((Which::Former(i), plain, step)),
+                Err(e) => repeated |= e == RatchetError::Repeated,
+            }
+        }
+        Err(if repeated { RatchetError::Repeated } else { RatchetError::Rejected })
+    }
+
+    /// The body, if it is well-formed, signed as it must be, and allowed in this phase.
+    fn check(&self, plain: &[u8], which: Which) -> Option<Body> {
+        let body = Body::from_padded(plain).ok()?;
+        let peer = self.peer.as_ref()?;
+        let unsigned_may_come =
+            self.modes.theirs && (self.modes.mine || self.modes.signed_since > self.seen_by_peer());
+        let parties = self.parties()?.turned();
+        body.check_signature(&parties, &peer.lane.key, !unsigned_may_come).ok()?;
+        // Nothing but Confirms travels on fresh keys before they are confirmed.
+        let confirmed = matches!(self.phase, Phase::Established);
+        let fresh = matches!(which, Which::Current) && !confirmed;
+        (!fresh || matches!(body.content, Content::Confirm(_))).then_some(body)
+    }
+
+    fn act(
+        &mut self,
+        body: Body,
+        now_ms: u64,
+        random: &mut dyn Random,
+        output: &mut Output,
+    ) -> Result<(), ContactError> {
+        match body.content {
+            Content::Empty => {}
+            Content::Receipt(receipt) => self.note_receipt(&receipt, output),
+            Content::Confirm(confirm) => self.note_confirm(*confirm, random, output)?,
+            Content::Lookup(lookup) => self.note_lookup(body.seq, *lookup),
+            Content::Mode { deniable } => self.note_mode(body.seq, deniable),
+            shown => {
+                if self.listening.messages == 0 {
+                    self.listening.since_ms = now_ms;
+                }
+                self.listening.messages = self.listening.messages.saturating_add(1);
+                self.told.owed = true;
+                output.events.push(ContactEvent::Message { seq: body.seq, content: shown });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,196 @@
+//! Renewals: fresh keys with a contact, after a store was found to be older than its server remembers.
+
+use super::event::{ContactError, ContactEvent, Outgoing, Output, Received};
+use super::state::{Confirming, Contact, DepositTarget, Modes, Phase};
+use crate::crypto::{HashLabel, Random, hash};
+use crate::message::{Content, Lookup, Parties};
+use crate::opening::{Initiate, KnownPeer, Opened, OpeningError, Respond, Role, Terms};
+use crate::ratchet::Ratchet;
+use crate::wire::{Fixed, List, WireError};
+
+/// Ratchets that are kept for stragglers.
+const KEPT_RATCHETS: usize = 2;
+/// Accepted renewals that are remembered. Older ones are sealed to prekeys that are long gone.
+const KEPT_ACCEPTED: usize = 256;
+/// Messages that are sent again at most after a renewal.
+const MAX_RESENT: u64 = 10_000;
+/// A contact that claims to have seen more than this of ours lies.
+const MAX_NEXT: u64 = 1 << 61;
+
+/// What a side says of the numbering.
+pub(super) struct Numbers {
+    /// It has every message of ours up to here.
+    pub(super) have: u64,
+    /// We go on here at least.
+    pub(super) next: u64,
+    /// Digests of its messages start behind this.
+    pub(super) base: u64,
+}
+
+impl Contact {
+    /// Makes fresh keys with the contact. Nothing else is sent until it has confirmed.
+    ///
+    /// # Errors
+    /// [`ContactError::NotEstablished`] before the first Confirm, [`ContactError::Opening`].
+    pub fn begin_renewal(&mut self, random: &mut dyn Random) -> Result<Outgoing, ContactError> {
+        let parties = self.parties().ok_or(ContactError::NotEstablished)?;
+        let lookup = self.own_lookup()?;
+        let session = self.session.as_mut().ok_or(ContactError::NotEstablished)?;
+        let peer = self.peer.as_ref().ok_or(ContactError::NotEstablished)?;
+        let prekeys = peer.prekeys.as_ref().ok_or(ContactError::NotEstablished)?;
+        let made = Initiate::renewal(
+            Terms::renewal(&session.secret, &parties),
+            (&prekeys.prekey, &prekeys.kem),
+            &self.me.lane,
+            &self.me.lanes,
+            lookup,
+            (self.got.have(), self.got.top + 1),
+        )
+        .seal(random)?;
+        // The old ratchet sends no more, but what is under way from the other side still opens.
+        let old = std::mem::replace(&mut session.ratchet, made.ratchet);
+        self.keep_former(old);
+        self.phase = Phase::Confirming(Box::new(Confirming {
+            handshake: made.handshake,
+            signer: Some(self.me.lane.clone()),
+            renewal: true,
+            last: self.sent.last(),
+        }));
+        Ok(Outgoing { seq: 0, item: made.item })
+    }
+
+    pub(super) fn receive_renewal(
+        &mut self,
+        item: &[u8],
+        random: &mut dyn Random,
+    ) -> Result<Received, ContactError> {
+        let digest = Fixed(hash(HashLabel::Item, &[item]));
+        if self.accepted.contains(&digest) {
+            return Ok(Received::Duplicate);
+        }
+        let Some(parties) = self.parties() else { return Ok(Received::Unreadable) };
+        let Some(opened) = self.try_renewal(item, &parties, random)? else { return Ok(Received::Unreadable) };
+        self.remember(digest);
+        if self.won(&parties) {
+            // Both began: the other side drops its own and answers ours.
+            return Ok(Received::Opened(Output::default()));
+        }
+        Ok(Received::Opened(self.accept_renewal(opened, random)?))
+    }
+
+    fn try_renewal(
+        &self,
+        item: &[u8],
+        parties: &Parties,
+        random: &mut dyn Random,
+    ) -> Result<Option<Opened>, ContactError> {
+        let (Some(peer), Some(session)) = (&self.peer, &self.session) else { return Ok(None) };
+        for own in self.me.prekeys.iter().rev() {
+            let tried = Respond::renewal(
+                Terms::renewal(&session.secret, &parties.turned()),
+                (&own.prekey, &own.kem),
+                &self.me.ckp,
+                KnownPeer { ckp: &peer.ckp, lane: &peer.lane.key },
+            )
+            .open(item, random);
+            match tried {
+                Ok(opened) => return Ok(Some(opened)),
+                Err(OpeningError::Rejected) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Our own renewal is under way and goes first: the lower lane id does.
+    fn won(&self, parties: &Parties) -> bool {
+        let ours = matches!(&self.phase, Phase::Confirming(c) if c.renewal && c.signer.is_some());
+        ours && parties.from_lane.as_bytes() < parties.to_lane.as_bytes()
+    }
+
+    fn accept_renewal(&mut self, opened: Opened, random: &mut dyn Random) -> Result<Output, ContactError> {
+        let statement = opened.statement;
+        let session = self.session.as_mut().ok_or(ContactError::NotEstablished)?;
+        let old = std::mem::replace(&mut session.ratchet, opened.ratchet);
+        self.keep_former(old);
+        if let (Some(peer), Some(lookup)) = (&mut self.peer, statement.mailbox) {
+            peer.target =
+                DepositTarget { lkp: lookup.lkp, token: lookup.token, servers: lookup.servers.into_vec() };
+            // Statements that are still under way are older, except when this side lost some.
+            peer.target_at = self.got.top;
+        }
+        let last = self.sent.last();
+        let base = self.restart_sent(opened.handshake.transcript(), last, statement.next);
+        let lane = self.me.lane.clone();
+        let confirm = self.send_confirm(&opened.handshake, &lane, base, random)?;
+        self.phase = Phase::Confirming(Box::new(Confirming {
+            handshake: opened.handshake,
+            signer: None,
+            renewal: true,
+            last,
+        }));
+        Ok(Output { items: vec![confirm], events: Vec::new() })
+    }
+
+    /// The other side has confirmed fresh keys: numbers and digests go on from what both know.
+    pub(super) fn finish_renewal(
+        &mut self,
+        waiting: &Confirming,
+        theirs: Numbers,
+        random: &mut dyn Random,
+        output: &mut Output,
+    ) -> Result<(), ContactError> {
+        let transcript = waiting.handshake.transcript();
+        self.got.restart(transcript, theirs.base);
+        // Both sides start over signed; the driver says again what it wishes.
+        self.modes = Modes::default();
+        match waiting.handshake.role() {
+            Role::Initiator => {
+                let base = self.restart_sent(transcript, waiting.last, theirs.next);
+                let signer = waiting.signer.as_ref().ok_or(ContactError::NotEstablished)?;
+                output.items.push(self.send_confirm(&waiting.handshake, signer, base, random)?);
+            }
+            // The initiator may have lost where to deposit.
+            Role::Responder => {
+                let lookup = self.own_lookup()?;
+                output.items.push(self.send_any(&Content::Lookup(Box::new(lookup)), random)?);
+            }
+        }
+        output.events.push(ContactEvent::Renewed);
+        let from = theirs.have.saturating_add(1).max(waiting.last.saturating_sub(MAX_RESENT - 1));
+        if from <= waiting.last {
+            output.events.push(ContactEvent::Resend { from, to: waiting.last });
+        }
+        Ok(())
+    }
+
+    /// Starts the digests of our messages anew, and goes on numbering where the other side says at least.
+    /// Returns the base.
+    fn restart_sent(&mut self, transcript: &[u8; 32], last: u64, next: u64) -> u64 {
+        let next = next.min(MAX_NEXT);
+        let base = next.saturating_sub(1).max(last.saturating_sub(MAX_RESENT));
+        self.sent.restart(transcript, base, next);
+        base
+    }
+
+    fn own_lookup(&self) -> Result<Lookup, ContactError> {
+        let mailbox = self.me.mailboxes.last().ok_or(ContactError::NotEstablished)?;
+        Ok(Lookup {
+            lkp: mailbox.lkp.public(),
+            token: mailbox.token,
+            servers: List::new(mailbox.servers.clone()).map_err(|_| WireError::TooLong)?,
+        })
+    }
+
+    fn keep_former(&mut self, ratchet: Ratchet) {
+        self.former.push_front(ratchet);
+        self.former.truncate(KEPT_RATCHETS);
+    }
+
+    fn remember(&mut self, digest: Fixed<32>) {
+        self.accepted.push_back(digest);
+        while self.accepted.len() > KEPT_ACCEPTED {
+            self.accepted.pop_front();
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Sending: numbering, signing and sealing a content.
+
+use super::event::{ContactError, Outgoing, SendError};
+use super::state::{Contact, Phase};
+use crate::crypto::Random;
+use crate::message::{Body, Content};
+use crate::ratchet::RatchetError;
+
+/// Messages that a lane may only listen to before it turns keys by itself.
+const TURN_AFTER_MESSAGES: u32 = 20;
+/// How long a lane may only listen before it turns keys by itself, in milliseconds.
+const TURN_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
+
+impl Contact {
+    /// Seals a content for the contact.
+    ///
+    /// # Errors
+    /// [`SendError::NotYet`] before keys are confirmed both ways; [`SendError::Wire`] for one that is too long.
+    pub fn send(&mut self, content: &Content, random: &mut dyn Random) -> Result<Outgoing, SendError> {
+        match self.phase {
+            Phase::Established => self.send_any(content, random),
+            _ => Err(SendError::NotYet),
+        }
+    }
+
+    /// Seals a content once more under the sequence that it had, because the contact lost its store. The driver
+    /// goes through the sequences of [`Resend`](super::ContactEvent::Resend) in order.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); a sequence that was never used is [`SendError::NotYet`].
+    pub fn resend(
+        &mut self,
+        seq: u64,
+        content: &Content,
+        random: &mut dyn Random,
+    ) -> Result<Outgoing, SendError> {
+        if !matches!(self.phase, Phase::Established) || seq == 0 || seq >= self.sent.next {
+            return Err(SendError::NotYet);
+        }
+        self.sent.again(seq, content)?;
+        self.seal(seq, content, random)
+    }
+
+    /// An empty message that turns keys, when this lane has listened for long.
+    ///
+    /// # Errors
+    /// [`ContactError::Crypto`] without randomness.
+    pub fn tick(&mut self, now_ms: u64, random: &mut dyn Random) -> Result<Option<Outgoing>, ContactError> {
+        let heard = self.listening;
+        let due = heard.messages >= TURN_AFTER_MESSAGES
+            || (heard.messages > 0 && now_ms.saturating_sub(heard.since_ms) >= TURN_AFTER_MS);
+        if !due || !matches!(self.phase, Phase::Established) {
+            return Ok(None);
+        }
+        Ok(Some(self.send_any(&Content::Empty, random)?))
+    }
+
+    pub(super) fn send_any(
+        &mut self,
+        content: &Content,
+        random: &mut dyn Random,
+    ) -> Result<Outgoing, SendError> {
+        let seq = self.sent.take(content)?;
+        self.seal(seq, content, random)
+    }
+
+    fn seal(&mut self, seq: u64, content: &Content, random: &mut dyn Random) -> Result<Outgoing, SendError> {
+        let parties = self.parties().ok_or(SendError::NotYet)?;
+        let mut body = Body {
+            seq,
+            epoch: self.me.lanes.list().epoch,
+            seen: self.got.seen().upto,
+            digest: self.got.seen().short(),
+            content: content.clone(),
+            sig: None,
+        };
+        if !(self.modes.mine && self.modes.theirs) {
+            body.sign(&parties, &self.me.lane)?;
+        }
+        // Receipts alone turn no keys: otherwise both sides would turn for ever.
+        let turn = !matches!(content, Content::Receipt(_));
+        let session = self.session.as_mut().ok_or(RatchetError::NotStarted)?;
+        let plain = body.to_padded(session.ratchet.overhead(turn))?;
+        let item = session.ratchet.encrypt(random, turn, &parties.associated_data(), &plain)?;
+        if turn {
+            self.listening = super::state::Listening::default();
+        }
+        Ok(Outgoing { seq, item })
+    }
+}

@@ -1,0 +1,274 @@
+//! What a contact is made of.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::sequence::{Got, Sent};
+use crate::card::{Card, CardSecrets, SafetyCode};
+use crate::crypto::{DhSecret, KemSecret, Secret, SigningKey, VerifyKey};
+use crate::identity::ContactId;
+use crate::lane::{LaneEntry, LaneId, ServerRef, VerifiedLaneList};
+use crate::message::{Parties, Prekeys};
+use crate::opening::Handshake;
+use crate::ratchet::Ratchet;
+use crate::wire::Fixed;
+
+/// One contact, on one lane of each side. Serialised, it is secret as it stands.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Contact {
+    pub(super) id: ContactId,
+    pub(super) me: Me,
+    pub(super) peer: Option<Peer>,
+    pub(super) phase: Phase,
+    pub(super) session: Option<Session>,
+    /// Ratchets before a renewal, for stragglers.
+    pub(super) former: VecDeque<Ratchet>,
+    pub(super) sent: Sent,
+    pub(super) got: Got,
+    pub(super) modes: Modes,
+    pub(super) told: Told,
+    pub(super) listening: Listening,
+    /// Renewals that were accepted, so that none is accepted twice.
+    pub(super) accepted: VecDeque<Fixed<32>>,
+    pub(super) verified: bool,
+}
+
+/// This side.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Me {
+    pub(super) ckp: VerifyKey,
+    /// Public half of the key that closes this lane's mailboxes.
+    pub(super) close: VerifyKey,
+    pub(super) lane: SigningKey,
+    pub(super) lanes: VerifiedLaneList,
+    pub(super) mailboxes: Vec<Mailbox>,
+    /// For renewals, the newest last.
+    pub(super) prekeys: VecDeque<PrekeySecrets>,
+}
+
+/// A mailbox of this side.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Mailbox {
+    /// Names the mailbox and signs for it.
+    pub lkp: SigningKey,
+    /// Lets the contact deposit.
+    pub token: Fixed<16>,
+    /// Where it is.
+    pub servers: Vec<ServerRef>,
+    /// The sequence of the statement that replaced it; it can be closed once the contact has seen that.
+    pub(super) replaced_by: Option<u64>,
+}
+
+/// Private halves of the keys that the other side may begin a renewal with.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct PrekeySecrets {
+    pub(super) prekey: DhSecret,
+    pub(super) kem: KemSecret,
+}
+
+/// The other side.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Peer {
+    pub(super) ckp: VerifyKey,
+    pub(super) lane: LaneEntry,
+    pub(super) lanes: VerifiedLaneList,
+    /// Where to deposit now; starts as in the lane entry.
+    pub(super) target: DepositTarget,
+    /// Sequence of the statement that said so.
+    pub(super) target_at: u64,
+    /// The sequence of ours up to which it has everything.
+    pub(super) seen: u64,
+    /// What a renewal begins with; none before the first Confirm.
+    pub(super) prekeys: Option<Prekeys>,
+}
+
+/// Where to deposit for a contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepositTarget {
+    /// Names the mailbox.
+    pub lkp: VerifyKey,
+    /// The right to deposit.
+    pub token: Fixed<16>,
+    /// Where it is, the preferred server first.
+    pub servers: Vec<ServerRef>,
+}
+
+/// What lasts from the first opening on.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Session {
+    pub(super) ratchet: Ratchet,
+    /// Transcript of the first opening.
+    pub(super) transcript: Fixed<32>,
+    /// Enters renewals in place of a card secret.
+    pub(super) secret: Secret,
+}
+
+/// How far things are.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) enum Phase {
+    /// Our card is out.
+    CardOut(Box<CardOut>),
+    /// An opening was made by one side and answered, or is being answered, by the other.
+    Confirming(Box<Confirming>),
+    /// Messages flow.
+    Established,
+}
+
+/// What an issuer keeps until the answer.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct CardOut {
+    pub(super) secrets: CardSecrets,
+    pub(super) card: Card,
+}
+
+/// Waiting for the other side's Confirm.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Confirming {
+    pub(super) handshake: Handshake,
+    /// Signs our Confirm when it comes second; dropped with it.
+    pub(super) signer: Option<SigningKey>,
+    pub(super) renewal: bool,
+    /// Our last sequence before.
+    pub(super) last: u64,
+}
+
+/// Who wishes deniable messages.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Modes {
+    pub(super) mine: bool,
+    pub(super) theirs: bool,
+    /// Sequence of the statement that said so.
+    pub(super) theirs_at: u64,
+    /// Sequence of our newest wish for signed messages: until it is seen, unsigned ones may still come.
+    pub(super) signed_since: u64,
+}
+
+/// What the other side was told of its messages.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Told {
+    /// A message for the user came since the last receipt.
+    pub(super) owed: bool,
+    /// The user has seen messages up to this sequence.
+    pub(super) read: u64,
+    pub(super) told_read: u64,
+    /// Our messages up to here were decrypted, said the other side.
+    pub(super) decrypted: u64,
+    /// Beyond that, single ones.
+    pub(super) also: Vec<u64>,
+    /// Our messages up to here were shown, said the other side.
+    pub(super) shown: u64,
+}
+
+/// Messages for the user that came since our last turn of keys.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Listening {
+    pub(super) messages: u32,
+    /// When the first of them came, in Unix milliseconds.
+    pub(super) since_ms: u64,
+}
+
+/// How far a contact is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Our card was made; no answer yet.
+    CardOut,
+    /// Keys of the first opening are being confirmed.
+    Confirming,
+    /// Messages flow.
+    Established,
+    /// Keys are being made anew; messages wait.
+    Renewing,
+}
+
+impl Status {
+    /// A fixed name in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CardOut => "card_out",
+            Self::Confirming => "confirming",
+            Self::Established => "established",
+            Self::Renewing => "renewing",
+        }
+    }
+}
+
+impl Contact {
+    /// Names the contact on this device and in the derivation of its Ckp.
+    pub fn id(&self) -> &ContactId {
+        &self.id
+    }
+
+    /// How far it is.
+    pub fn status(&self) -> Status {
+        match &self.phase {
+            Phase::CardOut(_) => Status::CardOut,
+            Phase::Confirming(c) if c.renewal => Status::Renewing,
+            Phase::Confirming(_) => Status::Confirming,
+            Phase::Established => Status::Established,
+        }
+    }
+
+    /// The safety code, once there is an answer. Both sides have the same one exactly if nobody stands between.
+    pub fn safety_code(&self) -> Option<SafetyCode> {
+        let (peer, session) = (self.peer.as_ref()?, self.session.as_ref()?);
+        Some(SafetyCode::new(&session.transcript.0, &self.me.ckp, &peer.ckp))
+    }
+
+    /// The user compared the safety code.
+    pub fn verified(&self) -> bool {
+        self.verified
+    }
+
+    /// Notes that the user compared the safety code and found it equal.
+    pub fn set_verified(&mut self) {
+        self.verified = true;
+    }
+
+    /// Where to deposit for this contact; `None` before it has answered.
+    pub fn deposit_target(&self) -> Option<&DepositTarget> {
+        self.peer.as_ref().map(|p| &p.target)
+    }
+
+    /// The mailboxes to poll for this contact, the newest last.
+    pub fn mailboxes(&self) -> &[Mailbox] {
+        &self.me.mailboxes
+    }
+
+    /// Public half of the key that closes this lane's mailboxes, which registrations fix.
+    pub fn close_key(&self) -> &VerifyKey {
+        &self.me.close
+    }
+
+    /// Until when a card that is out is good, in Unix seconds.
+    pub fn card_expires(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::CardOut(out) => Some(out.card.expires()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn my_lane(&self) -> LaneId {
+        LaneId::of(&self.me.lane.public())
+    }
+
+    /// From us to the contact.
+    pub(super) fn parties(&self) -> Option<Parties> {
+        let peer = self.peer.as_ref()?;
+        Some(Parties { from: self.me.ckp, to: peer.ckp, from_lane: self.my_lane(), to_lane: peer.lane.id() })
+    }
+}
+
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contact").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mailbox(..)")
+    }
+}

@@ -1,0 +1,171 @@
+use super::*;
+use crate::crypto::SigningKey;
+use crate::policy::Receipts;
+
+const ALL: Receipts = Receipts { decrypted: true, read: true };
+
+#[test]
+fn a_card_makes_two_contacts_with_one_safety_code() {
+    let (mut alice, mut bob) = card_taken();
+    assert_eq!((alice.contact.status(), bob.contact.status()), (Status::CardOut, Status::Confirming));
+    assert!(matches!(bob.contact.send(&Content::Empty, &mut bob.random), Err(SendError::NotYet)));
+    settle(&mut alice, &mut bob);
+    assert_eq!(
+        alice.events,
+        [ContactEvent::Greeting(Text::new("hello").unwrap()), ContactEvent::Established]
+    );
+    assert_eq!(bob.events, [ContactEvent::Established]);
+    assert_eq!(alice.contact.safety_code().unwrap(), bob.contact.safety_code().unwrap());
+    assert!(!alice.contact.verified());
+}
+
+#[test]
+fn messages_and_receipts_flow() {
+    let (mut alice, mut bob) = established();
+    let first = alice.send("one");
+    alice.send("two");
+    settle(&mut alice, &mut bob);
+    assert_eq!(bob.texts(), ["one", "two"]);
+    bob.contact.mark_read(first + 1);
+    let receipt = bob.contact.take_receipt(ALL, &mut bob.random).unwrap().unwrap();
+    assert!(bob.contact.take_receipt(ALL, &mut bob.random).unwrap().is_none(), "one per batch");
+    alice.receive(&receipt.item);
+    assert!(alice.has(&ContactEvent::Decrypted { seq: first }));
+    assert!(alice.has(&ContactEvent::Decrypted { seq: first + 1 }));
+    assert!(alice.has(&ContactEvent::ReadUpTo { seq: first + 1 }));
+    assert!(alice.contact.take_receipt(ALL, &mut alice.random).unwrap().is_none(), "none for receipts");
+}
+
+#[test]
+fn a01_a_replayed_capture_is_accepted_by_nobody() {
+    let (mut alice, mut bob) = card_taken();
+    let mut capture = bob.out.clone();
+    for text in ["one", "two", "three"] {
+        while !alice.out.is_empty() || !bob.out.is_empty() {
+            for item in std::mem::take(&mut alice.out) {
+                capture.push(item.clone());
+                bob.receive(&item);
+            }
+            for item in std::mem::take(&mut bob.out) {
+                capture.push(item.clone());
+                alice.receive(&item);
+            }
+        }
+        alice.send(text);
+        bob.send(text);
+    }
+    settle(&mut alice, &mut bob);
+    let (a, b) = (alice.events.len(), bob.events.len());
+    for item in &capture {
+        for side in [&mut alice, &mut bob] {
+            if let Received::Opened(output) = side.receive(item) {
+                assert_eq!(output, Output::default());
+            }
+        }
+    }
+    assert_eq!((alice.events.len(), bob.events.len()), (a, b));
+}
+
+#[test]
+fn a05_order_and_gaps_are_shown_as_they_are() {
+    let (mut alice, mut bob) = established();
+    for text in ["one", "two", "three", "four"] {
+        alice.send(text);
+    }
+    let items = std::mem::take(&mut alice.out);
+    bob.receive(&items[3]);
+    bob.receive(&items[0]);
+    bob.receive(&items[2]);
+    let first = alice.log[0].0;
+    assert!(bob.has(&ContactEvent::Missing { from: first, to: first + 2 }));
+    assert!(bob.has(&ContactEvent::Found { seq: first }));
+    assert_eq!(bob.texts(), ["four", "one", "three"]);
+    bob.receive(&items[1]);
+    bob.send("all there");
+    settle(&mut alice, &mut bob);
+    assert!(!alice.has(&ContactEvent::Fork));
+}
+
+#[test]
+fn a10_a_card_makes_one_contact() {
+    let (mut alice, mut bob) = card_taken();
+    let (_, mut mallory) = card_taken();
+    let second = mallory.out.remove(0);
+    settle(&mut alice, &mut bob);
+    assert_eq!(alice.receive(&second), Received::Unreadable);
+    assert_eq!(mallory.contact.status(), Status::Confirming);
+}
+
+#[test]
+fn an_expired_card_is_not_answered() {
+    let (mut alice, mut bob) = card_taken();
+    let opening = bob.out.remove(0);
+    let late = (10_000 + crate::card::CARD_GRACE + 1) * 1000;
+    assert_eq!(alice.contact.receive(&opening, late, &mut alice.random).unwrap(), Received::Unreadable);
+    assert_eq!(alice.contact.status(), Status::CardOut);
+}
+
+#[test]
+fn an_unsigned_message_is_discarded_unless_both_agreed() {
+    let (mut alice, mut bob) = established();
+    alice.out.push(alice.contact.set_deniable(true, &mut alice.random).unwrap().unwrap().item);
+    settle(&mut alice, &mut bob);
+    assert!(!alice.contact.deniable());
+    alice.send("still signed");
+    settle(&mut alice, &mut bob);
+    bob.out.push(bob.contact.set_deniable(true, &mut bob.random).unwrap().unwrap().item);
+    settle(&mut alice, &mut bob);
+    assert!(alice.contact.deniable() && bob.contact.deniable());
+    alice.send("deniable");
+    bob.send("deniable too");
+    settle(&mut alice, &mut bob);
+    // Bob wants signatures again; what Alice sent meanwhile is still read.
+    bob.out.push(bob.contact.set_deniable(false, &mut bob.random).unwrap().unwrap().item);
+    alice.send("crossing");
+    settle(&mut alice, &mut bob);
+    alice.send("signed again");
+    settle(&mut alice, &mut bob);
+    assert_eq!(bob.texts(), ["still signed", "deniable", "crossing", "signed again"]);
+    assert_eq!((alice.unreadable, bob.unreadable), (0, 0));
+}
+
+#[test]
+fn a_mailbox_moves_and_the_old_one_closes_when_the_contact_knows() {
+    let (mut alice, mut bob) = established();
+    let old = alice.contact.mailboxes()[0].lkp.public();
+    let new = SigningKey::generate(&mut alice.random).unwrap();
+    let out = alice.contact.begin_rotation(new.clone(), [7; 16], server(3), &mut alice.random).unwrap();
+    assert_eq!(alice.contact.mailboxes().len(), 2);
+    bob.receive(&out.item);
+    assert_eq!(bob.contact.deposit_target().unwrap().lkp, new.public());
+    assert!(!alice.has(&ContactEvent::CloseMailbox { lkp: old }));
+    bob.send("seen");
+    settle(&mut alice, &mut bob);
+    assert!(alice.has(&ContactEvent::CloseMailbox { lkp: old }));
+    alice.contact.mailbox_closed(&old);
+    assert_eq!(alice.contact.mailboxes().len(), 1);
+}
+
+#[test]
+fn a_lane_that_only_listens_turns_keys() {
+    let (mut alice, mut bob) = established();
+    for i in 0..19 {
+        alice.send(&i.to_string());
+    }
+    settle(&mut alice, &mut bob);
+    assert!(bob.contact.tick(1_000, &mut bob.random).unwrap().is_none());
+    alice.send("twentieth");
+    settle(&mut alice, &mut bob);
+    let turn = bob.contact.tick(1_000, &mut bob.random).unwrap().unwrap();
+    alice.receive(&turn.item);
+    assert!(alice.contact.tick(u64::MAX, &mut alice.random).unwrap().is_none(), "no answer to an empty turn");
+    alice.send("later");
+    settle(&mut alice, &mut bob);
+    assert!(bob.contact.tick(24 * 60 * 60 * 1000 + 1_000, &mut bob.random).unwrap().is_some());
+}
+
+#[test]
+fn a_contact_state_shows_nothing_in_debug() {
+    let (alice, _) = established();
+    assert_eq!(format!("{:?}", alice.contact), "Contact { status: Established, .. }");
+}

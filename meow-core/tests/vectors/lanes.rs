@@ -1,0 +1,131 @@
+//! Lane lists: entries, chain, merge, refusals.
+
+use meow_core::card::CardSecrets;
+use meow_core::crypto::{SeededRandom, SigningKey};
+use meow_core::identity::Master;
+use meow_core::lane::{
+    LaneEntry, LaneError, LaneList, MergedLanes, Revoked, ServerRef, ServerReference, SignedLaneList,
+    VerifiedLaneList,
+};
+use meow_core::wire::{List, Wire};
+use serde_json::json;
+
+use crate::harness::{Section, frame, hex};
+
+fn server() -> ServerRef {
+    ServerRef::new([0x5e; 32], &["https://relay.example/meow".parse().unwrap()]).unwrap()
+}
+
+/// Lane entries of three devices.
+fn entries() -> [LaneEntry; 3] {
+    let mut random = SeededRandom::new(4);
+    std::array::from_fn(|_| {
+        let root = Master::generate(&mut random).unwrap().root(0);
+        CardSecrets::generate(&root, &mut random).unwrap().lane_entry(vec![server()]).unwrap()
+    })
+}
+
+fn signed(name: &str, list: &VerifiedLaneList, section: &mut Section) {
+    let encoded = list.list().to_wire().unwrap();
+    section.case(
+        name,
+        json!({
+            "list": hex(&encoded), "statement": hex(frame("meow sign lane list", &[&encoded])),
+            "signed list": hex(list.signed().to_wire().unwrap()), "digest": hex(list.digest().unwrap()),
+        }),
+    );
+}
+
+#[test]
+fn lanes() {
+    let mut section =
+        Section::new("lanes", "Servers, lanes, signed lane lists, their chain and their merge.");
+    let reference = ServerReference {
+        url: "https://relay.example/meow".parse().unwrap(),
+        fingerprint: [0x5e; 32],
+        invite: Some(meow_core::wire::Text::new("let-me-in").unwrap()),
+    };
+    section.case(
+        "server reference",
+        json!({ "text": reference.to_string(), "fingerprint": hex([0x5e; 32]), "server ref": hex(server().to_wire().unwrap()) }),
+    );
+    let ckp = SigningKey::from_seed(&[0xc4; 32]);
+    let sign = |list| VerifiedLaneList::sign(list, &ckp);
+    let [a, b, c] = entries();
+    for (name, entry) in [("a", &a), ("b", &b), ("c", &c)] {
+        section.case(
+            &format!("lane {name}"),
+            json!({ "key": hex(entry.key.as_bytes()), "id": hex(entry.id().as_bytes()), "entry": hex(entry.to_wire().unwrap()) }),
+        );
+    }
+    section.case("ckp", json!({ "seed": hex(*ckp.seed()), "public": hex(ckp.public().as_bytes()) }));
+
+    let all = vec![a.clone(), b.clone(), c.clone()];
+    let first = sign(LaneList::first(ckp.public(), [0x2e; 32], all).unwrap()).unwrap();
+    signed("epoch 0: a, b, c", &first, &mut section);
+    let revoke = |entry: &LaneEntry, last_seq| Revoked { lane: entry.id(), last_seq };
+    let one = sign(first.next(vec![a.clone(), b.clone()], &[revoke(&c, 300)]).unwrap()).unwrap();
+    signed("epoch 1: c revoked after 300", &one, &mut section);
+    let other = sign(
+        first
+            .next(vec![a.clone(), c.clone()], &[revoke(&b, 5), revoke(&c, 299)])
+            .unwrap_or_else(|e| panic!("{e}")),
+    );
+    // A revoked lane cannot be listed.
+    assert_eq!(other, Err(LaneError::Inconsistent));
+    let other = sign(first.next(vec![a.clone(), c.clone()], &[revoke(&b, 5)]).unwrap()).unwrap();
+    signed("epoch 1 elsewhere: b revoked after 5", &other, &mut section);
+    let mut merged = MergedLanes::of(&first).unwrap();
+    merged.accept(&one).unwrap();
+    merged.accept(&other).unwrap();
+    let lanes: Vec<_> = merged.lanes().map(|l| hex(l.id().as_bytes())).collect();
+    assert_eq!(lanes, [hex(a.id().as_bytes())]);
+    section.case(
+        "both lists of epoch 1 merged",
+        json!({
+            "lanes": lanes,
+            "revoked": [
+                { "lane": hex(b.id().as_bytes()), "last_seq": merged.revoked_after(&b.id()) },
+                { "lane": hex(c.id().as_bytes()), "last_seq": merged.revoked_after(&c.id()) },
+            ],
+        }),
+    );
+    refused(&mut section, &first, &one, &ckp);
+    section.check();
+}
+
+fn refused(section: &mut Section, first: &VerifiedLaneList, one: &VerifiedLaneList, ckp: &SigningKey) {
+    let [a, b, _] = entries();
+    // Signed by hand: the library does not sign such lists.
+    let mut refuse = |name: &str, list: LaneList| {
+        let encoded = list.to_wire().unwrap();
+        let sig = ckp.sign(meow_core::crypto::SignLabel::LaneList, &[&encoded]);
+        let bytes = [&encoded[..], sig.as_bytes()].concat();
+        assert_eq!(
+            SignedLaneList::from_wire(&bytes).unwrap().verify(),
+            Err(LaneError::Inconsistent),
+            "{name}"
+        );
+        section.case(&format!("refused: {name}"), json!({ "signed list": hex(bytes) }));
+    };
+    let list = |lanes: Vec<LaneEntry>| LaneList { lanes: List::new(lanes).unwrap(), ..first.list().clone() };
+    refuse("no lane in epoch 0", list(vec![]));
+    refuse("two lanes with one lkp", list(vec![a.clone(), LaneEntry { lkp: a.lkp, ..b.clone() }]));
+    refuse("two lanes with one prekey", list(vec![a.clone(), LaneEntry { prekey: a.prekey, ..b }]));
+    refuse("lkp is the ckp", list(vec![LaneEntry { lkp: ckp.public(), ..a.clone() }]));
+    let gone = List::new(vec![Revoked { lane: a.id(), last_seq: 1 }]).unwrap();
+    refuse("revoked lane is listed", LaneList { revoked: gone, ..first.list().clone() });
+
+    let mut broken = |name: &str, change: &dyn Fn(&mut LaneList), error: LaneError| {
+        let mut list = one.next(vec![a.clone()], &[]).unwrap();
+        change(&mut list);
+        let list = VerifiedLaneList::sign(list, ckp).unwrap();
+        assert_eq!(list.follows(one), Err(error), "{name}");
+        let bytes = list.signed().to_wire().unwrap();
+        section.case(&format!("does not follow epoch 1: {name}"), json!({ "signed list": hex(bytes) }));
+    };
+    broken("epoch 3", &|l| l.epoch = 3, LaneError::BrokenChain);
+    broken("prev is epoch 0", &|l| l.prev = first.digest().unwrap().into(), LaneError::BrokenChain);
+    broken("other recovery commitment", &|l| l.recovery = [0x2f; 32].into(), LaneError::Foreign);
+    broken("revocation taken back", &|l| l.revoked = List::default(), LaneError::Unrevoked);
+}

@@ -1,0 +1,137 @@
+//! The tables, their version, and the way from one version to the next.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::StoreError;
+
+/// Marks the file as a mailbox store ("Meow" as a big-endian number).
+pub(super) const APPLICATION_ID: i64 = 0x4d65_6f77;
+
+/// One step for each version: the first makes version 1 from an empty file.
+pub(super) const STEPS: &[&str] = &[V1];
+
+// `mailbox` is found by Lkp in one walk; everything else hangs on its small `slot`, which is never used
+// again. `item` grows at its end; its two indexes are narrow. `seen` holds the id of every item that is
+// stored, and stays until `forget`, a queue in order of time, says so.
+const V1: &str = "
+CREATE TABLE totals (
+    one       INTEGER PRIMARY KEY CHECK (one = 1),
+    next_slot INTEGER NOT NULL,
+    mailboxes INTEGER NOT NULL,
+    items     INTEGER NOT NULL,
+    bytes     INTEGER NOT NULL
+) STRICT;
+INSERT INTO totals VALUES (1, 1, 0, 0, 0);
+CREATE TABLE mailbox (
+    lkp     BLOB PRIMARY KEY,
+    slot    INTEGER NOT NULL UNIQUE,
+    token   BLOB,
+    close   BLOB NOT NULL,
+    counter INTEGER NOT NULL,
+    last    INTEGER NOT NULL,
+    items   INTEGER NOT NULL,
+    blobs   INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE item (
+    seq     INTEGER PRIMARY KEY,
+    slot    INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    id      BLOB NOT NULL,
+    expires INTEGER NOT NULL,
+    body    BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX item_place ON item (slot, number);
+CREATE INDEX item_expires ON item (expires);
+CREATE TABLE seen (
+    slot INTEGER NOT NULL,
+    id   BLOB NOT NULL,
+    PRIMARY KEY (slot, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE forget (
+    seq  INTEGER PRIMARY KEY,
+    at   INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
+    id   BLOB NOT NULL
+) STRICT;
+CREATE TABLE blob (
+    slot    INTEGER NOT NULL,
+    name    BLOB NOT NULL,
+    expires INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (slot, name)
+) STRICT;
+CREATE INDEX blob_expires ON blob (expires);
+CREATE TABLE invite (
+    hash    BLOB PRIMARY KEY,
+    uses    INTEGER NOT NULL,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Brings the file to the newest version that `steps` know. Before an existing file changes, a copy of it is
+/// kept as `NAME.vN`; putting it back is the way back.
+pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StoreError> {
+    let found = version(connection)?;
+    let known = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    let done = usize::try_from(found).map_err(|_| StoreError::Foreign)?;
+    let Some(missing) = steps.get(done..).filter(|missing| !missing.is_empty()) else { return Ok(()) };
+    if done > 0 {
+        keep_copy(connection, path, found)?;
+    }
+    // All steps in one transaction: a crash leaves the old version or the new one.
+    let txn = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in missing {
+        txn.execute_batch(step)?;
+    }
+    txn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    txn.pragma_update(None, "user_version", known)?;
+    txn.commit()?;
+    Ok(())
+}
+
+/// The file's version; 0 for a file that is being made.
+fn version(connection: &Connection) -> Result<i64, StoreError> {
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let version = number("user_version")?;
+    let application = number("application_id")?;
+    let fresh = version == 0 && application == 0 && number("schema_version")? == 0;
+    if application == APPLICATION_ID || fresh { Ok(version) } else { Err(StoreError::Foreign) }
+}
+
+/// The name of the copy that is kept of a file of this version.
+pub(super) fn copy_name(path: &Path, version: i64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".v{version}"));
+    PathBuf::from(name)
+}
+
+fn keep_copy(connection: &Connection, path: &Path, version: i64) -> Result<(), StoreError> {
+    // Everything into the main file, so that the copy is whole.
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))?;
+    if busy != 0 {
+        return Err(StoreError::InUse);
+    }
+    let copy = copy_name(path, version);
+    let partial = copy.with_extension("partial");
+    fs::copy(path, &partial)?;
+    File::open(&partial)?.sync_all()?;
+    fs::rename(&partial, &copy)?;
+    sync_folder(path)
+}
+
+/// Makes a new name in the folder of this file durable.
+pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Folders cannot be opened, and need not be, where this is not Unix.
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}

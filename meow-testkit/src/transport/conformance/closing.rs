@@ -1,0 +1,136 @@
+//! How links and listeners end.
+
+use std::time::Duration;
+
+use meow_core::transport::{Link, Listener, Pattern};
+use meow_core::{Error, ErrorKind};
+use tokio::time::timeout;
+
+use super::harness::{Failure, Subject, ensure, frame, receive_all};
+
+/// Long enough for a loss to be noticed anywhere but on a radio.
+const NOTICE: Duration = Duration::from_secs(20);
+
+async fn accept(listener: &mut Listener) -> Result<Link, Failure> {
+    listener.accept().await?.ok_or_else(|| Failure::new("the listener ended"))
+}
+
+fn kind_of<T>(result: Result<T, Error>) -> Option<ErrorKind> {
+    result.err().map(|e| e.kind())
+}
+
+/// After `finish` nothing can be sent, the far side sees the end, and the other direction goes on.
+pub async fn finish_ends_one_direction(subject: &Subject) -> Result<(), Failure> {
+    let mut listener = subject.listen().await?;
+    let mut near = subject.connect(listener.local()).await?;
+    near.tx.send(frame(1, 10)).await?;
+    near.tx.finish().await?;
+    near.tx.finish().await?;
+    let sent = near.tx.send(frame(2, 10)).await;
+    ensure!(kind_of(sent) == Some(ErrorKind::Usage), "a finished half still sends");
+    let mut far = accept(&mut listener).await?;
+    ensure!(receive_all(&mut far).await? == [frame(1, 10)], "other frames arrived than were sent");
+    ensure!(far.rx.recv().await?.is_none(), "the end of the frames is not the end");
+    far.tx.send(frame(3, 10)).await?;
+    far.tx.send(frame(4, 12)).await?;
+    far.tx.finish().await?;
+    far.tx.finish().await?;
+    ensure!(far.tx.send(frame(5, 10)).await.is_err(), "a finished half still sends");
+    ensure!(
+        receive_all(&mut near).await? == [frame(3, 10), frame(4, 12)],
+        "the other direction did not go on"
+    );
+    ensure!(near.rx.recv().await?.is_none(), "the end of the frames is not the end");
+    Ok(())
+}
+
+/// A far side that goes away without finishing is an error, not an end.
+pub async fn peer_drop_is_seen(subject: &Subject) -> Result<(), Failure> {
+    let pattern = subject.pattern()?;
+    if pattern == Pattern::Bus {
+        return Ok(());
+    }
+    let mut listener = subject.listen().await?;
+    // The accepting side goes away.
+    let mut near = subject.connect(listener.local()).await?;
+    near.tx.send(frame(1, 10)).await?;
+    if pattern == Pattern::Exchange {
+        near.tx.finish().await?;
+    }
+    let mut far = accept(&mut listener).await?;
+    ensure!(far.rx.recv().await?.is_some(), "the frame did not arrive");
+    drop(far);
+    let seen =
+        timeout(NOTICE, near.rx.recv()).await.map_err(|_| Failure::new("recv did not notice the loss"))?;
+    ensure!(seen.is_err(), "recv took the loss for an end");
+    timeout(NOTICE, near.tx.closed()).await.map_err(|_| Failure::new("closed did not notice the loss"))?;
+    // The dialling side goes away.
+    let mut near = subject.connect(listener.local()).await?;
+    near.tx.send(frame(1, 10)).await?;
+    if pattern == Pattern::Exchange {
+        near.tx.finish().await?;
+    }
+    let mut far = accept(&mut listener).await?;
+    ensure!(far.rx.recv().await?.is_some(), "the frame did not arrive");
+    drop(near);
+    timeout(NOTICE, far.tx.closed()).await.map_err(|_| Failure::new("closed did not notice the loss"))?;
+    let sent = async {
+        far.tx.send(frame(2, 10)).await?;
+        far.tx.finish().await
+    };
+    ensure!(sent.await.is_err(), "frames for nobody were taken");
+    if pattern == Pattern::Session {
+        ensure!(far.rx.recv().await.is_err(), "recv took the loss for an end");
+    }
+    Ok(())
+}
+
+/// Where nobody listens, connecting is an error of kind [`ErrorKind::Unreachable`].
+pub async fn nobody_listens(subject: &Subject) -> Result<(), Failure> {
+    if subject.pattern()? == Pattern::Bus {
+        return Ok(());
+    }
+    let mut listener = subject.listen().await?;
+    let local = listener.local().clone();
+    listener.close().await?;
+    let connected = subject.transport.connect(&subject.dialled(&local)).await;
+    ensure!(kind_of(connected) == Some(ErrorKind::Unreachable), "connecting to nobody is not unreachable");
+    Ok(())
+}
+
+/// `close` takes no new links, and lets an open one end.
+pub async fn close_lets_open_links_end(subject: &Subject) -> Result<(), Failure> {
+    if subject.pattern()? == Pattern::Bus {
+        return Ok(());
+    }
+    let mut listener = subject.listen().await?;
+    let local = listener.local().clone();
+    let mut near = subject.connect(&local).await?;
+    near.tx.send(frame(1, 10)).await?;
+    near.tx.finish().await?;
+    let mut far = accept(&mut listener).await?;
+    let closing = tokio::spawn(async move {
+        let closed = listener.close().await;
+        (closed, listener.accept().await)
+    });
+    // The listener is on its way out when the answer is made.
+    let mut refused = false;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        refused = subject.transport.connect(&subject.dialled(&local)).await.is_err();
+        if refused {
+            break;
+        }
+    }
+    ensure!(refused, "a closing listener still takes links");
+    ensure!(!closing.is_finished(), "close did not wait for the open link");
+    ensure!(receive_all(&mut far).await? == [frame(1, 10)], "the open link lost its frames");
+    far.tx.send(frame(2, 10)).await?;
+    far.tx.finish().await?;
+    ensure!(receive_all(&mut near).await? == [frame(2, 10)], "the open link lost its answer");
+    drop((near, far));
+    let (closed, accepted) = closing.await.map_err(|e| Failure::new(e.to_string()))?;
+    closed?;
+    ensure!(accepted?.is_none(), "a closed listener accepts");
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! For authors of transports.
+
+pub mod conformance;

@@ -1,0 +1,38 @@
+//! http and https against the public suite.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use meow_core::transport::Endpoint;
+use meow_testkit::transport::conformance::{Subject, run_all};
+use meow_transport_http::Http;
+
+fn bad(scheme: &str) -> Vec<Endpoint> {
+    ["127.0.0.1/?cert=x", "a%3Ab:c@127.0.0.1"]
+        .map(|rest| format!("{scheme}://{rest}").parse().unwrap())
+        .into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_conforms() {
+    let subject = Subject::new(Http::default(), "http://127.0.0.1:0/meow".parse().unwrap());
+    run_all(&subject.refusing(bad("http"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn http_conforms_on_one_thread_and_ipv6() {
+    let subject = Subject::new(Http::default(), "http://[::1]:0".parse().unwrap());
+    run_all(&subject).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn https_conforms() {
+    let (client, server) = common::tls();
+    let subject = Subject::new(Http::new(client, server).unwrap(), "https://127.0.0.1:0".parse().unwrap());
+    let subject = subject.refusing(bad("https")).dial_by(|local| {
+        let by_name = local.expose().replacen("127.0.0.1", "localhost", 1);
+        by_name.parse().unwrap()
+    });
+    run_all(&subject).await.unwrap();
+}
