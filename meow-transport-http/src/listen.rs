@@ -34,8 +34,10 @@ const H1_BUFFER: usize = 64 * 1024;
 const H2_WINDOW: u32 = 64 * 1024;
 /// What one HTTP/2 stream buffers of its answer.
 const H2_SEND_BUFFER: usize = 64 * 1024;
-/// Streams that a client may open and reset in a row before the connection is closed (rapid reset).
+/// Streams that a client may open and reset before they were looked at; then the connection is closed (rapid reset).
 const H2_RESETS: usize = 20;
+/// Streams that we may reset for a client's errors; then the connection is closed.
+const H2_ERRORS: usize = 256;
 
 /// What a connection needs beside its requests.
 struct Shared {
@@ -192,7 +194,7 @@ async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_concurrent_streams(shared.config.max_streams)
         .max_header_list_size(u32::try_from(shared.config.max_header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(H2_RESETS)
-        .max_local_error_reset_streams(H2_RESETS)
+        .max_local_error_reset_streams(H2_ERRORS)
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(H2_WINDOW)
         .max_send_buf_size(H2_SEND_BUFFER)

@@ -7,8 +7,8 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER,
-    TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    ALLOW, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap,
+    RETRY_AFTER, TRANSFER_ENCODING, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -101,6 +101,9 @@ impl Server {
                 if headers.contains_key(TRANSFER_ENCODING) || !headers.contains_key(CONTENT_LENGTH) =>
             {
                 return Err(Refusal(StatusCode::LENGTH_REQUIRED, "state the Content-Length"));
+            }
+            Version::HTTP_11 if headers.get_all(HOST).iter().count() != 1 => {
+                return Err(Refusal(StatusCode::BAD_REQUEST, "name one Host"));
             }
             Version::HTTP_11 | Version::HTTP_2 => {}
             _ => return Err(Refusal(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "use HTTP/1.1 or HTTP/2")),
