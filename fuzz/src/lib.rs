@@ -5,10 +5,12 @@
 //! from real encodings; and `tests/corpus.rs`, which replays them and mutations of them without an engine.
 
 pub mod cards;
+pub mod contacts;
 pub mod http;
 pub mod identity;
 pub mod lanes;
 pub mod messages;
+pub mod openings;
 pub mod ratchet;
 pub mod requests;
 pub mod text;
@@ -38,7 +40,9 @@ pub fn targets() -> Vec<Target> {
         cards::TARGETS,
         lanes::TARGETS,
         messages::TARGETS,
+        openings::TARGETS,
         ratchet::TARGETS,
+        contacts::TARGETS,
         identity::TARGETS,
         text::TARGETS,
         http::TARGETS,
@@ -52,6 +56,25 @@ fn strict<T: Wire>(data: &[u8]) -> Option<T> {
     let again = value.to_wire().expect("what was decoded can be encoded");
     assert_eq!(again, data, "one value, one encoding");
     Some(value)
+}
+
+/// Items in sequence, as `ratchet` and `contacts` take them: each with its length before it, 16 bits, big-endian.
+fn sequence<'a>(items: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<u8> {
+    let framed = items.into_iter().map(|item| {
+        let length = u16::try_from(item.len()).expect("short");
+        [&length.to_be_bytes()[..], item].concat()
+    });
+    framed.collect::<Vec<_>>().concat()
+}
+
+/// The items of a sequence; what is cut off at its end is dropped.
+fn items(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = data.split_first_chunk::<2>()?;
+        let (item, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+        data = rest;
+        Some(item)
+    })
 }
 
 fn seed(name: &str, bytes: impl Into<Vec<u8>>) -> Seed {

@@ -32,7 +32,8 @@ fn contents() -> Vec<(&'static str, Content)> {
     let prekeys = Prekeys::sign(world::dh(51).public(), kem, &parties.from, &parties.to, &lane);
     let servers = List::take(world::servers().into_iter().take(MAX_SERVERS));
     let receipt = Receipt { decrypted: 4, read: 2, also: List::take([6, 300]) };
-    let confirm = Confirm { sig: Fixed([3; 64]), mac: Fixed([4; 32]), prekeys: prekeys.clone(), have: 1 };
+    let (sig, mac) = (Fixed([3; 64]), Fixed([4; 32]));
+    let confirm = Confirm { sig, mac, prekeys, have: 1, next: 2, base: 0 };
     vec![
         ("text", Content::text(world::NOW * 1000, "miau, größer").expect("short")),
         ("empty", Content::Empty),
@@ -41,9 +42,12 @@ fn contents() -> Vec<(&'static str, Content)> {
         ("confirm", Content::Confirm(Box::new(confirm))),
         (
             "lookup",
-            Content::Lookup(Lookup { lkp: world::signing(52).public(), token: Fixed([5; 16]), servers }),
+            Content::Lookup(Box::new(Lookup {
+                lkp: world::signing(52).public(),
+                token: Fixed([5; 16]),
+                servers,
+            })),
         ),
-        ("prekeys", Content::Prekeys(Box::new(prekeys))),
         ("mode", Content::Mode { deniable: true }),
         ("unknown", Content::Unknown { kind: 999, body: Blob::new(vec![1, 2, 3]).expect("short") }),
     ]
@@ -76,12 +80,13 @@ pub fn body_seeds() -> Vec<Seed> {
     seeds.push(by_hand("bad-receipt-count", 3, &[1, 1, 65]));
     seeds.push(by_hand("bad-confirm", 4, &[1]));
     seeds.push(by_hand("bad-lookup", 5, &[1]));
-    seeds.push(by_hand("bad-prekeys", 6, &[1]));
-    seeds.push(by_hand("bad-mode", 7, &[2]));
-    let kem_over_modulus = [world::dh(51).public().as_bytes(), &[0xff; 1184][..], &[0; 64]].concat();
-    let len = [(kem_over_modulus.len() & 0x7f) as u8 | 0x80, (kem_over_modulus.len() >> 7) as u8];
-    let head = [&[1, 0, 0, 0, 0, 0, 0, 6][..], &len].concat();
-    seeds.push(seed("bad-kem-key", [&head[..], &kem_over_modulus, &[0, 0x80]].concat()));
+    seeds.push(by_hand("bad-mode", 6, &[2]));
+    // a Confirm: signature, mac, then the prekeys, whose KEM key breaks its modulus
+    let prekeys = [world::dh(51).public().as_bytes(), &[0xff; 1184][..], &[0; 64]].concat();
+    let confirm = [&[3; 64 + 32][..], &prekeys, &[1, 2, 0]].concat();
+    let len = [(confirm.len() & 0x7f) as u8 | 0x80, (confirm.len() >> 7) as u8];
+    let head = [&[1, 0, 0, 0, 0, 0, 0, 4][..], &len].concat();
+    seeds.push(seed("bad-kem-key", [&head[..], &confirm, &[0, 0x80]].concat()));
     seeds.push(seed("bad-padding", [0; 40]));
     seeds.push(seed("bad-empty", []));
     seeds

@@ -3,7 +3,7 @@
 use meow_core::crypto::SeededRandom;
 use meow_core::ratchet::{Ratchet, RatchetKeys};
 
-use crate::{Seed, Target, seed, world};
+use crate::{Seed, Target, items, seed, sequence, world};
 
 /// The targets of this module.
 pub const TARGETS: &[Target] = &[Target { name: "ratchet_message", run: messages, seeds: message_seeds }];
@@ -53,35 +53,20 @@ impl Script {
     }
 }
 
-/// Messages to one receiver, accepted when at least one opens. Each has its length before it
-/// (16 bits, big-endian); length 0 stands for "the receiver sends".
+/// Messages to one receiver, accepted when at least one opens; an empty one stands for "the receiver sends".
 pub fn messages(data: &[u8]) -> bool {
     let mut script = Script::new();
     let mut accepted = false;
-    let mut rest = data;
-    while let Some((length, after)) = rest.split_first_chunk::<2>() {
-        let length = usize::from(u16::from_be_bytes(*length));
-        let Some((message, after)) = after.split_at_checked(length) else { break };
-        rest = after;
-        if length == 0 {
+    for message in items(data) {
+        if message.is_empty() {
             let _ = script.second.encrypt(&mut script.random, true, &TO_FIRST, b"back");
-            continue;
-        }
-        if let Ok((_, step)) = script.second.decrypt(&TO_SECOND, message) {
+        } else if let Ok((_, step)) = script.second.decrypt(&TO_SECOND, message) {
             script.second.apply(step).expect("a step of the present state");
             assert!(script.second.decrypt(&TO_SECOND, message).is_err(), "a message opens once");
             accepted = true;
         }
     }
     accepted
-}
-
-fn sequence<'a>(messages: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<u8> {
-    let framed = messages.into_iter().map(|m| {
-        let length = u16::try_from(m.len()).expect("short");
-        [&length.to_be_bytes()[..], m].concat()
-    });
-    framed.collect::<Vec<_>>().concat()
 }
 
 /// Seeds of [`messages`].

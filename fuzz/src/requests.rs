@@ -208,9 +208,8 @@ pub fn sealed_request(data: &[u8]) -> bool {
     if let Ok(opened) = OpenedRequest::open(data, &server, &secret) {
         assert!(key_number(data).is_ok());
         let class = SIZE_CLASSES[usize::from(opened.request.answer)];
-        assert!(opened.answer_room() < class);
-        let answer =
-            opened.seal_answer(&Answer::Done, &mut world::random(13)).expect("done fits every class");
+        assert!(opened.reply.room() < class);
+        let answer = opened.reply.seal(&Answer::Done, &mut world::random(13)).expect("done fits every class");
         assert_eq!(answer.len(), class);
         return true;
     }
@@ -270,7 +269,7 @@ pub fn sealed_answer_seeds() -> Vec<Seed> {
         let (packet, _) = packet(&requests()[0].1);
         let opened =
             OpenedRequest::open(&packet, &world::server_fingerprint(), &world::sealing()).expect("opens");
-        opened.seal_answer(answer, &mut world::random(16)).expect("fits")
+        opened.reply.seal(answer, &mut world::random(16)).expect("fits")
     };
     let mut seeds: Vec<_> = answers().iter().map(|(name, a)| seed(name, answer(a))).collect();
     let whole = answer(&Answer::Done);

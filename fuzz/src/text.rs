@@ -72,10 +72,23 @@ pub fn endpoint_seeds() -> Vec<Seed> {
         ("bad-backslash", "http://host\\@other/"),
         ("bad-serial-port", "serial://dev:7/ttyS0"),
         ("bad-serial-credentials", "serial://user@dev/ttyS0"),
+        ("bad-serial-nowhere", "serial://"),
+        ("bad-two-ats", "http://a@b@host/"),
+        ("bad-credentials-empty", "http://:@host/"),
+        ("bad-credentials-colons", "http://a:b:c@host/"),
+        ("bad-credentials-space", "http://a b@host/"),
+        ("bad-after-bracket", "http://[::1]x/"),
+        ("bad-port-long", "http://host:123456/"),
+        ("bad-option-space", "http://host/?a=b c"),
+        ("bad-path-space", "http://host/a b"),
+        ("bad-unknown-scheme-nowhere", "x://"),
+        ("option-value-wrong", "serial:///dev/ttyS0?baud=fast"),
         ("bad-empty", ""),
     ];
     let mut seeds: Vec<_> = texts.map(|(name, text)| seed(name, text)).into();
     seeds.push(seed("bad-too-long", format!("http://host/{}", "a".repeat(2048))));
+    seeds.push(seed("bad-too-long-once-encoded", format!("http://host/?a={}", "\u{fc}".repeat(700))));
+    seeds.push(seed("bad-host-long", format!("http://{}example/", "a.".repeat(130))));
     seeds
 }
 
