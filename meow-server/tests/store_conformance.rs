@@ -1,15 +1,24 @@
-//! The embedded store passes the public suite.
+//! The embedded store passes the public suite: as it is, and folding before every batch.
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 
 use meow_core::crypto::Secret;
 use meow_server::store::{SqliteMailboxStore, StoreOptions};
 
-fn place() -> impl Fn() -> meow_core::Result<SqliteMailboxStore> {
+fn place_with(options: StoreOptions) -> impl Fn() -> meow_core::Result<SqliteMailboxStore> {
     let folder = tempfile::tempdir().unwrap();
-    move || {
-        let path = folder.path().join("mailboxes.db");
-        SqliteMailboxStore::open(&path, &Secret::new([7; 32]), StoreOptions::default())
-    }
+    move || SqliteMailboxStore::open(&folder.path().join("mailboxes.db"), &Secret::new([7; 32]), options)
 }
 
-meow_testkit::mailbox_store_suite!(place);
+mod pending {
+    fn place() -> impl Fn() -> meow_core::Result<super::SqliteMailboxStore> {
+        super::place_with(super::StoreOptions::default())
+    }
+    meow_testkit::mailbox_store_suite!(place);
+}
+
+mod folded {
+    fn place() -> impl Fn() -> meow_core::Result<super::SqliteMailboxStore> {
+        super::place_with(super::StoreOptions { fold_rows: 1, ..super::StoreOptions::default() })
+    }
+    meow_testkit::mailbox_store_suite!(place);
+}

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meow_core::crypto::Secret;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
 use zeroize::Zeroizing;
 
-use super::{StoreError, StoreOptions, schema};
+use super::{StoreError, StoreOptions, schema, wal};
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,49 +21,76 @@ pub(super) enum Role {
 /// Page size of the encrypted file, in bytes.
 const PAGE: u32 = 4096;
 
-/// Opens a connection to the file, which is made first when there is none.
-pub(super) fn open(
-    path: &Path,
-    key: &Secret,
-    role: Role,
-    options: &StoreOptions,
-) -> Result<Connection, StoreError> {
-    if role == Role::Writer {
-        match fs::metadata(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => create(path, key, options)?,
-            // SQLite would take it for a new file.
-            Ok(file) if file.len() == 0 => return Err(StoreError::DamagedPages { bad: 0, all: 0 }),
-            Ok(_) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    connect(path, key, role, options)
+/// Given instead of one that is read from the file's first 16 bytes, so that a byte flipped there is no other
+/// key. The key is random and of one file, so it needs no salt of its own.
+const SALT: &[u8; 16] = b"meow mailboxes 1";
+
+/// What a connection is made from. Keeps the key, since a connection that met a damaged page has to be made
+/// anew.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) key: Secret,
+    pub(super) options: StoreOptions,
 }
 
-/// Makes the file under another name and renames it when it is whole: a file under its own name that is
-/// empty or short is damaged, never new.
-fn create(path: &Path, key: &Secret, options: &StoreOptions) -> Result<(), StoreError> {
-    if sibling(path, "-wal").try_exists()? {
-        return Err(StoreError::DamagedLog);
-    }
-    let partial = sibling(path, ".new");
-    for left in [partial.clone(), sibling(&partial, "-wal"), sibling(&partial, "-shm")] {
-        if left.try_exists()? {
-            fs::remove_file(left)?;
+impl Source {
+    /// Sees to it that there is a file, and that its log holds.
+    pub(super) fn prepare(&self) -> Result<(), StoreError> {
+        match fs::metadata(&self.path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.create(),
+            Err(e) => Err(e.into()),
+            // SQLite would take it for a new file.
+            Ok(file) if file.len() == 0 => Err(StoreError::DamagedPages { bad: 0, all: 0 }),
+            Ok(_) => wal::check(&sibling(&self.path, "-wal")),
         }
     }
-    let mut file = fs::OpenOptions::new();
-    file.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
-    drop(file.open(&partial)?);
-    let mut connection = connect(&partial, key, Role::Writer, options)?;
-    schema::migrate(&mut connection, &partial, schema::STEPS)?;
-    // Closing folds the log into the file and removes it.
-    connection.close().map_err(|(_, e)| e)?;
-    fs::File::open(&partial)?.sync_all()?;
-    fs::rename(&partial, path)?;
-    schema::sync_folder(path)
+
+    /// Opens a connection to the file.
+    pub(super) fn connect(&self, role: Role) -> Result<Connection, StoreError> {
+        connect(&self.path, &self.key, role, &self.options)
+    }
+
+    /// SQLCipher refuses everything on a connection that met one damaged page; a new one still serves the others.
+    /// Where that fails too, the old one stays, and the next request tries again.
+    pub(super) fn renew_after<T>(
+        &self,
+        outcome: &Result<T, StoreError>,
+        role: Role,
+        connection: &mut Connection,
+    ) {
+        if let Err(error) = outcome
+            && error.is_damage()
+            && let Ok(fresh) = self.connect(role)
+        {
+            *connection = fresh;
+        }
+    }
+
+    /// Makes the file under another name and renames it when it is whole: a file under its own name that is
+    /// empty or short is damaged, never new.
+    fn create(&self) -> Result<(), StoreError> {
+        if sibling(&self.path, "-wal").try_exists()? {
+            return Err(StoreError::DamagedLog);
+        }
+        let partial = sibling(&self.path, ".new");
+        for left in [partial.clone(), sibling(&partial, "-wal"), sibling(&partial, "-shm")] {
+            if left.try_exists()? {
+                fs::remove_file(left)?;
+            }
+        }
+        let mut file = fs::OpenOptions::new();
+        file.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+        drop(file.open(&partial)?);
+        let mut connection = connect(&partial, &self.key, Role::Writer, &self.options)?;
+        schema::migrate(&mut connection, &partial, schema::STEPS)?;
+        // Closing folds the log into the file and removes it.
+        connection.close().map_err(|(_, e)| e)?;
+        fs::File::open(&partial)?.sync_all()?;
+        fs::rename(&partial, &self.path)?;
+        schema::sync_folder(&self.path)
+    }
 }
 
 fn sibling(path: &Path, suffix: &str) -> PathBuf {
@@ -79,13 +107,14 @@ fn connect(path: &Path, key: &Secret, role: Role, options: &StoreOptions) -> Res
     // Each connection sits behind a mutex of its own, so SQLite needs none.
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     unlock(&connection, key)?;
+    // Until the key is proven, closing leaves the file and its log as they are.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let first = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
     match first {
-        Err(e) if e.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
-            return Err(diagnose(&connection, path)?);
-        }
+        Err(e) if StoreError::is_bad_page(&e) => return Err(diagnose(&connection, path)?),
         other => other?,
     };
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     if role == Role::Writer {
         let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
         if mode != "wal" {
@@ -100,9 +129,11 @@ fn connect(path: &Path, key: &Secret, role: Role, options: &StoreOptions) -> Res
 fn unlock(connection: &Connection, key: &Secret) -> Result<(), StoreError> {
     const START: &str = "PRAGMA key = \"x'";
     const END: &str = "'\"";
-    let mut text = Zeroizing::new(String::with_capacity(START.len() + 64 + END.len()));
+    // Else it writes each failed page to standard error; the failure comes back as an error anyway.
+    connection.execute_batch("PRAGMA cipher_log_level = NONE")?;
+    let mut text = Zeroizing::new(String::with_capacity(START.len() + 96 + END.len()));
     text.push_str(START);
-    for byte in key.expose() {
+    for byte in key.expose().iter().chain(SALT) {
         // Digit by digit into the space reserved above: no copy is left behind.
         text.extend(
             [byte >> 4, byte & 15].map(|d| char::from(if d < 10 { b'0' + d } else { b'a' + d - 10 })),

@@ -55,6 +55,30 @@ pub enum StoreError {
     Foreign,
 }
 
+impl StoreError {
+    /// Whether stored bytes did not hold.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite(e) => Self::is_bad_page(e),
+            Self::DamagedPages { .. } | Self::DamagedLog | Self::BadRow(_) => true,
+            _ => false,
+        }
+    }
+
+    /// SQLCipher hands a page whose MAC does not hold to SQLite as "out of memory", or as error 1 without a place
+    /// in the SQL text. (A real lack of memory ends a Rust program elsewhere.)
+    pub(super) fn is_bad_page(e: &rusqlite::Error) -> bool {
+        use ErrorCode::{DatabaseCorrupt, NotADatabase, OutOfMemory};
+        match e {
+            rusqlite::Error::SqliteFailure(e, _) => {
+                e.extended_code == 1 || matches!(e.code, DatabaseCorrupt | NotADatabase | OutOfMemory)
+            }
+            rusqlite::Error::IntegralValueOutOfRange(..) | rusqlite::Error::InvalidColumnType(..) => true,
+            _ => false,
+        }
+    }
+}
+
 const IN_USE: &str = "the mailbox store is in use by another process: stop that one first";
 const UNFORESEEN: &str = "the mailbox store failed in an unforeseen way: report it";
 const DAMAGED: &str = "the mailbox store is damaged and was left as it is: stop the relay, keep a copy of the \
@@ -98,6 +122,7 @@ impl From<StoreError> for Error {
 fn of_sqlite(e: &rusqlite::Error) -> Error {
     let system = |text: &str| Error::new(ErrorKind::System, text).with_retry(Retry::After(10));
     match e.sqlite_error_code() {
+        _ if StoreError::is_bad_page(e) => Error::new(ErrorKind::Damaged, DAMAGED),
         Some(ErrorCode::DiskFull) => system(
             "the disk is full, or the store reached its size limit; nothing confirmed was lost: free space",
         ),
@@ -111,8 +136,6 @@ fn of_sqlite(e: &rusqlite::Error) -> Error {
             system("the mailbox store cannot be opened: check that its folder exists and can be written")
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => system(IN_USE),
-        Some(ErrorCode::OutOfMemory) => system("there is not enough memory for the mailbox store"),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::new(ErrorKind::Damaged, DAMAGED),
         _ => Error::new(ErrorKind::Bug, UNFORESEEN),
     }
 }

@@ -1,42 +1,25 @@
 //! Deleting what has had its time: items, blobs, remembered ids, invitations.
+//!
+//! Runs on folded tables only.
 
 use super::sql::Sql;
 use super::tally::{Totals, capped, less, unsigned};
-use super::{StoreError, StoreOptions};
+use super::{StoreError, StoreOptions, fold};
 
 /// Deletes at most `limit` rows that have expired, and returns how many.
 pub(super) fn sweep(
     sql: &Sql<'_>,
     options: &StoreOptions,
+    totals: &mut Totals,
     now: u64,
     limit: usize,
 ) -> Result<usize, StoreError> {
-    let before = Totals::load(sql)?;
-    let mut totals = before;
     let mut left = limit;
-    left = left.saturating_sub(items(sql, options, &mut totals, now, left)?);
-    left = left.saturating_sub(blobs(sql, &mut totals, now, left)?);
-    left = left.saturating_sub(forget(sql, "at <= ?1", capped(now), left)?);
+    left = left.saturating_sub(items(sql, options, totals, now, left)?);
+    left = left.saturating_sub(blobs(sql, totals, now, left)?);
+    left = left.saturating_sub(forget(sql, Old::Until(capped(now)), left)?);
     left = left.saturating_sub(invites(sql, now, left)?);
-    if totals != before {
-        totals.store(sql)?;
-    }
     Ok(limit.saturating_sub(left))
-}
-
-struct Expired {
-    row: i64,
-    slot: i64,
-    bytes: u64,
-}
-
-fn expired(sql: &Sql<'_>, query: &str, now: u64, limit: usize) -> Result<Vec<Expired>, StoreError> {
-    let mut found = Vec::new();
-    sql.each(query, (capped(now), capped(limit as u64)), |row| {
-        found.push(Expired { row: row.get(0)?, slot: row.get(1)?, bytes: unsigned(row, 2)? });
-        Ok(true)
-    })?;
-    Ok(found)
 }
 
 fn items(
@@ -46,20 +29,24 @@ fn items(
     now: u64,
     limit: usize,
 ) -> Result<usize, StoreError> {
-    let query = "SELECT seq, slot, length(body) FROM item WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
-    let found = expired(sql, query, now, limit)?;
+    let mut found: Vec<i64> = Vec::new();
+    let query = "SELECT seq FROM due WHERE expires <= ?1 ORDER BY expires, seq LIMIT ?2";
+    sql.each(query, (capped(now), capped(limit as u64)), |row| {
+        found.push(row.get(0)?);
+        Ok(true)
+    })?;
     let until = capped(now.saturating_add(options.remember_secs));
-    for item in &found {
+    for &seq in &found {
+        let query = "SELECT slot, number, length(body) FROM item WHERE seq = ?1";
+        let row = sql.one(query, [seq], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row, 2)?)))?;
+        let (slot, number, len): (i64, i64, u64) = row.ok_or(StoreError::BadRow("due"))?;
+        sql.run("DELETE FROM place WHERE slot = ?1 AND number = ?2", (slot, number))?;
+        fold::remove_item(sql, seq, until)?;
         sql.run(
-            "INSERT INTO forget (at, slot, id) SELECT ?2, slot, id FROM item WHERE seq = ?1",
-            (item.row, until),
+            "UPDATE tally SET items = items - 1, bytes = bytes - ?2 WHERE slot = ?1",
+            (slot, capped(len)),
         )?;
-        sql.run("DELETE FROM item WHERE seq = ?1", [item.row])?;
-        sql.run(
-            "UPDATE mailbox SET items = items - 1, bytes = bytes - ?2 WHERE slot = ?1",
-            (item.slot, capped(item.bytes)),
-        )?;
-        totals.remove(1, item.bytes)?;
+        totals.remove(1, len)?;
     }
     if !found.is_empty() {
         forget_overflow(sql, options, found.len() as u64)?;
@@ -68,15 +55,19 @@ fn items(
 }
 
 fn blobs(sql: &Sql<'_>, totals: &mut Totals, now: u64, limit: usize) -> Result<usize, StoreError> {
+    let mut found: Vec<(i64, i64, u64)> = Vec::new();
     let query = "SELECT rowid, slot, length(content) FROM blob WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
-    let found = expired(sql, query, now, limit)?;
-    for blob in &found {
-        sql.run("DELETE FROM blob WHERE rowid = ?1", [blob.row])?;
+    sql.each(query, (capped(now), capped(limit as u64)), |row| {
+        found.push((row.get(0)?, row.get(1)?, unsigned(row, 2)?));
+        Ok(true)
+    })?;
+    for &(row, slot, len) in &found {
+        sql.run("DELETE FROM blob WHERE rowid = ?1", [row])?;
         sql.run(
-            "UPDATE mailbox SET blobs = blobs - 1, bytes = bytes - ?2 WHERE slot = ?1",
-            (blob.slot, capped(blob.bytes)),
+            "UPDATE tally SET blobs = blobs - 1, bytes = bytes - ?2 WHERE slot = ?1",
+            (slot, capped(len)),
         )?;
-        totals.remove(0, blob.bytes)?;
+        totals.remove(0, len)?;
     }
     Ok(found.len())
 }
@@ -88,12 +79,23 @@ fn invites(sql: &Sql<'_>, now: u64, limit: usize) -> Result<usize, StoreError> {
     )
 }
 
+/// Which remembered ids are old enough to go.
+enum Old {
+    /// Those whose time is not after this.
+    Until(i64),
+    /// Those added up to this number.
+    Upto(i64),
+}
+
 /// Forgets ids in the order in which they were added.
-fn forget(sql: &Sql<'_>, which: &str, bound: i64, limit: usize) -> Result<usize, StoreError> {
-    let mut found = Vec::new();
-    let query = format!("SELECT seq, slot, id FROM forget WHERE {which} ORDER BY seq LIMIT ?2");
-    sql.each(&query, (bound, capped(limit as u64)), |row| {
-        found.push((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, [u8; 16]>(2)?));
+fn forget(sql: &Sql<'_>, old: Old, limit: usize) -> Result<usize, StoreError> {
+    let mut found: Vec<(i64, i64, [u8; 16])> = Vec::new();
+    let (query, bound) = match old {
+        Old::Until(time) => ("SELECT seq, slot, id FROM forget WHERE at <= ?1 ORDER BY seq LIMIT ?2", time),
+        Old::Upto(seq) => ("SELECT seq, slot, id FROM forget WHERE seq <= ?1 ORDER BY seq LIMIT ?2", seq),
+    };
+    sql.each(query, (bound, capped(limit as u64)), |row| {
+        found.push((row.get(0)?, row.get(1)?, row.get(2)?));
         Ok(true)
     })?;
     for (seq, slot, id) in &found {
@@ -109,7 +111,7 @@ pub(super) fn forget_overflow(sql: &Sql<'_>, options: &StoreOptions, added: u64)
     let newest = newest.ok_or(StoreError::BadRow("forget"))?;
     if newest > options.remember_max {
         let limit = usize::try_from(added.saturating_mul(2)).unwrap_or(usize::MAX);
-        forget(sql, "seq <= ?1", capped(less(newest, options.remember_max)?), limit)?;
+        forget(sql, Old::Upto(capped(less(newest, options.remember_max)?)), limit)?;
     }
     Ok(())
 }

@@ -13,29 +13,38 @@ pub(super) const APPLICATION_ID: i64 = 0x4d65_6f77;
 /// One step for each version: the first makes version 1 from an empty file.
 pub(super) const STEPS: &[&str] = &[V1];
 
-// `mailbox` is found by Lkp in one walk; everything else hangs on its small `slot`, which is never used
-// again. `item` grows at its end; its two indexes are narrow. `seen` holds the id of every item that is
-// stored, and stays until `forget`, a queue in order of time, says so.
+// A deposit appends one row to `item`, an acknowledgement one to `change`, and nothing else: two or three
+// pages for a batch, however many mailboxes it is for. `place`, `seen`, `due` and `tally`, which would each
+// cost a page of their own per deposit, follow by the thousand when the store folds (`fold.rs`). Rows of
+// `item` above `totals.folded`, and all of `change`, are not yet in them.
+//
+// `slot` is a small number that stands for a mailbox and is never used again.
 const V1: &str = "
 CREATE TABLE totals (
-    one       INTEGER PRIMARY KEY CHECK (one = 1),
-    next_slot INTEGER NOT NULL,
-    mailboxes INTEGER NOT NULL,
-    items     INTEGER NOT NULL,
-    bytes     INTEGER NOT NULL
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    generation INTEGER NOT NULL,
+    next_slot  INTEGER NOT NULL,
+    next_seq   INTEGER NOT NULL,
+    folded     INTEGER NOT NULL,
+    mailboxes  INTEGER NOT NULL,
+    items      INTEGER NOT NULL,
+    bytes      INTEGER NOT NULL
 ) STRICT;
-INSERT INTO totals VALUES (1, 1, 0, 0, 0);
+INSERT INTO totals VALUES (1, 0, 1, 1, 0, 0, 0, 0);
 CREATE TABLE mailbox (
-    lkp     BLOB PRIMARY KEY,
-    slot    INTEGER NOT NULL UNIQUE,
-    token   BLOB,
-    close   BLOB NOT NULL,
+    lkp   BLOB PRIMARY KEY,
+    slot  INTEGER NOT NULL,
+    token BLOB,
+    close BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tally (
+    slot    INTEGER PRIMARY KEY,
     counter INTEGER NOT NULL,
     last    INTEGER NOT NULL,
     items   INTEGER NOT NULL,
     blobs   INTEGER NOT NULL,
     bytes   INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE TABLE item (
     seq     INTEGER PRIMARY KEY,
     slot    INTEGER NOT NULL,
@@ -44,12 +53,31 @@ CREATE TABLE item (
     expires INTEGER NOT NULL,
     body    BLOB NOT NULL
 ) STRICT;
-CREATE UNIQUE INDEX item_place ON item (slot, number);
-CREATE INDEX item_expires ON item (expires);
+CREATE TABLE change (
+    seq     INTEGER PRIMARY KEY,
+    slot    INTEGER NOT NULL,
+    counter INTEGER NOT NULL,
+    floor   INTEGER NOT NULL,
+    items   INTEGER NOT NULL,
+    blobs   INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL
+) STRICT;
+CREATE TABLE place (
+    slot   INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
+    len    INTEGER NOT NULL,
+    PRIMARY KEY (slot, number)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE seen (
     slot INTEGER NOT NULL,
     id   BLOB NOT NULL,
     PRIMARY KEY (slot, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE due (
+    expires INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,
+    PRIMARY KEY (expires, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE forget (
     seq  INTEGER PRIMARY KEY,

@@ -1,4 +1,4 @@
-//! The running sums, so that no request counts rows.
+//! The running sums, so that no request counts rows, and the row that a mailbox is found by.
 
 use meow_core::store::StoreStats;
 use rusqlite::Row;
@@ -6,33 +6,54 @@ use rusqlite::Row;
 use super::StoreError;
 use super::sql::Sql;
 
-/// Sums over the whole store. Read and written once per transaction.
+/// Sums and sequences of the whole store; written with every transaction that changes anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Totals {
-    /// The slot of the next new mailbox; slots are never used again.
+    /// Rises with every transaction, so that a process notices what another one wrote.
+    pub(super) generation: i64,
     pub(super) next_slot: i64,
+    pub(super) next_seq: i64,
+    /// Items up to this sequence number are folded.
+    pub(super) folded: i64,
     pub(super) stats: StoreStats,
 }
 
 impl Totals {
     pub(super) fn load(sql: &Sql<'_>) -> Result<Self, StoreError> {
-        let row =
-            sql.one("SELECT next_slot, mailboxes, items, bytes FROM totals WHERE one = 1", [], |row| {
-                let stats = StoreStats {
-                    mailboxes: unsigned(row, 1)?,
-                    items: unsigned(row, 2)?,
-                    bytes: unsigned(row, 3)?,
-                };
-                Ok(Self { next_slot: row.get(0)?, stats })
-            })?;
+        let row = sql.one(
+            "SELECT generation, next_slot, next_seq, folded, mailboxes, items, bytes FROM totals WHERE one = 1",
+            [],
+            |row| {
+                Ok(Self {
+                    generation: row.get(0)?,
+                    next_slot: row.get(1)?,
+                    next_seq: row.get(2)?,
+                    folded: row.get(3)?,
+                    stats: StoreStats {
+                        mailboxes: unsigned(row, 4)?,
+                        items: unsigned(row, 5)?,
+                        bytes: unsigned(row, 6)?,
+                    },
+                })
+            },
+        )?;
         row.ok_or(StoreError::BadRow("totals"))
     }
 
     pub(super) fn store(&self, sql: &Sql<'_>) -> Result<(), StoreError> {
         let StoreStats { mailboxes, items, bytes } = self.stats;
         sql.run(
-            "UPDATE totals SET next_slot = ?1, mailboxes = ?2, items = ?3, bytes = ?4 WHERE one = 1",
-            (self.next_slot, capped(mailboxes), capped(items), capped(bytes)),
+            "UPDATE totals SET generation = ?1, next_slot = ?2, next_seq = ?3, folded = ?4, mailboxes = ?5, \
+             items = ?6, bytes = ?7 WHERE one = 1",
+            (
+                self.generation,
+                self.next_slot,
+                self.next_seq,
+                self.folded,
+                capped(mailboxes),
+                capped(items),
+                capped(bytes),
+            ),
         )?;
         Ok(())
     }
@@ -42,15 +63,18 @@ impl Totals {
         self.stats.bytes = less(self.stats.bytes, bytes)?;
         Ok(())
     }
+
+    /// The next sequence number of an item or change.
+    pub(super) fn take_seq(&mut self) -> i64 {
+        let seq = self.next_seq;
+        self.next_seq = seq.saturating_add(1);
+        seq
+    }
 }
 
-/// One mailbox's row.
-#[derive(Clone, Debug)]
-pub(super) struct Mailbox {
-    pub(super) slot: i64,
-    /// Hash of the deposit token; none once the mailbox is closed.
-    pub(super) token: Option<[u8; 32]>,
-    pub(super) close: [u8; 32],
+/// What changes with a mailbox's requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
     /// The highest counter that its Lkp used.
     pub(super) counter: u64,
     /// The highest item number given.
@@ -60,40 +84,27 @@ pub(super) struct Mailbox {
     pub(super) bytes: u64,
 }
 
-impl Mailbox {
-    /// Finds a mailbox, also a closed one.
-    pub(super) fn find(sql: &Sql<'_>, lkp: &[u8; 32]) -> Result<Option<Self>, StoreError> {
-        sql.one(
-            "SELECT slot, token, close, counter, last, items, blobs, bytes FROM mailbox WHERE lkp = ?1",
-            [lkp],
-            |row| {
-                Ok(Self {
-                    slot: row.get(0)?,
-                    token: row.get(1)?,
-                    close: row.get(2)?,
-                    counter: row.get::<_, i64>(3)?.cast_unsigned(),
-                    last: unsigned(row, 4)?,
-                    items: unsigned(row, 5)?,
-                    blobs: unsigned(row, 6)?,
-                    bytes: unsigned(row, 7)?,
-                })
-            },
-        )
+impl Tally {
+    pub(super) fn find(sql: &Sql<'_>, slot: i64) -> Result<Option<Self>, StoreError> {
+        let query = "SELECT counter, last, items, blobs, bytes FROM tally WHERE slot = ?1";
+        sql.one(query, [slot], |row| {
+            Ok(Self {
+                counter: row.get::<_, i64>(0)?.cast_unsigned(),
+                last: unsigned(row, 1)?,
+                items: unsigned(row, 2)?,
+                blobs: unsigned(row, 3)?,
+                bytes: unsigned(row, 4)?,
+            })
+        })
     }
 
-    /// Finds a mailbox that is open.
-    pub(super) fn find_open(sql: &Sql<'_>, lkp: &[u8; 32]) -> Result<Option<Self>, StoreError> {
-        Ok(Self::find(sql, lkp)?.filter(|mailbox| mailbox.token.is_some()))
-    }
-
-    /// Writes back what changes with requests.
-    pub(super) fn store(&self, sql: &Sql<'_>, lkp: &[u8; 32]) -> Result<(), StoreError> {
-        let met = sql.run(
-            "UPDATE mailbox SET token = ?2, counter = ?3, last = ?4, items = ?5, blobs = ?6, bytes = ?7 \
-             WHERE lkp = ?1",
+    pub(super) fn store(&self, sql: &Sql<'_>, slot: i64) -> Result<(), StoreError> {
+        sql.run(
+            "INSERT INTO tally (slot, counter, last, items, blobs, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+             ON CONFLICT (slot) DO UPDATE SET counter = excluded.counter, last = excluded.last, \
+             items = excluded.items, blobs = excluded.blobs, bytes = excluded.bytes",
             (
-                lkp,
-                self.token,
+                slot,
                 self.counter.cast_signed(),
                 capped(self.last),
                 capped(self.items),
@@ -101,7 +112,30 @@ impl Mailbox {
                 capped(self.bytes),
             ),
         )?;
-        if met == 1 { Ok(()) } else { Err(StoreError::BadRow("mailbox")) }
+        Ok(())
+    }
+}
+
+/// How a mailbox is found, and what it was registered with.
+#[derive(Clone, Debug)]
+pub(super) struct Mailbox {
+    pub(super) slot: i64,
+    /// Hash of the deposit token; none once the mailbox is closed.
+    pub(super) token: Option<[u8; 32]>,
+    pub(super) close: [u8; 32],
+}
+
+impl Mailbox {
+    /// Finds a mailbox, also a closed one.
+    pub(super) fn find(sql: &Sql<'_>, lkp: &[u8; 32]) -> Result<Option<Self>, StoreError> {
+        sql.one("SELECT slot, token, close FROM mailbox WHERE lkp = ?1", [lkp], |row| {
+            Ok(Self { slot: row.get(0)?, token: row.get(1)?, close: row.get(2)? })
+        })
+    }
+
+    /// Finds a mailbox that is open.
+    pub(super) fn find_open(sql: &Sql<'_>, lkp: &[u8; 32]) -> Result<Option<Self>, StoreError> {
+        Ok(Self::find(sql, lkp)?.filter(|mailbox| mailbox.token.is_some()))
     }
 }
 
@@ -116,7 +150,7 @@ pub(super) fn capped(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A length as SQLite's and the tallies' integer.
+/// A length as the tallies' integer.
 pub(super) fn length(bytes: &[u8]) -> u64 {
     bytes.len() as u64
 }
@@ -124,4 +158,9 @@ pub(super) fn length(bytes: &[u8]) -> u64 {
 /// Takes from a sum what it must hold.
 pub(super) fn less(sum: u64, part: u64) -> Result<u64, StoreError> {
     sum.checked_sub(part).ok_or(StoreError::BadRow("sums"))
+}
+
+/// Adds a signed difference to a sum.
+pub(super) fn moved(sum: u64, by: i64) -> Result<u64, StoreError> {
+    sum.checked_add_signed(by).ok_or(StoreError::BadRow("sums"))
 }

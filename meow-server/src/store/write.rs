@@ -1,48 +1,39 @@
 //! Applying a batch of writes inside one transaction.
 
+use std::collections::hash_map::Entry;
+
 use meow_core::store::{
     BlobRecord, Charge, CloseBy, DepositOutcome, NewDeposit, PullOutcome, Quota, RegisterOutcome,
     Registration, Write, WriteOutcome,
 };
 
+use super::StoreError;
+use super::overlay::{Change, Live, Pending};
 use super::sql::Sql;
-use super::tally::{Mailbox, Totals, capped, length, less, unsigned};
-use super::{StoreError, StoreOptions, expire};
+use super::tally::{Mailbox, Tally, capped, length, less, unsigned};
+use super::txn::Txn;
 
-/// What every write of one batch looks at.
-struct Batch<'a> {
-    sql: &'a Sql<'a>,
-    totals: Totals,
-    quota: &'a Quota,
-    now: u64,
-    /// From when on an acknowledged id may be forgotten.
-    remember_until: u64,
-    /// Ids that this batch added to those remembered.
-    remembered: u64,
+/// A batch under way.
+pub(super) struct Batch<'a, 'b> {
+    pub(super) txn: &'a mut Txn<'b>,
+    pub(super) quota: &'a Quota,
+    pub(super) now: u64,
 }
 
-/// Applies the writes in order.
-pub(super) fn apply(
-    sql: &Sql<'_>,
-    options: &StoreOptions,
-    batch: &[Write],
-    quota: &Quota,
-    now: u64,
-) -> Result<Vec<WriteOutcome>, StoreError> {
-    let before = Totals::load(sql)?;
-    let remember_until = now.saturating_add(options.remember_secs);
-    let mut all = Batch { sql, totals: before, quota, now, remember_until, remembered: 0 };
-    let outcomes = batch.iter().map(|write| all.one(write)).collect::<Result<Vec<_>, _>>()?;
-    if all.remembered > 0 {
-        expire::forget_overflow(sql, options, all.remembered)?;
-    }
-    if all.totals != before {
-        all.totals.store(sql)?;
-    }
-    Ok(outcomes)
+/// The difference that a request makes to its mailbox's tally, as the file keeps it until the next fold.
+#[derive(Default)]
+struct Difference {
+    items: i64,
+    blobs: i64,
+    bytes: i64,
 }
 
-impl Batch<'_> {
+impl Batch<'_, '_> {
+    /// Applies the writes in order.
+    pub(super) fn apply(&mut self, writes: &[Write]) -> Result<Vec<WriteOutcome>, StoreError> {
+        writes.iter().map(|write| self.one(write)).collect()
+    }
+
     fn one(&mut self, write: &Write) -> Result<WriteOutcome, StoreError> {
         Ok(match write {
             Write::Register(r) => WriteOutcome::Register(self.register(r)?),
@@ -56,18 +47,53 @@ impl Batch<'_> {
         })
     }
 
+    /// The state of an open mailbox, as this batch left it.
+    fn live(&mut self, slot: i64) -> Result<&mut Live, StoreError> {
+        let change = match self.txn.staged.live.entry(slot) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let overlay = if self.txn.staged.folded { None } else { self.txn.overlay.get(slot) };
+                let (tally, floor) = match overlay {
+                    Some(live) => (live.tally, live.floor),
+                    None => (Tally::find(&self.txn.sql, slot)?.ok_or(StoreError::BadRow("tally"))?, 0),
+                };
+                entry.insert(Change::Open(Live::new(tally, floor)))
+            }
+        };
+        match change {
+            Change::Open(live) => Ok(live),
+            Change::Closed => Err(StoreError::BadRow("mailbox")),
+        }
+    }
+
+    /// Makes a counter, and what came of its request, durable.
+    fn record(&mut self, slot: i64, counter: u64, by: &Difference) -> Result<(), StoreError> {
+        let live = self.live(slot)?;
+        live.tally.counter = counter;
+        live.touched = true;
+        let floor = capped(live.floor);
+        let seq = self.txn.totals.take_seq();
+        self.txn.staged.weight += 1;
+        self.txn.sql.run(
+            "INSERT INTO change (seq, slot, counter, floor, items, blobs, bytes) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            (seq, slot, counter.cast_signed(), floor, by.items, by.blobs, by.bytes),
+        )?;
+        Ok(())
+    }
+
     fn register(&mut self, r: &Registration) -> Result<RegisterOutcome, StoreError> {
-        let Some(mut mailbox) = Mailbox::find(self.sql, &r.mailbox)? else { return self.create(r) };
+        let Some(mailbox) = Mailbox::find(&self.txn.sql, &r.mailbox)? else { return self.create(r) };
         if mailbox.token.is_none() {
             return Ok(RegisterOutcome::Closed);
         }
-        if r.counter <= mailbox.counter {
-            return Ok(RegisterOutcome::Stale(mailbox.counter));
+        let seen = self.live(mailbox.slot)?.tally.counter;
+        if r.counter <= seen {
+            return Ok(RegisterOutcome::Stale(seen));
         }
         // The close hash stays what it was first: a stolen Lkp must not be able to change who can close.
-        mailbox.counter = r.counter;
-        mailbox.token = Some(r.token_hash);
-        mailbox.store(self.sql, &r.mailbox)?;
+        self.txn.sql.run("UPDATE mailbox SET token = ?2 WHERE lkp = ?1", (r.mailbox, r.token_hash))?;
+        self.record(mailbox.slot, r.counter, &Difference::default())?;
         Ok(RegisterOutcome::Done)
     }
 
@@ -77,20 +103,21 @@ impl Batch<'_> {
         {
             return Ok(RegisterOutcome::NotInvited);
         }
-        let slot = self.totals.next_slot;
-        self.totals.next_slot = slot.saturating_add(1);
-        self.totals.stats.mailboxes = self.totals.stats.mailboxes.saturating_add(1);
-        self.sql.run(
-            "INSERT INTO mailbox (lkp, slot, token, close, counter, last, items, blobs, bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, 0, 0)",
-            (r.mailbox, slot, r.token_hash, r.close_hash, r.counter.cast_signed()),
+        let totals = &mut self.txn.totals;
+        let slot = totals.next_slot;
+        totals.next_slot = slot.saturating_add(1);
+        totals.stats.mailboxes = totals.stats.mailboxes.saturating_add(1);
+        self.txn.sql.run(
+            "INSERT INTO mailbox (lkp, slot, token, close) VALUES (?1, ?2, ?3, ?4)",
+            (r.mailbox, slot, r.token_hash, r.close_hash),
         )?;
+        Tally { counter: r.counter, ..Tally::default() }.store(&self.txn.sql, slot)?;
         Ok(RegisterOutcome::Done)
     }
 
     /// Takes one use of an invitation, if it has one.
     fn charge(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
-        let met = self.sql.run(
+        let met = self.txn.sql.run(
             "UPDATE invite SET uses = uses - 1 WHERE hash = ?1 AND uses > 0 AND expires > ?2",
             (hash, capped(self.now)),
         )?;
@@ -98,134 +125,156 @@ impl Batch<'_> {
     }
 
     fn deposit(&mut self, d: &NewDeposit) -> Result<DepositOutcome, StoreError> {
-        let Some(mut mailbox) = Mailbox::find_open(self.sql, &d.mailbox)? else {
+        let Some(mailbox) = Mailbox::find_open(&self.txn.sql, &d.mailbox)? else {
             return Ok(DepositOutcome::Denied);
         };
         if mailbox.token != Some(d.token_hash) {
             return Ok(DepositOutcome::Denied);
         }
         let slot = mailbox.slot;
-        let size = length(&d.item);
-        let (items, bytes) = (mailbox.items.saturating_add(1), mailbox.bytes.saturating_add(size));
-        let total = self.totals.stats.bytes.saturating_add(size);
-        let full = items > self.quota.mailbox_items
-            || bytes > self.quota.mailbox_bytes
-            || total > self.quota.total_bytes;
-        if full {
-            let seen =
-                self.sql.one("SELECT 1 FROM seen WHERE slot = ?1 AND id = ?2", (slot, d.id), |_| Ok(()))?;
-            return Ok(if seen.is_some() { DepositOutcome::Stored } else { DepositOutcome::Full });
-        }
-        if self.sql.run("INSERT OR IGNORE INTO seen (slot, id) VALUES (?1, ?2)", (slot, d.id))? == 0 {
+        if self.is_known(slot, &d.id)? {
             return Ok(DepositOutcome::Stored);
         }
-        mailbox.last = mailbox.last.saturating_add(1);
-        (mailbox.items, mailbox.bytes) = (items, bytes);
-        self.sql.run(
-            "INSERT INTO item (slot, number, id, expires, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-            (slot, capped(mailbox.last), d.id, capped(d.expires), &d.item),
+        let len = length(&d.item);
+        let (quota, total) = (*self.quota, self.txn.totals.stats.bytes.saturating_add(len));
+        let seq = self.txn.totals.next_seq;
+        let live = self.live(slot)?;
+        let (items, bytes) = (live.tally.items.saturating_add(1), live.tally.bytes.saturating_add(len));
+        if items > quota.mailbox_items || bytes > quota.mailbox_bytes || total > quota.total_bytes {
+            return Ok(DepositOutcome::Full);
+        }
+        let number = live.tally.last.saturating_add(1);
+        live.tally = Tally { last: number, items, bytes, ..live.tally };
+        live.touched = true;
+        live.pending.push(Pending { number, seq, len, expires: d.expires, id: d.id });
+        self.txn.sql.run(
+            "INSERT INTO item (seq, slot, number, id, expires, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (seq, slot, capped(number), d.id, capped(d.expires), &d.item),
         )?;
-        mailbox.store(self.sql, &d.mailbox)?;
-        self.totals.stats.items = self.totals.stats.items.saturating_add(1);
-        self.totals.stats.bytes = total;
+        self.txn.totals.take_seq();
+        self.txn.totals.stats.items = self.txn.totals.stats.items.saturating_add(1);
+        self.txn.totals.stats.bytes = total;
+        self.txn.staged.weight += 1;
         Ok(DepositOutcome::Stored)
     }
 
+    /// Whether this deposit was stored before, in this batch, since the last fold, or earlier.
+    fn is_known(&self, slot: i64, id: &[u8; 16]) -> Result<bool, StoreError> {
+        if let Some(Change::Open(live)) = self.txn.staged.live.get(&slot)
+            && live.pending.iter().any(|pending| pending.id == *id)
+        {
+            return Ok(true);
+        }
+        if !self.txn.staged.folded && self.txn.overlay.has_seen(slot, id) {
+            return Ok(true);
+        }
+        let query = "SELECT 1 FROM seen WHERE slot = ?1 AND id = ?2";
+        Ok(self.txn.sql.one(query, (slot, id), |_| Ok(()))?.is_some())
+    }
+
     fn acknowledge(&mut self, lkp: &[u8; 32], counter: u64, upto: u64) -> Result<PullOutcome, StoreError> {
-        let Some(mut mailbox) = Mailbox::find_open(self.sql, lkp)? else { return Ok(PullOutcome::Denied) };
-        if counter <= mailbox.counter {
-            return Ok(PullOutcome::Stale(mailbox.counter));
+        let Some(Mailbox { slot, .. }) = Mailbox::find_open(&self.txn.sql, lkp)? else {
+            return Ok(PullOutcome::Denied);
+        };
+        let Live { tally, floor, .. } = *self.live(slot)?;
+        if counter <= tally.counter {
+            return Ok(PullOutcome::Stale(tally.counter));
         }
-        mailbox.counter = counter;
-        if upto > 0 && mailbox.items > 0 {
-            let (items, bytes) = self.drop_items(mailbox.slot, upto)?;
-            mailbox.items = less(mailbox.items, items)?;
-            mailbox.bytes = less(mailbox.bytes, bytes)?;
+        let upto = upto.min(tally.last);
+        let mut by = Difference::default();
+        if upto > floor {
+            let (items, bytes) = self.waiting(slot, floor, upto)?;
+            self.txn.totals.remove(items, bytes)?;
+            let live = self.live(slot)?;
+            live.floor = upto;
+            live.tally.items = less(tally.items, items)?;
+            live.tally.bytes = less(tally.bytes, bytes)?;
+            by = Difference { items: -capped(items), blobs: 0, bytes: -capped(bytes) };
         }
-        mailbox.store(self.sql, lkp)?;
+        self.record(slot, counter, &by)?;
         Ok(PullOutcome::Done)
     }
 
-    /// Deletes a mailbox's items up to a number; their ids stay for a while. Returns count and bytes.
-    fn drop_items(&mut self, slot: i64, upto: u64) -> Result<(u64, u64), StoreError> {
-        let upto = capped(upto);
-        let sums = self.sql.one(
-            "SELECT count(*), coalesce(sum(length(body)), 0) FROM item WHERE slot = ?1 AND number <= ?2",
-            (slot, upto),
-            |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)),
-        )?;
-        let (items, bytes) = sums.ok_or(StoreError::BadRow("item"))?;
-        if items > 0 {
-            self.sql.run(
-                "INSERT INTO forget (at, slot, id) \
-                 SELECT ?3, slot, id FROM item WHERE slot = ?1 AND number <= ?2 ORDER BY number",
-                (slot, upto, capped(self.remember_until)),
-            )?;
-            self.sql.run("DELETE FROM item WHERE slot = ?1 AND number <= ?2", (slot, upto))?;
-            self.remembered = self.remembered.saturating_add(items);
-            self.totals.remove(items, bytes)?;
-        }
-        Ok((items, bytes))
+    /// Count and bytes of the items numbered above `floor` and up to `upto`.
+    fn waiting(&self, slot: i64, floor: u64, upto: u64) -> Result<(u64, u64), StoreError> {
+        let query = "SELECT count(*), coalesce(sum(len), 0) FROM place \
+                     WHERE slot = ?1 AND number > ?2 AND number <= ?3";
+        let folded = self.txn.sql.one(query, (slot, capped(floor), capped(upto)), |row| {
+            Ok((unsigned(row, 0)?, unsigned(row, 1)?))
+        })?;
+        let (items, bytes) = folded.ok_or(StoreError::BadRow("place"))?;
+        let pending = self.txn.pending(slot).filter(|p| p.number > floor && p.number <= upto);
+        Ok(pending.fold((items, bytes), |(items, bytes), p| (items + 1, bytes.saturating_add(p.len))))
     }
 
     fn close(&mut self, lkp: &[u8; 32], counter: u64, by: CloseBy) -> Result<PullOutcome, StoreError> {
-        let Some(mut mailbox) = Mailbox::find(self.sql, lkp)? else { return Ok(PullOutcome::Denied) };
-        match by {
-            CloseBy::Key(hash) if hash != mailbox.close => return Ok(PullOutcome::Denied),
-            CloseBy::Lookup if mailbox.token.is_some() && counter <= mailbox.counter => {
-                return Ok(PullOutcome::Stale(mailbox.counter));
-            }
-            CloseBy::Lookup | CloseBy::Key(_) => {}
+        let Some(mailbox) = Mailbox::find(&self.txn.sql, lkp)? else { return Ok(PullOutcome::Denied) };
+        if matches!(by, CloseBy::Key(hash) if hash != mailbox.close) {
+            return Ok(PullOutcome::Denied);
         }
         if mailbox.token.is_none() {
             // Closed before, and the answer may have been lost: the same again.
             return Ok(PullOutcome::Done);
         }
-        for sql in [
-            "DELETE FROM item WHERE slot = ?1",
-            "DELETE FROM blob WHERE slot = ?1",
-            "DELETE FROM seen WHERE slot = ?1",
-        ] {
-            self.sql.run(sql, [mailbox.slot])?;
+        let slot = mailbox.slot;
+        let tally = self.live(slot)?.tally;
+        if by == CloseBy::Lookup && counter <= tally.counter {
+            return Ok(PullOutcome::Stale(tally.counter));
         }
-        self.totals.remove(mailbox.items, mailbox.bytes)?;
-        self.totals.stats.mailboxes = less(self.totals.stats.mailboxes, 1)?;
+        let mut items: Vec<i64> = self.txn.pending(slot).map(|pending| pending.seq).collect();
+        let sql = &self.txn.sql;
+        sql.each("SELECT seq FROM place WHERE slot = ?1", [slot], |row| {
+            items.push(row.get(0)?);
+            Ok(true)
+        })?;
+        for seq in items {
+            let query = "DELETE FROM item WHERE seq = ?1 RETURNING expires";
+            let expires: Option<i64> = sql.one(query, [seq], |row| row.get(0))?;
+            sql.run("DELETE FROM due WHERE expires = ?1 AND seq = ?2", (expires, seq))?;
+        }
+        for table in ["place", "seen", "blob", "tally", "change"] {
+            sql.run(&format!("DELETE FROM {table} WHERE slot = ?1"), [slot])?;
+        }
         // The row stays, so that its key cannot be registered again.
-        (mailbox.token, mailbox.items, mailbox.blobs, mailbox.bytes) = (None, 0, 0, 0);
-        mailbox.store(self.sql, lkp)?;
+        sql.run("UPDATE mailbox SET token = NULL WHERE lkp = ?1", [lkp])?;
+        self.txn.totals.remove(tally.items, tally.bytes)?;
+        self.txn.totals.stats.mailboxes = less(self.txn.totals.stats.mailboxes, 1)?;
+        self.txn.staged.live.insert(slot, Change::Closed);
         Ok(PullOutcome::Done)
     }
 
     fn blob(&mut self, b: &BlobRecord) -> Result<WriteOutcome, StoreError> {
-        let Some(mut mailbox) = Mailbox::find_open(self.sql, &b.mailbox)? else {
+        let Some(Mailbox { slot, .. }) = Mailbox::find_open(&self.txn.sql, &b.mailbox)? else {
             return Ok(WriteOutcome::Deposit(DepositOutcome::Denied));
         };
-        if b.counter <= mailbox.counter {
-            return Ok(WriteOutcome::Pull(PullOutcome::Stale(mailbox.counter)));
+        let tally = self.live(slot)?.tally;
+        if b.counter <= tally.counter {
+            return Ok(WriteOutcome::Pull(PullOutcome::Stale(tally.counter)));
         }
-        let old = self.sql.one(
-            "SELECT length(content) FROM blob WHERE slot = ?1 AND name = ?2",
-            (mailbox.slot, b.name),
-            |row| unsigned(row, 0),
-        )?;
-        let (size, freed) = (length(&b.content), old.unwrap_or(0));
-        let blobs = mailbox.blobs.saturating_add(u64::from(old.is_none()));
-        let bytes = less(mailbox.bytes, freed)?.saturating_add(size);
-        let total = less(self.totals.stats.bytes, freed)?.saturating_add(size);
-        if blobs > self.quota.mailbox_items
-            || bytes > self.quota.mailbox_bytes
-            || total > self.quota.total_bytes
-        {
+        let query = "SELECT length(content) FROM blob WHERE slot = ?1 AND name = ?2";
+        let old = self.txn.sql.one(query, (slot, b.name), |row| unsigned(row, 0))?;
+        let (len, freed) = (length(&b.content), old.unwrap_or(0));
+        let blobs = tally.blobs.saturating_add(u64::from(old.is_none()));
+        let bytes = less(tally.bytes, freed)?.saturating_add(len);
+        let total = less(self.txn.totals.stats.bytes, freed)?.saturating_add(len);
+        let quota = self.quota;
+        if blobs > quota.mailbox_items || bytes > quota.mailbox_bytes || total > quota.total_bytes {
             return Ok(WriteOutcome::Deposit(DepositOutcome::Full));
         }
-        self.sql.run(
+        self.txn.sql.run(
             "INSERT INTO blob (slot, name, expires, content) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT (slot, name) DO UPDATE SET expires = excluded.expires, content = excluded.content",
-            (mailbox.slot, b.name, capped(b.expires), &b.content),
+            (slot, b.name, capped(b.expires), &b.content),
         )?;
-        (mailbox.counter, mailbox.blobs, mailbox.bytes) = (b.counter, blobs, bytes);
-        mailbox.store(self.sql, &b.mailbox)?;
-        self.totals.stats.bytes = total;
+        let live = self.live(slot)?;
+        live.tally = Tally { blobs, bytes, ..live.tally };
+        self.txn.totals.stats.bytes = total;
+        let by = Difference {
+            items: 0,
+            blobs: i64::from(old.is_none()),
+            bytes: capped(len).saturating_sub(capped(freed)),
+        };
+        self.record(slot, b.counter, &by)?;
         Ok(WriteOutcome::Deposit(DepositOutcome::Stored))
     }
 }
