@@ -122,7 +122,11 @@ impl Home {
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let missing: Vec<_> = self.directory.ancestors().take_while(|folder| !folder.exists()).collect();
         builder.create(&self.directory).map_err(fault)?;
+        for folder in missing {
+            files::sync_parent(folder)?;
+        }
         if fs::read_dir(&self.directory).map_err(fault)?.next().is_none() {
             make_private(&self.directory)?;
         }

@@ -131,6 +131,40 @@ fn child_increments() {
     }
 }
 
+/// POSIX locks go when the process closes any descriptor of the file: a second handle must not do that.
+#[test]
+fn a_second_handle_does_not_unlock_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = SqliteClientStore::create(&path, &key()).unwrap();
+    append(&store).unwrap();
+    let mut other = None;
+    store
+        .write(&mut |txn| {
+            drop(SqliteClientStore::open(&path, &key())?);
+            let mut writer = child("child_appends_once", &path).stdout(Stdio::piped()).spawn().unwrap();
+            let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+            assert!(lines.any(|line| line.unwrap().contains("opened")));
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(writer.try_wait().unwrap().is_none(), "wrote beside another writer");
+            other = Some((writer, lines));
+            txn.put(Table::Meta, b"counter", &7_u64.to_be_bytes())
+        })
+        .unwrap();
+    let (mut writer, lines) = other.unwrap();
+    lines.for_each(drop);
+    assert!(writer.wait().unwrap().success());
+    assert_eq!(log_length(&store).unwrap(), 2);
+}
+
+#[test]
+#[ignore = "the child of a_second_handle_does_not_unlock_the_first"]
+fn child_appends_once() {
+    let store = SqliteClientStore::open(&in_child(), &key()).unwrap();
+    println!("opened");
+    append(&store).unwrap();
+}
+
 #[test]
 fn a49_killed_at_random_moments() {
     let folder = tempfile::tempdir().unwrap();

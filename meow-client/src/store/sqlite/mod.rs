@@ -8,6 +8,7 @@ mod connect;
 mod fault;
 mod header;
 mod journal;
+mod opened;
 mod schema;
 mod search;
 mod txn;
@@ -22,6 +23,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use self::fault::fault;
 use self::header::Header;
+use self::opened::Opened;
 use self::txn::SqliteTxn;
 use crate::files;
 
@@ -45,6 +47,8 @@ pub struct SqliteClientStore {
     /// Lines up the writers of this process; SQLite's own lock does it between processes, by polling.
     writer: Mutex<()>,
     idle: Mutex<Vec<Connection>>,
+    /// Last, so that it goes after the connections.
+    _opened: Opened,
 }
 
 impl SqliteClientStore {
@@ -91,7 +95,7 @@ impl SqliteClientStore {
             Some(_) => (),
         }
         let trusted = Header::check(path, key)?;
-        journal::check(path)?;
+        let opened = Opened::new(path)?;
         let mut conn = connect::connect(path, key)?;
         schema::migrate(&mut conn, Some(path), schema::STEPS)?;
         if !trusted {
@@ -104,6 +108,7 @@ impl SqliteClientStore {
             key: key.clone(),
             writer: Mutex::new(()),
             idle: Mutex::new(vec![conn]),
+            _opened: opened,
         })
     }
 
