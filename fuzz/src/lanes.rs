@@ -47,11 +47,13 @@ pub fn lane_list(data: &[u8]) -> bool {
     let Some(signed) = strict::<SignedLaneList>(data) else { return false };
     let Ok(list) = signed.verify() else { return false };
     let _ = (list.follows(&first()), list.list().lane(&LaneId::from_bytes([0; 16])));
-    let mut lanes = MergedLanes::of(&first()).expect("a list");
-    let before = lanes.clone();
-    match lanes.accept(&list) {
-        Ok(()) => assert!(lanes.lanes().all(|lane| lanes.revoked_after(&lane.id()).is_none())),
-        Err(_) => assert_eq!(lanes, before, "a refused list changes nothing"),
+    for known in [first(), second()] {
+        let mut lanes = MergedLanes::of(&known).expect("a list");
+        let before = lanes.clone();
+        match lanes.accept(&list) {
+            Ok(()) => assert!(lanes.lanes().all(|lane| lanes.revoked_after(&lane.id()).is_none())),
+            Err(_) => assert_eq!(lanes, before, "a refused list changes nothing"),
+        }
     }
     true
 }
@@ -61,6 +63,11 @@ pub fn lane_list_seeds() -> Vec<Seed> {
     let signed = |list: &VerifiedLaneList| list.signed().clone();
     let fork = LaneList::first(ckp().public(), [7; 32], vec![entry(100), entry(130)]).expect("few");
     let fork = VerifiedLaneList::sign(fork, &ckp()).expect("consistent");
+    // a second device revokes another lane, and the same lane earlier
+    let gone =
+        [Revoked { lane: entry(110).id(), last_seq: 5 }, Revoked { lane: entry(120).id(), last_seq: 1 }];
+    let rival = first().next(vec![entry(100)], &gone).expect("follows");
+    let rival = VerifiedLaneList::sign(rival, &ckp()).expect("consistent");
     let foreign = world::signing(41);
     let foreign_list = LaneList::first(foreign.public(), [7; 32], vec![entry(100)]).expect("few");
     let foreign_list = VerifiedLaneList::sign(foreign_list, &foreign).expect("consistent");
@@ -78,6 +85,7 @@ pub fn lane_list_seeds() -> Vec<Seed> {
         encoded("second", &signed(&second())),
         encoded("first", &signed(&first())),
         encoded("fork", &signed(&fork)),
+        encoded("rival", &signed(&rival)),
         encoded("foreign", &signed(&foreign_list)),
         encoded("far", &signed(&far)),
         seed("bad-signature", forged),
