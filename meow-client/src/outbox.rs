@@ -20,7 +20,8 @@ use crate::event::EventKind;
 use crate::ids::MessageId;
 use crate::mailbox::unexpected;
 use crate::records::{
-    LogEntry, OutboxEntry, Stage, contact, contact_of, decode, load, next_number, ordered_key, save,
+    ContactRecord, LogEntry, OutboxEntry, Stage, contact, contact_of, decode, load, next_number, ordered_key,
+    save,
 };
 use crate::server::{Ask, refused};
 
@@ -57,21 +58,28 @@ pub(crate) fn put_items(
     items: impl IntoIterator<Item = Vec<u8>>,
 ) -> Result<()> {
     for item in items {
-        let stage = sealed(&mut *inner.random.lock(), item)?;
+        let stage = Stage::Sealed { id: deposit_id(&mut *inner.random.lock())?, item };
         put(txn, contact, &OutboxEntry { message: None, stage })?;
     }
     Ok(())
 }
 
-fn sealed(random: &mut dyn Random, item: Vec<u8>) -> Result<Stage> {
+fn deposit_id(random: &mut dyn Random) -> Result<[u8; 16]> {
     let mut id = [0; 16];
     random.fill(&mut id)?;
-    Ok(Stage::Sealed { id, item })
+    Ok(id)
 }
 
-fn put(txn: &mut dyn StoreTxn, contact: &ContactId, entry: &OutboxEntry) -> Result<()> {
+/// Finished items come before what is still to be sealed: whatever is sealed later has a later sequence, and may
+/// have to wait for what is finished.
+const PLAIN: u64 = 1 << 63;
+
+fn put(txn: &mut dyn StoreTxn, contact: &ContactId, entry: &OutboxEntry) -> Result<[u8; 24]> {
     let number = next_number(txn, b"outbox")?;
-    save(txn, Table::Outbox, &ordered_key(contact, number), entry)
+    let place = if matches!(entry.stage, Stage::Plain) { number | PLAIN } else { number };
+    let key = ordered_key(contact, place);
+    save(txn, Table::Outbox, &key, entry)?;
+    Ok(key)
 }
 
 impl Client {
@@ -190,42 +198,13 @@ impl Inner {
             })?;
             let entry: OutboxEntry = decode(Table::Outbox, &value)?;
             let mut record = contact(txn, &id)?;
-            let (deposit, item) = match entry.stage {
-                Stage::Sealed { id, item } => (id, item),
+            let (key, deposit, item) = match entry.stage {
+                Stage::Sealed { id, item } => (key, id, item),
                 Stage::Plain if !fresh => return Ok(Next::Prove),
-                Stage::Plain => {
-                    let Some(message) = entry.message else {
-                        return Err(Error::new(
-                            ErrorKind::Bug,
-                            "an outbox entry carries nothing; please report this",
-                        ));
-                    };
-                    let log_key = ordered_key(&id, message.0);
-                    let mut log: LogEntry = load(txn, Table::Log, &log_key)?.ok_or_else(|| {
-                        Error::new(ErrorKind::Damaged, "a queued message is missing from the log")
-                    })?;
-                    let mut random = inner.random.lock();
-                    let out = match record.machine.send(&log.content, &mut *random) {
-                        Ok(out) => out,
-                        Err(SendError::NotYet) => return Ok(Next::Wait(not_yet(&record.name))),
-                        Err(e) => return Err(e.into()),
-                    };
-                    log.seq = out.seq;
-                    save(txn, Table::Log, &log_key, &log)?;
-                    crate::log::set_seq(txn, &id, out.seq, message)?;
-                    let stage = sealed(&mut *random, out.item)?;
-                    save(
-                        txn,
-                        Table::Outbox,
-                        &key,
-                        &OutboxEntry { message: Some(message), stage: stage.clone() },
-                    )?;
-                    save(txn, Table::Contacts, id.as_bytes(), &record)?;
-                    match stage {
-                        Stage::Sealed { id, item } => (id, item),
-                        Stage::Plain => return Ok(Next::Nothing),
-                    }
-                }
+                Stage::Plain => match inner.seal(txn, &id, &mut record, key, entry.message)? {
+                    Some(sealed) => sealed,
+                    None => return Ok(Next::Wait(not_yet(&record.name))),
+                },
             };
             match record.machine.deposit_target().cloned().map(Box::new) {
                 Some(target) => Ok(Next::Deposit { key, id: deposit, item, target }),
@@ -233,6 +212,38 @@ impl Inner {
             }
         })
         .await
+    }
+
+    /// Seals a message that waits, in place of its entry; `None` while keys are not confirmed.
+    fn seal(
+        &self,
+        txn: &mut dyn StoreTxn,
+        id: &ContactId,
+        record: &mut ContactRecord,
+        waiting: [u8; 24],
+        message: Option<MessageId>,
+    ) -> Result<Option<([u8; 24], [u8; 16], Vec<u8>)>> {
+        let message = message.ok_or_else(|| {
+            Error::new(ErrorKind::Bug, "an outbox entry carries nothing; please report this")
+        })?;
+        let log_key = ordered_key(id, message.0);
+        let mut log: LogEntry = load(txn, Table::Log, &log_key)?
+            .ok_or_else(|| Error::new(ErrorKind::Damaged, "a queued message is missing from the log"))?;
+        let mut random = self.random.lock();
+        let out = match record.machine.send(&log.content, &mut *random) {
+            Ok(out) => out,
+            Err(SendError::NotYet) => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        log.seq = out.seq;
+        save(txn, Table::Log, &log_key, &log)?;
+        crate::log::set_seq(txn, id, out.seq, message)?;
+        save(txn, Table::Contacts, id.as_bytes(), record)?;
+        txn.delete(Table::Outbox, &waiting)?;
+        let deposit = deposit_id(&mut *random)?;
+        let stage = Stage::Sealed { id: deposit, item: out.item.clone() };
+        let key = put(txn, id, &OutboxEntry { message: Some(message), stage })?;
+        Ok(Some((key, deposit, out.item)))
     }
 
     /// Deposits finished bytes at the first server of the contact that takes them.

@@ -7,6 +7,7 @@ mod upkeep;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 use std::sync::Arc;
 
 use meow_core::crypto::{Random, SystemRandom};
@@ -19,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::service::DynService;
+use crate::store::{SqliteMailboxStore, StoreOptions};
 use crate::{Admission, Blobs, Clock, Mailboxes, RelayLimits, ServerIdentity, Service, SystemClock};
 use node::Node;
 
@@ -80,6 +82,25 @@ impl RelayBuilder {
     pub fn public_url(mut self, url: Endpoint) -> Self {
         self.public_urls.push(url);
         self
+    }
+
+    /// Keeps identity and mailboxes in this folder, both made on the first start: the key file, and the embedded
+    /// encrypted store. Takes the place of [`store`](Self::store) and [`identity`](Self::identity).
+    ///
+    /// # Errors
+    /// Those of [`ServerIdentity::open_or_create`] and [`SqliteMailboxStore::open`].
+    pub fn data(mut self, dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref();
+        std::fs::create_dir_all(dir).map_err(|e| {
+            Error::new(ErrorKind::System, "the data folder cannot be made; check its path and permissions")
+                .with_source(e)
+        })?;
+        let identity = ServerIdentity::open_or_create(dir, &mut *self.random)?;
+        let path = dir.join("mailboxes.db");
+        self.store =
+            Some(Arc::new(SqliteMailboxStore::open(&path, &identity.store_key(), StoreOptions::default())?));
+        self.identity = Some(identity);
+        Ok(self)
     }
 
     /// Where mail is kept.

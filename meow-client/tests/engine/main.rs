@@ -1,0 +1,7 @@
+//! The engine against a real relay, over `memory:` links.
+
+mod crash;
+mod lying;
+mod rollback;
+mod story;
+mod support;
