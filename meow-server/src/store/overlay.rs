@@ -49,6 +49,9 @@ impl Overlay {
     /// Reads what is not folded; nothing after a clean stop.
     pub(super) fn load(sql: &Sql<'_>, totals: &Totals) -> Result<Self, StoreError> {
         let mut overlay = Self::default();
+        if totals.folded.saturating_add(1) == totals.next_seq {
+            return Ok(overlay);
+        }
         let query =
             "SELECT seq, slot, number, id, expires, length(body) FROM item WHERE seq > ?1 ORDER BY seq";
         sql.each(query, [totals.folded], |row| {

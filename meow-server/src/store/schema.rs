@@ -163,3 +163,66 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreOptions;
+    use crate::store::connection::{Role, Source};
+    use meow_core::crypto::Secret;
+
+    const NEXT: &[&str] =
+        &[V1, "ALTER TABLE mailbox ADD COLUMN note TEXT; UPDATE mailbox SET note = 'moved';"];
+    const BROKEN: &[&str] = &[V1, "ALTER TABLE mailbox ADD COLUMN note TEXT; SELECT nonsense FROM nowhere;"];
+
+    fn source(path: &Path) -> Source {
+        Source { path: path.to_owned(), key: Secret::new([3; 32]), options: StoreOptions::default() }
+    }
+
+    fn version_of(path: &Path) -> i64 {
+        version(&source(path).connect(Role::Reader).unwrap()).unwrap()
+    }
+
+    fn old_store(path: &Path) -> Connection {
+        let source = source(path);
+        source.prepare().unwrap();
+        let connection = source.connect(Role::Writer).unwrap();
+        connection.execute("INSERT INTO mailbox (lkp, slot, close) VALUES (x'01', 1, x'02')", []).unwrap();
+        connection
+    }
+
+    #[test]
+    fn a_migration_keeps_a_copy_that_is_the_way_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.db");
+        let mut connection = old_store(&path);
+        migrate(&mut connection, &path, NEXT).unwrap();
+        let note: String = connection.query_row("SELECT note FROM mailbox", [], |row| row.get(0)).unwrap();
+        assert_eq!(note, "moved");
+        drop(connection);
+        assert_eq!(version_of(&path), 2);
+
+        // The copy is a whole store of the old version, with the row that was still in the log.
+        let copy = copy_name(&path, 1);
+        assert_eq!(version_of(&copy), 1);
+        fs::rename(&copy, &path).unwrap();
+        let mut connection = source(&path).connect(Role::Writer).unwrap();
+        migrate(&mut connection, &path, STEPS).unwrap();
+        let slot: i64 = connection.query_row("SELECT slot FROM mailbox", [], |row| row.get(0)).unwrap();
+        assert_eq!(slot, 1);
+    }
+
+    #[test]
+    fn a_failed_migration_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.db");
+        let mut connection = old_store(&path);
+        assert!(migrate(&mut connection, &path, BROKEN).is_err());
+        drop(connection);
+        assert_eq!(version_of(&path), 1);
+        let mut connection = source(&path).connect(Role::Writer).unwrap();
+        migrate(&mut connection, &path, NEXT).unwrap();
+        let refused = migrate(&mut connection, &path, STEPS).unwrap_err();
+        assert!(matches!(refused, StoreError::Newer { found: 2, known: 1 }), "{refused}");
+    }
+}

@@ -1,6 +1,4 @@
 //! What the tests of the store share: a filled store and what must be found in it.
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -8,32 +6,32 @@ use meow_core::crypto::Secret;
 use meow_core::store::{BlobRecord, Charge, CloseBy, MailboxStore, NewDeposit, Quota, Registration, Write};
 use meow_server::store::{SqliteMailboxStore, StoreOptions};
 
-pub(crate) const NOW: u64 = 1_800_000_000;
-pub(crate) const TOKEN: [u8; 32] = [0x70; 32];
-pub(crate) const WIDE: Quota = Quota { mailbox_items: 1 << 30, mailbox_bytes: 1 << 40, total_bytes: 1 << 40 };
+pub const NOW: u64 = 1_800_000_000;
+pub const TOKEN: [u8; 32] = [0x70; 32];
+pub const WIDE: Quota = Quota { mailbox_items: 1 << 30, mailbox_bytes: 1 << 40, total_bytes: 1 << 40 };
 
-pub(crate) fn key() -> Secret {
+pub fn key() -> Secret {
     Secret::new([0x42; 32])
 }
 
-pub(crate) fn open(path: &Path) -> meow_core::Result<SqliteMailboxStore> {
+pub fn open(path: &Path) -> meow_core::Result<SqliteMailboxStore> {
     SqliteMailboxStore::open(path, &key(), StoreOptions::default())
 }
 
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-pub(crate) fn lkp(mailbox: u32) -> [u8; 32] {
+pub fn lkp(mailbox: u32) -> [u8; 32] {
     let mut lkp = [0x1c; 32];
     // Spread over the whole range, as public keys are.
     lkp[..4].copy_from_slice(&mailbox.wrapping_mul(0x9e37_79b9).to_be_bytes());
     lkp
 }
 
-pub(crate) fn register(mailbox: u32) -> Write {
+pub fn register(mailbox: u32) -> Write {
     Write::Register(Registration {
         mailbox: lkp(mailbox),
         token_hash: TOKEN,
@@ -43,7 +41,7 @@ pub(crate) fn register(mailbox: u32) -> Write {
     })
 }
 
-pub(crate) fn deposit(mailbox: u32, number: u64, item: Vec<u8>) -> Write {
+pub fn deposit(mailbox: u32, number: u64, item: Vec<u8>) -> Write {
     let mut id = [0x1d; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
     Write::Deposit(NewDeposit {
@@ -56,36 +54,36 @@ pub(crate) fn deposit(mailbox: u32, number: u64, item: Vec<u8>) -> Write {
 }
 
 /// An item that shows what it is.
-pub(crate) fn body(number: u64, len: usize) -> Vec<u8> {
+pub fn body(number: u64, len: usize) -> Vec<u8> {
     let mut body = vec![number as u8; len];
     body[..8].copy_from_slice(&number.to_be_bytes());
     body
 }
 
-pub(crate) fn acknowledge(mailbox: u32, counter: u64, upto: u64) -> Write {
+pub fn acknowledge(mailbox: u32, counter: u64, upto: u64) -> Write {
     Write::Acknowledge { mailbox: lkp(mailbox), counter, upto }
 }
 
-pub(crate) fn close(mailbox: u32, counter: u64) -> Write {
+pub fn close(mailbox: u32, counter: u64) -> Write {
     Write::Close { mailbox: lkp(mailbox), counter, by: CloseBy::Lookup }
 }
 
-pub(crate) fn blob(mailbox: u32, counter: u64, content: Vec<u8>) -> Write {
+pub fn blob(mailbox: u32, counter: u64, content: Vec<u8>) -> Write {
     Write::Blob(BlobRecord { mailbox: lkp(mailbox), name: [1; 16], counter, expires: NOW + 86_400, content })
 }
 
-pub(crate) fn commit(store: &SqliteMailboxStore, batch: &[Write]) {
+pub fn commit(store: &SqliteMailboxStore, batch: &[Write]) {
     store.commit(batch, &WIDE, NOW).unwrap();
 }
 
 /// The contents that wait in a mailbox.
-pub(crate) fn waiting(store: &SqliteMailboxStore, mailbox: u32) -> meow_core::Result<Vec<Vec<u8>>> {
+pub fn waiting(store: &SqliteMailboxStore, mailbox: u32) -> meow_core::Result<Vec<Vec<u8>>> {
     let page = store.items(&lkp(mailbox), 0, usize::MAX, usize::MAX, 0, NOW)?;
     Ok(page.items.into_iter().map(|item| item.item).collect())
 }
 
 /// This test binary again, running only the ignored test of this name, with one argument in `MEOW_CHILD`.
-pub(crate) fn child(test: &str, argument: &str) -> Command {
+pub fn child(test: &str, argument: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
     command.env("MEOW_CHILD", argument).stdin(Stdio::null());
@@ -93,6 +91,6 @@ pub(crate) fn child(test: &str, argument: &str) -> Command {
 }
 
 /// What the parent handed to this child; none when the test was not started by its parent.
-pub(crate) fn argument() -> Option<String> {
+pub fn argument() -> Option<String> {
     std::env::var("MEOW_CHILD").ok()
 }

@@ -1,19 +1,15 @@
 //! Damaged, foreign and newer files: errors that name the cause, never an empty mailbox.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot set up has failed")]
-
-mod store_support;
-
 use std::fs;
 use std::path::Path;
 
+use crate::support::{
+    NOW, TOKEN, WIDE, acknowledge, beside, blob, body, close, commit, deposit, key, lkp, open, register,
+    waiting,
+};
 use meow_core::ErrorKind;
 use meow_core::crypto::Secret;
 use meow_core::store::{DepositOutcome, MailboxStore, WriteOutcome};
 use meow_server::store::{SqliteMailboxStore, StoreOptions};
-use store_support::{
-    NOW, TOKEN, WIDE, acknowledge, beside, blob, body, close, commit, deposit, key, lkp, open, register,
-    waiting,
-};
 
 const PAGE: usize = 4096;
 const MAILBOXES: u32 = 30;

@@ -1,6 +1,4 @@
 //! The embedded store passes the public suite: as it is, and folding before every batch.
-#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
-
 use meow_core::crypto::Secret;
 use meow_server::store::{SqliteMailboxStore, StoreOptions};
 
