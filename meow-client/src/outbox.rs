@@ -50,6 +50,13 @@ enum Next {
     Wait(Error),
 }
 
+/// Finished bytes in the outbox, and the id of their deposit.
+struct Sealed {
+    key: [u8; 24],
+    deposit: [u8; 16],
+    item: Vec<u8>,
+}
+
 /// Puts finished items into the outbox.
 pub(crate) fn put_items(
     txn: &mut dyn StoreTxn,
@@ -198,8 +205,8 @@ impl Inner {
             })?;
             let entry: OutboxEntry = decode(Table::Outbox, &value)?;
             let mut record = contact(txn, &id)?;
-            let (key, deposit, item) = match entry.stage {
-                Stage::Sealed { id, item } => (key, id, item),
+            let Sealed { key, deposit, item } = match entry.stage {
+                Stage::Sealed { id, item } => Sealed { key, deposit: id, item },
                 Stage::Plain if !fresh => return Ok(Next::Prove),
                 Stage::Plain => match inner.seal(txn, &id, &mut record, key, entry.message)? {
                     Some(sealed) => sealed,
@@ -222,7 +229,7 @@ impl Inner {
         record: &mut ContactRecord,
         waiting: [u8; 24],
         message: Option<MessageId>,
-    ) -> Result<Option<([u8; 24], [u8; 16], Vec<u8>)>> {
+    ) -> Result<Option<Sealed>> {
         let message = message.ok_or_else(|| {
             Error::new(ErrorKind::Bug, "an outbox entry carries nothing; please report this")
         })?;
@@ -243,7 +250,7 @@ impl Inner {
         let deposit = deposit_id(&mut *random)?;
         let stage = Stage::Sealed { id: deposit, item: out.item.clone() };
         let key = put(txn, id, &OutboxEntry { message: Some(message), stage })?;
-        Ok(Some((key, deposit, out.item)))
+        Ok(Some(Sealed { key, deposit, item: out.item }))
     }
 
     /// Deposits finished bytes at the first server of the contact that takes them.
