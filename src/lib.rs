@@ -40,3 +40,12 @@ impl EnabledTransports for Transports {
         transports
     }
 }
+
+/// The code in the guide, compiled.
+#[cfg(all(doctest, feature = "http", feature = "client", feature = "server"))]
+mod guide {
+    #[doc = include_str!("../docs/guide/embedding.md")]
+    mod embedding {}
+    #[doc = include_str!("../docs/guide/extending.md")]
+    mod extending {}
+}
