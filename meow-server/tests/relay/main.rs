@@ -1,5 +1,7 @@
 //! The relay as a library, over `memory:` and over HTTP on loopback.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,0 +1,213 @@
+//! The options of `run`: from the command line and the environment (clap), and from a TOML file under the same names.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use meow_core::transport::Endpoint;
+use meow_core::{Error, ErrorKind, Result};
+use meow_server::{Admission, RelayLimits};
+use meow_transport_http::Network;
+use serde::{Deserialize, Deserializer};
+
+use crate::units::Bytes;
+
+/// The file that is read from the data folder where no other is named.
+const CONFIG_FILE: &str = "meowd.toml";
+
+/// Who may open a mailbox without an invitation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Admit {
+    /// Who asks from this machine
+    Loopback,
+    /// Nobody
+    Invited,
+    /// Everybody
+    Open,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Every option. What is not given is `None`, so that sources can be laid over each other.
+#[derive(Debug, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Settings {
+    /// The folder for key, store and lock; made if it is not there [default: /var/lib/meowd]
+    #[arg(long, value_name = "DIR", env = "MEOWD_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where to listen: http://ADDRESS:PORT or https://...; several times, or separated by commas [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL", env = "MEOWD_LISTEN", value_delimiter = ',')]
+    pub(crate) listen: Option<Vec<Endpoint>>,
+    /// How clients reach the relay, where that differs from --listen; the first is the one in the reference
+    #[arg(long, value_name = "URL", env = "MEOWD_PUBLIC_URL", value_delimiter = ',')]
+    pub(crate) public_url: Option<Vec<Endpoint>>,
+    /// Certificate chain for https, PEM
+    #[arg(long, value_name = "FILE", env = "MEOWD_TLS_CERT", help_heading = "HTTP")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, PEM
+    #[arg(long, value_name = "FILE", env = "MEOWD_TLS_KEY", help_heading = "HTTP")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Lets in only who names a user and password of this file: one user:password in each line
+    #[arg(long, value_name = "FILE", env = "MEOWD_BASIC_AUTH_FILE", help_heading = "HTTP")]
+    pub(crate) basic_auth_file: Option<PathBuf>,
+    /// Reverse proxies whose X-Forwarded-For is believed: addresses or blocks like 10.0.0.0/8 [default: 127.0.0.0/8,::1]
+    #[arg(
+        long,
+        value_name = "IP",
+        env = "MEOWD_TRUSTED_PROXY",
+        value_delimiter = ',',
+        help_heading = "HTTP"
+    )]
+    #[serde(deserialize_with = "networks")]
+    pub(crate) trusted_proxy: Option<Vec<Network>>,
+    /// Who may open a mailbox without an invitation [default: loopback]
+    #[arg(
+        long,
+        value_name = "WHO",
+        env = "MEOWD_ADMISSION",
+        value_enum,
+        help_heading = "Admission and limits"
+    )]
+    pub(crate) admission: Option<Admit>,
+    /// How much all mail together may take on disk, about [default: 4GiB]
+    #[arg(long, value_name = "SIZE", env = "MEOWD_STORE_LIMIT", help_heading = "Admission and limits")]
+    pub(crate) store_limit: Option<Bytes>,
+    /// How much one mailbox holds [default: 64MiB]
+    #[arg(long, value_name = "SIZE", env = "MEOWD_MAILBOX_LIMIT", help_heading = "Admission and limits")]
+    pub(crate) mailbox_limit: Option<Bytes>,
+    /// How many items one mailbox holds [default: 10000]
+    #[arg(long, value_name = "N", env = "MEOWD_MAILBOX_ITEMS", help_heading = "Admission and limits")]
+    pub(crate) mailbox_items: Option<u32>,
+    /// How many days mail is kept that nobody fetches [default: 30]
+    #[arg(long, value_name = "N", env = "MEOWD_KEEP_DAYS", help_heading = "Admission and limits")]
+    pub(crate) keep_days: Option<u16>,
+    /// How many seconds a pull is held open at most; less than a proxy's patience [default: 50]
+    #[arg(long, value_name = "N", env = "MEOWD_HOLD_SECS", help_heading = "Admission and limits")]
+    pub(crate) hold_secs: Option<u16>,
+    /// How many requests may be open at once, held pulls included [default: 4096]
+    #[arg(long, value_name = "N", env = "MEOWD_MAX_OPEN", help_heading = "Admission and limits")]
+    pub(crate) max_open: Option<u32>,
+    /// How many requests are worked on at once [default: 512]
+    #[arg(long, value_name = "N", env = "MEOWD_MAX_ACTIVE", help_heading = "Admission and limits")]
+    pub(crate) max_active: Option<u32>,
+    /// How many requests one address may make in a second, on average; this machine is exempt [default: 50]
+    #[arg(long, value_name = "N", env = "MEOWD_RATE", help_heading = "Admission and limits")]
+    pub(crate) rate: Option<u32>,
+    /// How many requests one address may make at once after a pause [default: 200]
+    #[arg(long, value_name = "N", env = "MEOWD_BURST", help_heading = "Admission and limits")]
+    pub(crate) burst: Option<u32>,
+    /// How logs are written [default: text]
+    #[arg(long, value_name = "FORMAT", env = "MEOWD_LOG_FORMAT", value_enum, help_heading = "Logs")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// What is logged at least [default: info]
+    #[arg(long, value_name = "LEVEL", env = "MEOWD_LOG_LEVEL", value_enum, help_heading = "Logs")]
+    pub(crate) log_level: Option<LogLevel>,
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Network>>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let parsed: Result<Vec<Network>, _> = texts.iter().map(|text| text.parse()).collect();
+    parsed.map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Takes each field from the first that has it.
+macro_rules! layered {
+    ($over:ident, $under:ident: $($field:ident)*) => {
+        Settings { $($field: $over.$field.or($under.$field)),* }
+    };
+}
+
+impl Settings {
+    /// These settings over those of the file: the one named, or else the one in the data folder.
+    ///
+    /// # Errors
+    /// `Usage` for a file that does not parse or holds an unknown key.
+    pub(crate) fn over_file(self, named: Option<&Path>) -> Result<Self> {
+        let file = match (named, &self.data) {
+            (Some(path), _) => Some(read(path)?),
+            (None, Some(data)) => read_if_there(&data.join(CONFIG_FILE))?,
+            (None, None) => read_if_there(&Path::new(crate::data::DEFAULT).join(CONFIG_FILE))?,
+        };
+        let Some(file) = file else { return Ok(self) };
+        Ok(layered!(self, file:
+            data listen public_url tls_cert tls_key basic_auth_file trusted_proxy admission store_limit
+            mailbox_limit mailbox_items keep_days hold_secs max_open max_active rate burst log_format log_level
+        ))
+    }
+
+    pub(crate) fn admission(&self) -> Admission {
+        match self.admission {
+            Some(Admit::Loopback) | None => Admission::Loopback,
+            Some(Admit::Invited) => Admission::Invited,
+            Some(Admit::Open) => Admission::Open,
+        }
+    }
+
+    /// The library's limits with those that are set.
+    pub(crate) fn limits(&self) -> RelayLimits {
+        let mut limits = RelayLimits::default();
+        let mailbox = &mut limits.mailbox;
+        set(&mut mailbox.mailbox_bytes, self.mailbox_limit.map(|size| size.0));
+        set(&mut mailbox.mailbox_items, self.mailbox_items);
+        set(&mut mailbox.keep_secs, self.keep_days.map(|days| u32::from(days) * 24 * 3600));
+        set(&mut mailbox.wait_secs, self.hold_secs);
+        set(&mut limits.store_bytes, self.store_limit.map(|size| size.0));
+        set(&mut limits.links, self.max_open.map(|n| n as usize));
+        set(&mut limits.held_pulls, self.max_open.map(|n| n as usize));
+        set(&mut limits.active, self.max_active.map(|n| n as usize));
+        set(&mut limits.rate, self.rate);
+        set(&mut limits.burst, self.burst);
+        limits
+    }
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn read(path: &Path) -> Result<Settings> {
+    read_if_there(path)?.ok_or_else(|| {
+        let text = format!("there is no configuration file {}", path.display());
+        Error::new(ErrorKind::Usage, text)
+    })
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Settings>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => {
+            let text = format!("cannot read the configuration file {}", path.display());
+            return Err(Error::new(ErrorKind::System, text).with_source(e));
+        }
+    };
+    toml::from_str(&text).map(Some).map_err(|e| {
+        // The parser's own text repeats lines of the file, which may hold a password.
+        let line =
+            e.span().map_or(1, |span| text.bytes().take(span.start).filter(|b| *b == b'\n').count() + 1);
+        let text =
+            format!("the configuration file {} is wrong in line {line}: {}", path.display(), e.message());
+        Error::new(ErrorKind::Usage, text)
+    })
+}
