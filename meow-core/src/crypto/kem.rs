@@ -39,10 +39,14 @@ impl KemSecret {
         KemPublic(Box::new(bytes))
     }
 
-    /// The shared secret in a ciphertext. A forged ciphertext gives an unrelated secret (implicit
-    /// rejection): what is derived from it then fails to open.
-    pub fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT]) -> Secret {
-        Secret::new(self.key().decapsulate(&(*ciphertext).into()).into())
+    /// The shared secret in a ciphertext, and the digest of the own public key: the seed is expanded once for both.
+    /// A forged ciphertext gives an unrelated secret (implicit rejection): what is derived from it then fails to
+    /// open.
+    pub fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT]) -> (Secret, [u8; 32]) {
+        let key = self.key();
+        let public: [u8; KEM_PUBLIC] = key.encapsulation_key().to_bytes().into();
+        let digest = hash(HashLabel::KemKey, &[&public]);
+        (Secret::new(key.decapsulate(&(*ciphertext).into()).into()), digest)
     }
 }
 

@@ -83,7 +83,10 @@ impl VerifyKey {
     /// [`CryptoError::BadKey`] for anything but a canonical point of large order.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, CryptoError> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| CryptoError::BadKey)?;
-        let canonical = key.to_edwards().compress().to_bytes() == *bytes;
+        // Encodings of y at or over p = 2^255 - 19 are not canonical; the only others, of x = 0, are weak.
+        let [low, middle @ .., top] = bytes;
+        let over = top & 0x7f == 0x7f && middle.iter().all(|b| *b == 0xff) && *low >= 0xed;
+        let canonical = !over;
         if key.is_weak() || !canonical { Err(CryptoError::BadKey) } else { Ok(Self(key)) }
     }
 

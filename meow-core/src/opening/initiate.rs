@@ -90,6 +90,7 @@ impl<'a> Initiate<'a> {
         let ekp = DhSecret::generate(random)?;
         let (ciphertext, shared) = self.kem.encapsulate(random)?;
         let head = Head { ephemeral: ephemeral.public(), ciphertext };
+        let public = ekp.public();
         let agreement = Agreement {
             terms: &self.terms,
             head: &head,
@@ -100,7 +101,7 @@ impl<'a> Initiate<'a> {
         };
         let statement = Statement {
             lanes: self.lanes.signed().clone(),
-            ekp: ekp.public(),
+            ekp: public,
             mailbox: self.mailbox,
             have: self.have,
             next: self.next,
@@ -108,9 +109,8 @@ impl<'a> Initiate<'a> {
         };
         let transcript = agreement.transcript(&statement.to_wire()?);
         let sig = self.signer.sign(SignLabel::Transcript, &[&transcript, &[OPENED]]);
-        let own_prekey = self.own_prekey.unwrap_or(&ekp);
-        let share =
-            OwnShare { prekey: own_prekey.public(), ekp: ekp.public(), dh2: own_prekey.agree(self.prekey)? };
+        let (own_prekey, own_public) = self.own_prekey.map_or((&ekp, public), |own| (own, own.public()));
+        let share = OwnShare { prekey: own_public, ekp: public, dh2: own_prekey.agree(self.prekey)? };
         let (handshake, keys) = agreement.finish(Role::Initiator, transcript, &share);
 
         let plain = Payload { statement, sig }.to_padded()?;

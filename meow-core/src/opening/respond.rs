@@ -3,7 +3,7 @@
 use super::confirm::{Handshake, OPENED, Role};
 use super::payload::{Payload, Statement};
 use super::{Agreement, Head, KnownPeer, OpeningError, OwnShare, Purpose, Terms};
-use crate::crypto::{DhPublic, DhSecret, KemSecret, Random, SignLabel, VerifyKey, open_siv};
+use crate::crypto::{CryptoError, DhPublic, DhSecret, KemSecret, Random, SignLabel, VerifyKey, open_siv};
 use crate::lane::{LaneEntry, VerifiedLaneList};
 use crate::ratchet::Ratchet;
 use crate::wire::Wire;
@@ -57,12 +57,13 @@ impl<'a> Respond<'a> {
     /// [`OpeningError::Rejected`] for whatever does not hold; [`OpeningError::Crypto`] without randomness.
     pub fn open(self, item: &[u8], random: &mut dyn Random) -> Result<Opened, OpeningError> {
         let (head, clear, sealed) = Head::split(item)?;
+        let (shared, kem) = self.kem.decapsulate(&head.ciphertext);
         let agreement = Agreement {
             terms: &self.terms,
             prekey: self.prekey.public(),
-            kem: self.kem.public().digest(),
+            kem,
             dh1: self.prekey.agree(&head.ephemeral).map_err(|_| OpeningError::Rejected)?,
-            shared: self.kem.decapsulate(&head.ciphertext),
+            shared,
             head: &head,
         };
         let plain = open_siv(&agreement.payload_key(), &[0; 12], clear, sealed)
@@ -81,9 +82,11 @@ impl<'a> Respond<'a> {
             dh2: self.prekey.agree(&own_prekey).map_err(|_| OpeningError::Rejected)?,
         };
         let (handshake, keys) = agreement.finish(Role::Responder, transcript, &share);
-        // The Ekp is the peer's: when it is bad, so is the opening.
-        DhSecret::generate(random)?.agree(&statement.ekp).map_err(|_| OpeningError::Rejected)?;
-        let ratchet = Ratchet::first(keys, &statement.ekp, random)?;
+        let ratchet = Ratchet::first(keys, &statement.ekp, random).map_err(|e| match e {
+            // The Ekp is the peer's: when it is bad, so is the opening.
+            CryptoError::BadKey => OpeningError::Rejected,
+            other => other.into(),
+        })?;
         Ok(Opened { lanes, statement, handshake, ratchet })
     }
 
