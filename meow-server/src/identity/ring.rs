@@ -101,7 +101,7 @@ impl Ring {
             .into_iter()
             .filter_map(|parcel| {
                 let key = self.keys.iter().filter(|key| key.parcel == parcel).max_by_key(|key| key.made)?;
-                let left = (key.made + life(parcel)).saturating_sub(now);
+                let left = key.made.saturating_add(life(parcel)).saturating_sub(now);
                 let (number, key) = (key.number, key.secret.public());
                 Some(SealingKey { number, key, parcel, not_after: shown.saturating_add(left) })
             })

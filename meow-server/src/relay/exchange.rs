@@ -1,5 +1,7 @@
 //! One request and its answer: the checks in order of their cost, the service, the seal.
 
+use std::time::Duration;
+
 use meow_core::request::{
     Answer, ClearAnswer, ClearCode, DESCRIBE, OpenedRequest, RefusalCode, RequestKind, key_number,
 };
@@ -9,6 +11,9 @@ use tokio::time::timeout;
 
 use super::node::Node;
 use crate::service::{Caller, Kind, Seat, busy, refuse};
+
+/// How long a link is kept for its far side to finish, after the answer.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one link: one request, one answer.
 pub(super) async fn run(node: &Node, mut link: Link) {
@@ -35,6 +40,8 @@ pub(super) async fn run(node: &Node, mut link: Link) {
     }
     // The answer counted as work until here.
     drop(seat);
+    // A session that is dropped before its far side has finished looks broken from there. What else comes is not read.
+    let _ = timeout(LINGER, link.rx.recv()).await;
 }
 
 struct Served {

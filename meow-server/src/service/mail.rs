@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meow_core::Result;
 use meow_core::request::Answer;
 use meow_core::store::{MailboxStore, Page, Write, WriteOutcome};
 use meow_core::transport::Peer;
-use meow_core::{ErrorKind, Result};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -103,9 +103,7 @@ impl Mail {
         let store = Arc::clone(&self.store);
         let done = tokio::task::spawn_blocking(move || read(&*store)).await;
         done.map_err(|_| busy(BUSY_RETRY))?.map_err(|e| {
-            let kind: ErrorKind = e.kind();
-            let source = std::error::Error::source(&e).map(ToString::to_string);
-            tracing::error!(kind = kind.name(), source, "the store cannot read: {e}");
+            tracing::error!(kind = e.kind().name(), "the store cannot read: {e}");
             busy(FAILED_RETRY)
         })
     }

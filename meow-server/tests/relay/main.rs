@@ -1,9 +1,11 @@
 //! The relay as a library, over `memory:` and over HTTP on loopback.
-
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attacks;
 mod lifecycle;
+mod load;
 mod setup;
+mod time;

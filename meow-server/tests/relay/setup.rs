@@ -27,10 +27,6 @@ impl Setup {
         Self::with(MEMORY, |builder| builder).await
     }
 
-    pub(crate) async fn http() -> Self {
-        Self::with(HTTP, |builder| builder).await
-    }
-
     pub(crate) async fn limited(change: impl FnOnce(&mut RelayLimits)) -> Self {
         let mut limits = RelayLimits::default();
         change(&mut limits);

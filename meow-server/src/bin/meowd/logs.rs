@@ -1,4 +1,4 @@
-//! Logs go to standard error. What may never stand in them: docs/operations/logs.md.
+//! Logs go to standard error. What may never stand in them: docs/operations/logging.md.
 
 use meow_core::{Error, ErrorKind, Result};
 use tracing::level_filters::LevelFilter;

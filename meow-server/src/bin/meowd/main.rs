@@ -48,13 +48,16 @@ fn dispatch(command: Command) -> Result<()> {
     }
 }
 
-/// The last word before a failing exit. Where standard error is closed, nobody listens.
+/// The last word before a failing exit, with what the system said. Other causes may quote what must not be shown. Where
+/// standard error is closed, nobody listens.
 fn complain(e: &Error) {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "meowd: {e}");
     let mut source = std::error::Error::source(e);
     while let Some(cause) = source {
-        let _ = writeln!(out, "  because: {cause}");
+        if let Some(system) = cause.downcast_ref::<std::io::Error>() {
+            let _ = writeln!(out, "  because: {system}");
+        }
         source = cause.source();
     }
 }
