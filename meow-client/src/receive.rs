@@ -318,6 +318,14 @@ impl Inner {
                 put_items(txn, self, id, mode.map(|o| o.item))?;
                 EventKind::Renewed
             }
+            ContactEvent::Behind => {
+                let now = self.now_ms();
+                if now.abs_diff(record.renewed_ms) > RENEWAL_PAUSE_MS {
+                    record.renewed_ms = now;
+                    return self.renew(txn, id, record);
+                }
+                return Ok(());
+            }
             ContactEvent::Resend { from, to } => return self.resend(txn, id, record, from, to),
             ContactEvent::CloseMailbox { lkp } => {
                 return txn.put(Table::Meta, &closing_key(id, &lkp), &[]);

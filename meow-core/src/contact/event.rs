@@ -64,10 +64,14 @@ pub enum ContactEvent {
     },
     /// The contact has seen something else than what we sent.
     Fork,
+    /// The contact has seen messages that this side does not know of: the store is an older copy. The driver
+    /// begins a renewal.
+    Behind,
     /// The contact has new keys after a rollback, ours or its own, and messages flow again.
     Renewed,
-    /// The contact lacks our messages from this sequence on: hand them to [`Contact::resend`](super::Contact::resend)
-    /// once more, each with its sequence, [`Content::Empty`] for those that are not in the log.
+    /// The contact lacks our messages from this sequence on, after a renewal or because its receipt shows a hole:
+    /// hand them to [`Contact::resend`](super::Contact::resend) once more, each with its sequence,
+    /// [`Content::Empty`] for those that are not in the log.
     Resend {
         /// The first sequence to send again.
         from: u64,

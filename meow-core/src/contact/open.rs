@@ -6,18 +6,19 @@ use super::event::{ContactError, ContactEvent, Outgoing, Output, Received};
 use super::renew::Numbers;
 use super::sequence::{Got, Sent};
 use super::state::{
-    CardOut, Confirming, Contact, DepositTarget, Listening, Mailbox, Me, Modes, Peer, Phase, PrekeySecrets,
-    Session, Told,
+    CardOut, Confirming, Contact, DepositTarget, Early, Listening, Mailbox, Me, Modes, Peer, Phase,
+    PrekeySecrets, Session, Told,
 };
 use crate::card::{CARD_GRACE, Card, CardSecrets};
-use crate::crypto::{DhSecret, KemPublic, KemSecret, Random, SigningKey};
+use crate::crypto::{DhSecret, HashLabel, KemPublic, KemSecret, Random, SigningKey, hash};
 use crate::lane::{LaneEntry, ServerRef, VerifiedLaneList};
 use crate::message::{Confirm, Content, Prekeys};
 use crate::opening::{Handshake, Initiate, MAX_GREETING, Opened, OpeningError, Respond, Role, Terms};
-use crate::wire::Text;
+use crate::wire::{Fixed, Text};
 
-/// Pairs of prekeys that are kept: the newest, and the one before for what is under way.
-const KEPT_PREKEYS: usize = 2;
+/// Pairs of prekeys that are kept: the newest, and those that an older copy of the other side may still hold. One
+/// that was used counts as newest again, since the same copy may be restored more than once.
+const KEPT_PREKEYS: usize = 4;
 
 impl Contact {
     /// A contact to be, whose card is out.
@@ -79,6 +80,7 @@ impl Contact {
             phase: Phase::Established,
             session: None,
             former: VecDeque::new(),
+            early: Early::default(),
             sent: Sent::default(),
             got: Got::default(),
             modes: Modes::default(),
@@ -108,6 +110,7 @@ impl Contact {
                 .open(item, random);
                 match tried {
                     Ok(opened) => {
+                        self.accepted.push_back(Fixed(hash(HashLabel::Item, &[item])));
                         let signer = out.secrets.ckp.clone();
                         Ok(Received::Opened(self.answer(opened, &signer, random)?))
                     }

@@ -7,6 +7,8 @@ use crate::message::{Content, Receipt};
 use crate::policy::Receipts;
 use crate::wire::List;
 
+/// A message that the other side lacks is sent again, but not more often than this, in milliseconds.
+const AGAIN_MS: u64 = 60 * 60 * 1000;
 /// Single sequences in one receipt.
 const MAX_ALSO: usize = 64;
 
@@ -45,7 +47,7 @@ impl Contact {
         self.told.read = self.told.read.max(seq.min(self.got.top));
     }
 
-    pub(super) fn note_receipt(&mut self, receipt: &Receipt, output: &mut Output) {
+    pub(super) fn note_receipt(&mut self, receipt: &Receipt, now_ms: u64, output: &mut Output) {
         let last = self.sent.last();
         let upto = receipt.decrypted.min(last);
         let was = self.told.decrypted;
@@ -57,7 +59,8 @@ impl Contact {
         }
         self.told.decrypted = was.max(upto);
         let mut also = before;
-        for seq in receipt.also.iter().copied().filter(|s| *s <= last && *s > upto) {
+        let beyond = self.told.decrypted;
+        for seq in receipt.also.iter().copied().filter(|s| *s <= last && *s > beyond) {
             if !also.contains(&seq) {
                 also.push(seq);
                 output.events.push(ContactEvent::Decrypted { seq });
@@ -66,10 +69,30 @@ impl Contact {
         also.retain(|s| *s > self.told.decrypted);
         also.truncate(4 * MAX_ALSO);
         self.told.also = also;
+        self.fill_holes(now_ms, output);
         let shown = receipt.read.min(last);
         if shown > self.told.shown {
             self.told.shown = shown;
             output.events.push(ContactEvent::ReadUpTo { seq: shown });
+        }
+    }
+
+    /// What lies between messages that the other side has was lost on the way: it is sent again.
+    fn fill_holes(&mut self, now_ms: u64, output: &mut Output) {
+        let upto = self.told.decrypted;
+        self.told.again.retain(|seq, _| *seq > upto);
+        let Some(highest) = self.told.also.iter().copied().max() else { return };
+        if !matches!(self.phase, Phase::Established) {
+            // The renewal sends again what is lacking.
+            return;
+        }
+        let lacking = (upto + 1..highest).filter(|s| !self.told.also.contains(s)).take(MAX_ALSO);
+        for seq in lacking {
+            let last = self.told.again.get(&seq);
+            if last.is_none_or(|at| now_ms.abs_diff(*at) >= AGAIN_MS) {
+                self.told.again.insert(seq, now_ms);
+                output.events.push(ContactEvent::Resend { from: seq, to: seq });
+            }
         }
     }
 }

@@ -4,9 +4,12 @@ use super::event::{ContactError, ContactEvent, Output, Received};
 use super::sequence::Place;
 use super::state::{Contact, Phase};
 use crate::crypto::Random;
-use crate::message::{Body, Content};
+use crate::message::{Body, Content, Seen};
 use crate::ratchet::{Ratchet, RatchetError, Step};
 use crate::wire::Suite;
+
+/// Most messages that are shown before the other side has sent them again under new keys.
+const MAX_EARLY: usize = 2_000;
 
 /// Which ratchet opened a message.
 #[derive(Clone, Copy)]
@@ -68,6 +71,10 @@ impl Contact {
         if place == Place::Repeated {
             return Ok(Received::Opened(output));
         }
+        if matches!(which, Which::Former(_)) && body.seq >= self.early.from {
+            self.show_early(body, &mut output)?;
+            return Ok(Received::Opened(output));
+        }
         self.got.mark(body.seq);
         match place {
             Place::New { missing: Some((from, to)) } => {
@@ -78,7 +85,9 @@ impl Contact {
         }
         // What an older ratchet says of our numbering was true before the renewal, and a Confirm may begin one.
         if matches!(which, Which::Current) && !matches!(body.content, Content::Confirm(_)) {
-            if !self.sent.agrees(body.seen, &body.digest) {
+            if body.seen > self.sent.last() {
+                output.events.push(ContactEvent::Behind);
+            } else if !self.sent.agrees(body.seen, &body.digest) {
                 output.events.push(ContactEvent::Fork);
             }
             self.note_seen(body.seen, &mut output);
@@ -129,9 +138,13 @@ impl Contact {
     ) -> Result<(), ContactError> {
         match body.content {
             Content::Empty => {}
-            Content::Receipt(receipt) => self.note_receipt(&receipt, output),
+            Content::Receipt(receipt) => self.note_receipt(&receipt, now_ms, output),
             Content::Confirm(confirm) => self.note_confirm(*confirm, random, output)?,
-            Content::Lookup(lookup) => self.note_lookup(body.seq, *lookup),
+            Content::Lookup(lookup) => {
+                self.note_lookup(body.seq, *lookup);
+                // The old mailbox waits for our answer.
+                self.told.owed = true;
+            }
             Content::Mode { deniable } => self.note_mode(body.seq, deniable),
             shown => {
                 if self.listening.messages == 0 {
@@ -139,8 +152,23 @@ impl Contact {
                 }
                 self.listening.messages = self.listening.messages.saturating_add(1);
                 self.told.owed = true;
-                output.events.push(ContactEvent::Message { seq: body.seq, content: shown });
+                let early = self.early.shown.remove(&body.seq);
+                if early.is_none() || early != Some(Seen::item(&shown)?) {
+                    output.events.push(ContactEvent::Message { seq: body.seq, content: shown });
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Shows what came under a former ratchet without counting it as received: the other side was told that it
+    /// was not. Statements of the protocol are made again after the renewal.
+    fn show_early(&mut self, body: Body, output: &mut Output) -> Result<(), ContactError> {
+        let item = Seen::item(&body.content)?;
+        let known = self.early.shown.contains_key(&body.seq);
+        if body.content.is_shown() && !known && self.early.shown.len() < MAX_EARLY {
+            self.early.shown.insert(body.seq, item);
+            output.events.push(ContactEvent::Message { seq: body.seq, content: body.content });
         }
         Ok(())
     }

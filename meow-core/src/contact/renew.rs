@@ -69,11 +69,16 @@ impl Contact {
             return Ok(Received::Duplicate);
         }
         let Some(parties) = self.parties() else { return Ok(Received::Unreadable) };
-        let Some(opened) = self.try_renewal(item, &parties, random)? else { return Ok(Received::Unreadable) };
+        let Some((opened, pair)) = self.try_renewal(item, &parties, random)? else {
+            return Ok(Received::Unreadable);
+        };
         self.remember(digest);
         if self.won(&parties) {
             // Both began: the other side drops its own and answers ours.
             return Ok(Received::Opened(Output::default()));
+        }
+        if let Some(used) = self.me.prekeys.remove(pair) {
+            self.me.prekeys.push_back(used);
         }
         Ok(Received::Opened(self.accept_renewal(opened, random)?))
     }
@@ -83,9 +88,9 @@ impl Contact {
         item: &[u8],
         parties: &Parties,
         random: &mut dyn Random,
-    ) -> Result<Option<Opened>, ContactError> {
+    ) -> Result<Option<(Opened, usize)>, ContactError> {
         let (Some(peer), Some(session)) = (&self.peer, &self.session) else { return Ok(None) };
-        for own in self.me.prekeys.iter().rev() {
+        for (pair, own) in self.me.prekeys.iter().enumerate().rev() {
             let tried = Respond::renewal(
                 Terms::renewal(&session.secret, &parties.turned()),
                 (&own.prekey, &own.kem),
@@ -94,7 +99,7 @@ impl Contact {
             )
             .open(item, random);
             match tried {
-                Ok(opened) => return Ok(Some(opened)),
+                Ok(opened) => return Ok(Some((opened, pair))),
                 Err(OpeningError::Rejected) => {}
                 Err(e) => return Err(e.into()),
             }
@@ -183,6 +188,7 @@ impl Contact {
     }
 
     fn keep_former(&mut self, ratchet: Ratchet) {
+        self.early.from = self.got.top + 1;
         self.former.push_front(ratchet);
         self.former.truncate(KEPT_RATCHETS);
     }

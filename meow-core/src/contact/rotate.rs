@@ -49,6 +49,7 @@ impl Contact {
             return;
         }
         peer.seen = seen;
+        self.sent.forget(seen);
         for mailbox in &self.me.mailboxes {
             if mailbox.replaced_by.is_some_and(|s| s <= seen) {
                 output.events.push(ContactEvent::CloseMailbox { lkp: mailbox.lkp.public() });

@@ -11,6 +11,11 @@ use crate::wire::{Fixed, WireError};
 const MAX_GAPS: usize = 2_000;
 /// Digests of unseen messages that are kept for comparison.
 const MAX_DIGESTS: usize = 10_000;
+/// Most contents that are digested ahead of a missing one. Where more come, the digest stays where it is
+/// until a renewal: forks show no more, messages still do.
+const MAX_AHEAD: usize = 2_000;
+/// Most statements of the protocol's own that are kept to be sent again.
+const MAX_KEPT: usize = 64;
 /// No conversation gets so far; a sequence beyond is a lie.
 const MAX_SEQ: u64 = 1 << 62;
 
@@ -25,7 +30,7 @@ impl Chain {
     /// Takes in a content, and calls `grown` for each step that the digest makes. Contents before the start of
     /// the chain do not count.
     fn add(&mut self, seq: u64, content: &Content, mut grown: impl FnMut(&Seen)) -> Result<(), WireError> {
-        if seq > self.seen.upto {
+        if seq > self.seen.upto && (seq == self.seen.upto + 1 || self.ahead.len() < MAX_AHEAD) {
             self.ahead.insert(seq, Seen::item(content)?);
         }
         while let Some(item) = self.ahead.remove(&(self.seen.upto + 1)) {
@@ -49,11 +54,18 @@ pub(super) struct Sent {
     chain: Chain,
     /// Digests of the sequences that end at the chain's, which the other side has not confirmed yet.
     open: VecDeque<Fixed<4>>,
+    /// What the protocol sent by itself and the other side has not seen: no log has it.
+    kept: BTreeMap<u64, Content>,
 }
 
 impl Default for Sent {
     fn default() -> Self {
-        Self { next: 1, chain: Chain::default(), open: VecDeque::from([Seen::default().short()]) }
+        Self {
+            next: 1,
+            chain: Chain::default(),
+            open: VecDeque::from([Seen::default().short()]),
+            kept: BTreeMap::new(),
+        }
     }
 }
 
@@ -67,8 +79,24 @@ impl Sent {
     pub(super) fn take(&mut self, content: &Content) -> Result<u64, WireError> {
         let seq = self.next;
         self.again(seq, content)?;
+        if !content.is_shown() {
+            self.kept.insert(seq, content.clone());
+            while self.kept.len() > MAX_KEPT {
+                self.kept.pop_first();
+            }
+        }
         self.next += 1;
         Ok(seq)
+    }
+
+    /// The protocol's own content of a sequence, unless the other side has seen it.
+    pub(super) fn kept(&self, seq: u64) -> Option<&Content> {
+        self.kept.get(&seq)
+    }
+
+    /// The other side has everything up to here.
+    pub(super) fn forget(&mut self, upto: u64) {
+        self.kept = self.kept.split_off(&upto.saturating_add(1));
     }
 
     /// Notes a content under a sequence that was used before.
@@ -187,7 +215,9 @@ impl Got {
 
     /// Up to `limit` single sequences beyond the gapless ones.
     pub(super) fn beyond(&self, limit: usize) -> Vec<u64> {
-        (self.have() + 1..=self.top).filter(|s| self.gap(*s).is_none()).take(limit).collect()
+        // Between one gap and the next, or the top, everything was received.
+        let ends = self.gaps.keys().skip(1).map(|from| from - 1).chain([self.top]);
+        self.gaps.values().zip(ends).flat_map(|(to, end)| to + 1..=end).take(limit).collect()
     }
 
     /// After a renewal: digests start anew behind `base`.

@@ -1,6 +1,6 @@
 //! What a contact is made of.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub struct Contact {
     pub(super) session: Option<Session>,
     /// Ratchets before a renewal, for stragglers.
     pub(super) former: VecDeque<Ratchet>,
+    /// What came under a former ratchet and was never stated to the other side.
+    pub(super) early: Early,
     pub(super) sent: Sent,
     pub(super) got: Got,
     pub(super) modes: Modes,
@@ -105,6 +107,16 @@ pub(super) struct Session {
     pub(super) secret: Secret,
 }
 
+/// Messages under a former ratchet that this side had not when it stated its numbers for a renewal. The other
+/// side sends them again under their sequences, or, where it lost them too, other messages.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Early {
+    /// The first sequence that was not stated.
+    pub(super) from: u64,
+    /// What was shown already, with the digest of its content.
+    pub(super) shown: BTreeMap<u64, Fixed<32>>,
+}
+
 /// How far things are.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) enum Phase {
@@ -159,6 +171,8 @@ pub(super) struct Told {
     pub(super) also: Vec<u64>,
     /// Our messages up to here were shown, said the other side.
     pub(super) shown: u64,
+    /// Messages that the other side lacks, and when they were last sent again, in Unix milliseconds.
+    pub(super) again: BTreeMap<u64, u64>,
 }
 
 /// Messages for the user that came since our last turn of keys.

@@ -177,6 +177,12 @@ impl Ratchet {
         if announces { OVERHEAD_EKP } else { OVERHEAD }
     }
 
+    /// The current sending chain key, to show that none is used twice.
+    #[cfg(test)]
+    pub(crate) fn sending_key(&self) -> Option<Vec<u8>> {
+        self.sending.as_ref().map(|s| s.chain.expose().to_vec())
+    }
+
     fn own_public(&self) -> DhPublic {
         match &self.sending {
             Some(sending) => sending.ekp,

@@ -87,16 +87,6 @@ fn a05_order_and_gaps_are_shown_as_they_are() {
 }
 
 #[test]
-fn a10_a_card_makes_one_contact() {
-    let (mut alice, mut bob) = card_taken();
-    let (_, mut mallory) = card_taken();
-    let second = mallory.out.remove(0);
-    settle(&mut alice, &mut bob);
-    assert_eq!(alice.receive(&second), Received::Unreadable);
-    assert_eq!(mallory.contact.status(), Status::Confirming);
-}
-
-#[test]
 fn an_expired_card_is_not_answered() {
     let (mut alice, mut bob) = card_taken();
     let opening = bob.out.remove(0);

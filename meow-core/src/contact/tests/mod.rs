@@ -1,7 +1,12 @@
 //! Two people, a pair of mailboxes, and what can go wrong between them.
 
+mod attacks;
+mod chaos;
+mod first;
 mod flow;
 mod renewal;
+mod renewals;
+mod sim;
 
 use super::*;
 use crate::card::CardSecrets;
