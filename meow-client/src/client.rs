@@ -43,6 +43,17 @@ pub(crate) struct Inner {
     pub(crate) fresh: Mutex<HashSet<ContactId>>,
 }
 
+impl Client {
+    /// Reads everything that the store holds and checks it. Takes time in proportion to the store.
+    ///
+    /// # Errors
+    /// `Damaged` if anything does not hold, `System` for I/O.
+    pub async fn verify_store(&self) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.store.verify()).await
+    }
+}
+
 impl Inner {
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()

@@ -42,6 +42,8 @@ pub struct ContactInfo {
     pub safety_code: Option<SafetyCode>,
     /// When it was made, in Unix milliseconds.
     pub created_ms: u64,
+    /// Messages, answers and receipts to the contact that no server has confirmed yet; counted up to 1,000.
+    pub queued: usize,
 }
 
 /// A card to hand over.
@@ -153,7 +155,7 @@ impl Client {
             .read(|txn| {
                 let mut all = Vec::new();
                 for (_, record) in every_contact(txn)? {
-                    all.push(info(&record));
+                    all.push(info(txn, &record)?);
                 }
                 all.sort_by(|a, b| a.name.cmp(&b.name));
                 Ok(all)
@@ -167,7 +169,7 @@ impl Client {
     /// `NotFound`.
     pub async fn contact(&self, name: &str) -> Result<ContactInfo> {
         let name = name.to_owned();
-        self.inner.read(move |txn| Ok(info(&contact(txn, &contact_of(txn, &name)?)?))).await
+        self.inner.read(move |txn| info(txn, &contact(txn, &contact_of(txn, &name)?)?)).await
     }
 
     /// Gives a contact another name. The contact does not learn of it.
@@ -437,15 +439,16 @@ pub(crate) fn own_mailboxes(machine: &Contact) -> Vec<OwnMailbox> {
         .collect()
 }
 
-fn info(record: &ContactRecord) -> ContactInfo {
+fn info(txn: &dyn StoreTxn, record: &ContactRecord) -> Result<ContactInfo> {
     let machine = &record.machine;
-    ContactInfo {
+    Ok(ContactInfo {
         name: record.name.clone(),
         status: machine.status(),
         verified: machine.verified(),
         safety_code: machine.safety_code(),
         created_ms: record.created_ms,
-    }
+        queued: txn.scan(Table::Outbox, machine.id().as_bytes(), None, 1000, false)?.len(),
+    })
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -7,9 +7,13 @@ use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::Client;
+use crate::contacts::every_contact;
 use crate::ids::MessageId;
 use crate::outbox::put_items;
 use crate::records::{LogEntry, contact, contact_of, decode, key_number, load, ordered_key, save};
+
+/// How many entries are read at once where the whole log is.
+const PAGE: usize = 500;
 
 /// One message of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,19 +133,67 @@ impl Client {
             .await
     }
 
-    /// Messages whose text holds all words of a query, newest first.
+    /// The newest messages with a contact, up to `limit`, oldest first.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown contact.
+    pub async fn latest(&self, name: &str, limit: usize) -> Result<Vec<Message>> {
+        let name = name.to_owned();
+        self.inner
+            .read(move |txn| {
+                let id = contact_of(txn, &name)?;
+                let rows = txn.scan(Table::Log, id.as_bytes(), None, limit, true)?;
+                rows.into_iter().rev().map(|(key, value)| message(&name, &key, &value)).collect()
+            })
+            .await
+    }
+
+    /// Messages written here that the contact is not known to have decrypted, in the order of their ids. Reads
+    /// the whole log.
     ///
     /// # Errors
     /// `Damaged`, `System`.
-    pub async fn search(&self, query: &str, limit: usize) -> Result<Vec<Message>> {
-        let query = query.to_owned();
+    pub async fn unfinished(&self) -> Result<Vec<Message>> {
+        self.inner
+            .read(|txn| {
+                let mut found = Vec::new();
+                for (id, record) in every_contact(txn)? {
+                    let mut after: Option<Vec<u8>> = None;
+                    loop {
+                        let rows = txn.scan(Table::Log, id.as_bytes(), after.as_deref(), PAGE, false)?;
+                        let Some((last, _)) = rows.last() else { break };
+                        after = Some(last.clone());
+                        for (key, value) in &rows {
+                            let message = message(&record.name, key, value)?;
+                            if message.outgoing && message.delivery < Delivery::Decrypted {
+                                found.push(message);
+                            }
+                        }
+                    }
+                }
+                found.sort_by_key(|m| m.id);
+                Ok(found)
+            })
+            .await
+    }
+
+    /// Messages whose text holds all words of a query, newest first: those with one contact, or with all.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown contact, `Usage` for too many words, `Damaged`, `System`.
+    pub async fn search(&self, name: Option<&str>, query: &str, limit: usize) -> Result<Vec<Message>> {
+        let (name, query) = (name.map(str::to_owned), query.to_owned());
         self.inner
             .read(move |txn| {
+                let only = name.map(|name| contact_of(txn, &name)).transpose()?;
                 let mut found = Vec::new();
-                for key in txn.search_text(&query, limit)? {
-                    let Some(value) = txn.get(Table::Log, &key)? else { continue };
+                for key in txn.search_text(&query, if only.is_some() { usize::MAX } else { limit })? {
+                    if found.len() == limit {
+                        break;
+                    }
                     let id = key.first_chunk::<16>().map(|id| ContactId::from_bytes(*id));
-                    let Some(id) = id else { continue };
+                    let Some(id) = id.filter(|id| only.is_none_or(|only| only == *id)) else { continue };
+                    let Some(value) = txn.get(Table::Log, &key)? else { continue };
                     found.push(message(&contact(txn, &id)?.name, &key, &value)?);
                 }
                 Ok(found)

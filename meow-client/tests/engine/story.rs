@@ -210,10 +210,10 @@ async fn names_servers_and_removal() {
     alice.rename_contact("bob", "Robert").await.unwrap();
     assert_eq!(alice.contact("bob").await.unwrap_err().kind(), ErrorKind::NotFound);
     send(&alice, "Robert", "find the needle").await;
-    assert_eq!(alice.search("needle", 5).await.unwrap().len(), 1);
+    assert_eq!(alice.search(None, "needle", 5).await.unwrap().len(), 1);
     alice.remove_contact("Robert").await.unwrap();
     assert!(alice.contacts().await.unwrap().is_empty());
-    assert!(alice.search("needle", 5).await.unwrap().is_empty());
+    assert!(alice.search(None, "needle", 5).await.unwrap().is_empty());
     send(&bob, "alice", "are you there?").await;
     let report = bob.sync(Duration::ZERO).await.unwrap();
     assert_eq!(report.problems[0].kind(), ErrorKind::Refused);

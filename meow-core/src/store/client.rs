@@ -133,4 +133,10 @@ pub trait ClientStore: Send + Sync + 'static {
     /// # Errors
     /// What `work` returns, or `Damaged` or `System`.
     fn write(&self, work: &mut dyn FnMut(&mut dyn StoreTxn) -> Result<()>) -> Result<()>;
+
+    /// Reads everything that is kept and checks that it holds. Takes time in proportion to the store.
+    ///
+    /// # Errors
+    /// `Damaged` if anything does not hold, `System` for I/O.
+    fn verify(&self) -> Result<()>;
 }

@@ -158,6 +158,10 @@ impl ClientStore for SqliteClientStore {
             txn.commit().map_err(fault)
         })
     }
+
+    fn verify(&self) -> Result<()> {
+        self.verify()
+    }
 }
 
 impl std::fmt::Debug for SqliteClientStore {

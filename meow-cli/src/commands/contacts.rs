@@ -1,0 +1,87 @@
+//! `meow contacts`, `meow contact`
+
+use meow::client::ContactInfo;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::ContactCommand;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::Record;
+use crate::text::one_line;
+
+#[derive(Serialize)]
+struct Contact {
+    contact: String,
+    status: &'static str,
+    verified: bool,
+    queued: usize,
+    created_ms: u64,
+}
+
+impl From<ContactInfo> for Contact {
+    fn from(info: ContactInfo) -> Self {
+        Self {
+            contact: info.name,
+            status: info.status.name(),
+            verified: info.verified,
+            queued: info.queued,
+            created_ms: info.created_ms,
+        }
+    }
+}
+
+impl Record for Contact {
+    /// `bob: established, unverified, 2 queued`
+    fn text(&self) -> String {
+        let verified = if self.verified { "verified" } else { "unverified" };
+        let queued = if self.queued == 0 { String::new() } else { format!(", {} queued", self.queued) };
+        format!("{}: {}, {verified}{queued}", one_line(&self.contact), self.status)
+    }
+}
+
+pub(super) async fn list(context: &Context) -> Outcome {
+    for info in context.open().await?.contacts().await? {
+        context.output.put(&Contact::from(info))?;
+    }
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct Renamed {
+    contact: String,
+    was: String,
+}
+
+impl Record for Renamed {
+    fn text(&self) -> String {
+        format!("{} is now {}", one_line(&self.was), one_line(&self.contact))
+    }
+}
+
+#[derive(Serialize)]
+struct Removed {
+    contact: String,
+    removed: bool,
+}
+
+impl Record for Removed {
+    fn text(&self) -> String {
+        format!("removed {}, with keys and messages", one_line(&self.contact))
+    }
+}
+
+pub(super) async fn change(context: &Context, command: ContactCommand) -> Outcome {
+    let client = context.open().await?;
+    match command {
+        ContactCommand::Rename { name, to } => {
+            client.rename_contact(&name, &to).await?;
+            context.output.put(&Renamed { contact: to, was: name })?;
+        }
+        ContactCommand::Remove { name } => {
+            client.remove_contact(&name).await?;
+            context.output.put(&Removed { contact: name, removed: true })?;
+        }
+    }
+    Ok(Exit::Done)
+}

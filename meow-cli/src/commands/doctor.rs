@@ -1,0 +1,176 @@
+//! `meow doctor`
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use meow::client::Message;
+use meow::{Client, Delivery, Error};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::Outcome;
+use super::server::public;
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::output::{Output, Record};
+use crate::reach;
+use crate::text::one_line;
+use crate::utc::utc;
+
+/// A clock that is further off than this is worth a word, in seconds. A server signs its time once a minute,
+/// so that less cannot be told from the age of what it signed.
+const SKEW: u64 = 180;
+/// A message that was not sent for so long is stuck, in milliseconds.
+const STUCK_QUEUED: u64 = 10 * 60 * 1000;
+/// A message that nobody fetched for so long is worth a word, in milliseconds.
+const STUCK_STORED: u64 = 7 * 24 * 60 * 60 * 1000;
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Check {
+    check: &'static str,
+    ok: bool,
+    /// What it is about: a server, a contact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<String>,
+    /// The kind of error, when there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    message: String,
+}
+
+impl Record for Check {
+    fn text(&self) -> String {
+        let verdict = if self.ok { "ok  " } else { "BAD " };
+        let about = self.about.as_ref().map(|a| format!(" {}", one_line(a))).unwrap_or_default();
+        format!("{verdict} {}{about}: {}", self.check, one_line(&self.message))
+    }
+}
+
+/// Prints checks and remembers whether all was well.
+struct Doctor {
+    output: Output,
+    well: bool,
+}
+
+impl Doctor {
+    fn say(&mut self, check: Check) -> Result<(), Failure> {
+        self.well &= check.ok;
+        self.output.put(&check)
+    }
+
+    fn well(
+        &mut self,
+        check: &'static str,
+        about: Option<String>,
+        message: impl Into<String>,
+    ) -> Result<(), Failure> {
+        self.say(Check { check, ok: true, about, error: None, message: message.into() })
+    }
+
+    fn ill(&mut self, check: &'static str, about: Option<String>, e: &Error) -> Result<(), Failure> {
+        self.say(Check { check, ok: false, about, error: Some(e.kind().name()), message: e.to_string() })
+    }
+
+    fn odd(
+        &mut self,
+        check: &'static str,
+        about: Option<String>,
+        message: impl Into<String>,
+    ) -> Result<(), Failure> {
+        self.say(Check { check, ok: false, about, error: None, message: message.into() })
+    }
+}
+
+pub(super) async fn run(context: &Context) -> Outcome {
+    let mut doctor = Doctor { output: context.output, well: true };
+    let client = match context.open().await {
+        Ok(client) => client,
+        Err(e) => {
+            doctor.ill("identity", None, &e)?;
+            return Ok(e.kind().into());
+        }
+    };
+    doctor.well("identity", None, format!("opens (home: {})", context.home()?.display()))?;
+    match client.verify_store().await {
+        Ok(()) => doctor.well("store", None, "every page holds")?,
+        Err(e) => {
+            doctor.ill("store", None, &e)?;
+            return Ok(e.kind().into());
+        }
+    }
+    servers(&mut doctor, &client).await?;
+    mail(&mut doctor, &client).await?;
+    queue(&mut doctor, &client).await?;
+    Ok(if doctor.well { Exit::Done } else { Exit::Failed })
+}
+
+/// Is each server there, is it the right one, and does its clock agree?
+async fn servers(doctor: &mut Doctor, client: &Client) -> Result<(), Failure> {
+    let servers = client.servers().await?;
+    if servers.is_empty() {
+        doctor.odd("servers", None, "none; new contacts need one: `meow server add REFERENCE`")?;
+    }
+    for server in servers {
+        let about = Some(public(server.reference.clone()));
+        match timeout(reach::PATIENCE, client.probe_server(&server.reference)).await {
+            Ok(Ok((took, skew))) if skew.unsigned_abs() <= SKEW => {
+                let message = format!("answers in {} ms, clocks agree", took.as_millis());
+                doctor.well("server", about, message)?;
+            }
+            Ok(Ok((_, skew))) => {
+                let (secs, where_to) = (skew.unsigned_abs(), if skew > 0 { "behind" } else { "ahead of" });
+                let message = format!(
+                    "answers, but this machine's clock is {secs} s {where_to} the server's; set the one that is wrong"
+                );
+                doctor.odd("server", about, message)?;
+            }
+            Ok(Err(e)) => doctor.ill("server", about, &e)?,
+            Err(_) => {
+                doctor.odd("server", about, "does not answer; check the network, or ask its operator")?
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Do all mailboxes open, and does what waits go out?
+async fn mail(doctor: &mut Doctor, client: &Client) -> Result<(), Failure> {
+    match timeout(reach::PATIENCE, client.sync(Duration::ZERO)).await {
+        Ok(Ok(report)) if report.problems.is_empty() => doctor.well(
+            "mail",
+            None,
+            format!("mailboxes open; fetched {}, sent {}", report.fetched, report.sent),
+        ),
+        Ok(Ok(report)) => report.problems.iter().try_for_each(|e| doctor.ill("mail", None, e)),
+        Ok(Err(e)) => doctor.ill("mail", None, &e),
+        Err(_) => doctor.odd("mail", None, "sending and fetching take too long; check the network"),
+    }
+}
+
+/// Does a message get stuck?
+async fn queue(doctor: &mut Doctor, client: &Client) -> Result<(), Failure> {
+    let unfinished = client.unfinished().await?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = u64::try_from(now).unwrap_or(u64::MAX);
+    let stuck = |m: &&Message| {
+        let limit = if m.delivery == Delivery::Queued { STUCK_QUEUED } else { STUCK_STORED };
+        now.saturating_sub(m.at_ms) > limit
+    };
+    for message in unfinished.iter().filter(stuck) {
+        let (about, since) = (Some(message.id.to_string()), utc(message.at_ms));
+        let told = match (&message.waiting, message.delivery) {
+            (Some(why), _) => format!("to {} waits since {since}: {why}", message.contact),
+            (None, Delivery::Queued) => {
+                format!("to {} waits since {since}; `meow receive` tries again", message.contact)
+            }
+            (None, _) => format!(
+                "{} has not fetched it since {since}; ask whether their device is in use",
+                message.contact
+            ),
+        };
+        doctor.odd("message", about, told)?;
+    }
+    let queued = unfinished.iter().filter(|m| m.delivery == Delivery::Queued).count();
+    let message = format!("{queued} queued here, {} stored and not decrypted yet", unfinished.len() - queued);
+    if unfinished.iter().any(|m| stuck(&m)) { Ok(()) } else { doctor.well("queue", None, message) }
+}
