@@ -1,7 +1,8 @@
 //! Echo of 1 KiB over keep-alive connections: this crate beside bare hyper, in one process and one run.
 //!
-//! `cargo bench -p meow-transport-http --bench echo [-- SECONDS]` prints requests per second of both, and the ratio,
-//! with one and with 64 connections.
+//! `cargo bench -p meow-transport-http --bench echo [-- SECONDS]` prints, with one and with 64 connections, requests per
+//! second (the best of some rounds) and processor time per request (their sum; of client and server together, and
+//! less moved by other work on the machine), each with its ratio: above 1 means better than bare hyper.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
 
 use std::convert::Infallible;
@@ -30,18 +31,54 @@ fn main() {
         let bare = bare_server().await;
         let meow = meow_server().await;
         for connections in [1, 64] {
-            let (mut best_bare, mut best_meow) = (0.0f64, 0.0f64);
+            let (mut bare_sum, mut meow_sum) = (Figures::default(), Figures::default());
             for _ in 0..ROUNDS {
-                best_bare = best_bare.max(load(connections, seconds, move || bare_client(bare)).await);
+                bare_sum.add(load(connections, seconds, move || bare_client(bare)).await);
                 let (http, endpoint) = (Http::default(), meow.clone());
-                best_meow = best_meow.max(load(connections, seconds, || meow_client(http.clone(), endpoint.clone())).await);
+                meow_sum
+                    .add(load(connections, seconds, || meow_client(http.clone(), endpoint.clone())).await);
             }
+            let (rates, costs) = ((bare_sum.rate, meow_sum.rate), (bare_sum.cost(), meow_sum.cost()));
             println!(
-                "{connections:>3} connections: bare hyper {best_bare:>8.0}/s, meow {best_meow:>8.0}/s, ratio {:.2}",
-                best_meow / best_bare
+                "{connections:>3} connections: bare hyper {:>7.0}/s, meow {:>7.0}/s, ratio {:.2}; \
+                 {:>5.1} us, {:>5.1} us of processor, ratio {:.2}",
+                rates.0,
+                rates.1,
+                rates.1 / rates.0,
+                costs.0,
+                costs.1,
+                costs.0 / costs.1,
             );
         }
     });
+}
+
+/// What some rounds gave.
+#[derive(Default)]
+struct Figures {
+    /// The best rate of a round, per second.
+    rate: f64,
+    requests: f64,
+    ticks: f64,
+}
+
+impl Figures {
+    fn add(&mut self, round: Self) {
+        self.rate = self.rate.max(round.rate);
+        self.requests += round.requests;
+        self.ticks += round.ticks;
+    }
+
+    /// Microseconds of processor time per request. The kernel counts 100 ticks a second.
+    fn cost(&self) -> f64 {
+        self.ticks * 10_000.0 / self.requests
+    }
+}
+
+/// Processor time of this process so far, in ticks: user and system.
+fn ticks() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    stat.split(' ').skip(13).take(2).map(|text| text.parse::<f64>().unwrap()).sum()
 }
 
 /// Something that asks once and returns.
@@ -53,7 +90,7 @@ async fn load<A: Asker, F: Future<Output = A>>(
     connections: usize,
     seconds: f64,
     make: impl Fn() -> F,
-) -> f64 {
+) -> Figures {
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut tasks = Vec::new();
     for _ in 0..connections {
@@ -66,14 +103,16 @@ async fn load<A: Asker, F: Future<Output = A>>(
         }));
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let (from, start) = (count.load(Relaxed), Instant::now());
+    let (from, ticks_before, start) = (count.load(Relaxed), ticks(), Instant::now());
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-    let rate = (count.load(Relaxed) - from) as f64 / start.elapsed().as_secs_f64();
+    let requests = (count.load(Relaxed) - from) as f64;
+    let figures =
+        Figures { rate: requests / start.elapsed().as_secs_f64(), requests, ticks: ticks() - ticks_before };
     stop.store(true, Relaxed);
     for task in tasks {
         task.await.unwrap();
     }
-    rate
+    figures
 }
 
 async fn bare_server() -> SocketAddr {

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -24,13 +25,17 @@ use zeroize::Zeroizing;
 use crate::OCTETS;
 use crate::error::HttpError;
 use crate::framing::{Decoder, Encoder, Limits};
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, Pool, Route};
 
 pub(crate) async fn open(pool: &Arc<Pool>, endpoint: &Endpoint) -> Result<Link> {
-    let target = Target::new(endpoint)?;
-    let lease = pool.lease(endpoint).await?;
+    let route = pool.route(endpoint)?;
+    let lease = match pool.kept_lease(&route) {
+        Some(lease) => lease,
+        // On the heap: dialing is rare and large, and would make every connect a large future.
+        None => Box::pin(pool.lease(&route, endpoint)).await?,
+    };
     let config = pool.config();
-    let state = State::Writing { lease, target, encoder: Encoder::new(config.limits) };
+    let state = State::Writing { lease, route, encoder: Encoder::new(config.limits) };
     let shared = Shared {
         state,
         limits: config.limits,
@@ -46,34 +51,35 @@ pub(crate) async fn open(pool: &Arc<Pool>, endpoint: &Endpoint) -> Result<Link> 
     Ok(Link::new(Tx(Arc::clone(&shared)), Rx(shared), crate::profile(config.limits), peer))
 }
 
-/// What a request says beside its frames.
-struct Target {
+/// What every request to one endpoint says beside its frames.
+pub(crate) struct Target {
     uri: Uri,
-    host: HeaderValue,
-    authorization: Option<HeaderValue>,
+    headers: HeaderMap,
 }
 
 impl Target {
-    fn new(endpoint: &Endpoint) -> Result<Self, HttpError> {
+    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, HttpError> {
         let uri = endpoint.path().parse().map_err(|_| HttpError::Endpoint("the path cannot be sent"))?;
-        let host = HeaderValue::from_maybe_shared(bytes::Bytes::from(endpoint.authority()))
+        let host = HeaderValue::from_maybe_shared(Bytes::from(endpoint.authority()))
             .map_err(|_| HttpError::Endpoint("the host cannot be sent"))?;
-        let authorization = endpoint.credentials().map(basic).transpose()?;
-        Ok(Self { uri, host, authorization })
+        let mut headers = HeaderMap::with_capacity(4);
+        headers.insert(HOST, host);
+        headers.insert(CONTENT_TYPE, OCTETS);
+        if let Some(credentials) = endpoint.credentials() {
+            headers.insert(AUTHORIZATION, basic(credentials)?);
+        }
+        Ok(Self { uri, headers })
     }
 
-    fn request(self, body: bytes::Bytes) -> Request<Full<bytes::Bytes>> {
-        let length = body.len();
+    fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
+        let empty = body.is_empty();
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri;
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.host);
-        headers.insert(CONTENT_TYPE, OCTETS);
-        // Said even when it is zero, which hyper leaves out.
-        headers.insert(CONTENT_LENGTH, length.into());
-        if let Some(authorization) = self.authorization {
-            headers.insert(AUTHORIZATION, authorization);
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        if empty {
+            // The length is always stated; hyper leaves this one out.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         request
     }
@@ -92,7 +98,7 @@ type Answering = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> 
 
 enum State {
     /// Frames are collected. The connection is ours, but nothing was sent.
-    Writing { lease: Lease, target: Target, encoder: Encoder },
+    Writing { lease: Lease, route: Arc<Route>, encoder: Encoder },
     /// The request is on its way, or the server thinks about it.
     Waiting { lease: Lease, answer: Answering },
     /// The answer comes in.
@@ -137,15 +143,15 @@ impl Shared {
     }
 
     fn finish(&mut self, cx: &mut Context<'_>) -> Result<(), HttpError> {
-        let (mut lease, target, mut encoder) = match std::mem::replace(&mut self.state, State::Broken) {
-            State::Writing { lease, target, encoder } => (lease, target, encoder),
+        let (mut lease, route, mut encoder) = match std::mem::replace(&mut self.state, State::Broken) {
+            State::Writing { lease, route, encoder } => (lease, route, encoder),
             State::Broken => return Err(HttpError::Closed),
             sent => {
                 self.state = sent;
                 return Ok(());
             }
         };
-        let answer = Box::pin(lease.conn.sender.send_request(target.request(encoder.take())));
+        let answer = Box::pin(lease.conn.sender.send_request(route.target.request(encoder.take())));
         lease.conn.deadline.as_mut().reset(Instant::now() + self.patience);
         // Gets the request, or its first part, onto the wire now. If the connection has failed, the answer says so.
         lease.conn.drive(cx);
@@ -173,7 +179,9 @@ impl Shared {
                 }
                 State::Waiting { lease, answer } => {
                     lease.conn.drive(cx);
-                    let Poll::Ready(answered) = answer.as_mut().poll(cx) else { return patience(lease, cx) };
+                    let Poll::Ready(answered) = answer.as_mut().poll(&mut passive()) else {
+                        return patience(lease, cx);
+                    };
                     let body = accept(answered.map_err(HttpError::Broken)?)?;
                     let State::Waiting { lease, .. } = std::mem::replace(&mut self.state, State::Broken)
                     else {
@@ -199,7 +207,7 @@ impl Shared {
                         return Poll::Ready(Ok(frame));
                     }
                     lease.conn.drive(cx);
-                    match Pin::new(&mut *body).poll_frame(cx) {
+                    match Pin::new(&mut *body).poll_frame(&mut passive()) {
                         Poll::Ready(Some(part)) => {
                             // Trailers say nothing here.
                             if let Ok(chunk) = part.map_err(HttpError::Broken)?.into_data() {
@@ -213,6 +221,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// For what makes progress only inside [`Conn::drive`](crate::dial::Conn::drive), right before: there is nothing to be
+/// woken by, and a task that wakes itself is polled in vain.
+fn passive() -> Context<'static> {
+    Context::from_waker(Waker::noop())
 }
 
 /// Nothing can be done now: either it comes later, or the time is over.

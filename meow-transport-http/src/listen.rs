@@ -1,11 +1,12 @@
 //! Listening: sockets to connections, connections to requests.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -164,10 +165,7 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     shared: &Arc<Shared>,
 ) {
     let activity = Arc::new(Activity::default());
-    let service = service_fn(|request| {
-        let activity = &activity;
-        async move { Ok::<_, Infallible>(shared.server.exchange(request, from, activity).await) }
-    });
+    let service = service_fn(|request| shared.server.exchange(request, from, &activity));
     let connection = http1::Builder::new()
         // The watch does what this timer would do, at no cost per request.
         .header_read_timeout(None)
@@ -187,7 +185,7 @@ async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let activity = Arc::new(Activity::default());
     let service = service_fn(|request| {
         let (shared, activity) = (Arc::clone(shared), Arc::clone(&activity));
-        async move { Ok::<_, Infallible>(shared.server.exchange(request, from, &activity).await) }
+        async move { shared.server.exchange(request, from, &activity).await }
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -205,14 +203,19 @@ async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 /// Runs a connection until it ends, stalls, or has drained.
 async fn drive(connection: impl GracefulConnection, activity: &Arc<Activity>, shared: &Shared) {
     let mut connection = pin!(connection);
-    let mut patience = Patience::new(activity, &shared.config);
-    let stopped = {
+    let patience = Patience::new(activity, &shared.config);
+    // In a set of its own, what rarely happens is polled when it happens, and not at every request.
+    let mut rare = FuturesUnordered::new();
+    rare.push(async {
         tokio::select! {
-            biased;
-            _ = connection.as_mut() => false,
             () = patience.runs_out() => false,
             () = shared.stop.cancelled() => true,
         }
+    });
+    let stopped = tokio::select! {
+        biased;
+        _ = connection.as_mut() => false,
+        stopped = rare.next() => stopped == Some(true),
     };
     if stopped {
         connection.as_mut().graceful_shutdown();
@@ -235,7 +238,7 @@ impl Patience {
         Self { watch: Watch::new(Arc::clone(activity)), ticks }
     }
 
-    async fn runs_out(&mut self) {
+    async fn runs_out(mut self) {
         loop {
             self.ticks.tick().await;
             if self.watch.stalled() {

@@ -1,18 +1,21 @@
 //! Connections kept for the next exchange.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Poll;
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 use meow_core::transport::Endpoint;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use crate::config::ClientConfig;
 use crate::dial::{Conn, dial};
 use crate::error::HttpError;
+use crate::exchange::Target;
 use crate::tls;
+
+/// Rounds of the sweep in the idle timeout; a connection is closed after up to one round more than that.
+const ROUNDS: u64 = 4;
 
 pub(crate) struct Pool {
     config: ClientConfig,
@@ -24,8 +27,16 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Places {
     by_name: HashMap<Name, Arc<Place>>,
+    /// What was worked out once for each endpoint in use.
+    routes: HashMap<Endpoint, Arc<Route>>,
     /// Whether a task clears out what is unused.
     swept: bool,
+}
+
+/// How to ask one endpoint: its place, and what every request says.
+pub(crate) struct Route {
+    place: Arc<Place>,
+    pub(crate) target: Target,
 }
 
 /// What one connection can serve: scheme, and host and port. Never a password: that goes with each request.
@@ -33,9 +44,16 @@ type Name = (bool, String);
 
 /// One host and port.
 struct Place {
-    /// The most recently used last.
-    idle: Mutex<Vec<(Box<Conn>, Instant)>>,
+    idle: Mutex<Idle>,
     slots: Arc<Semaphore>,
+}
+
+/// Connections that nobody uses, the most recently used last, each with the round it came back in.
+#[derive(Default)]
+struct Idle {
+    conns: Vec<(Box<Conn>, u64)>,
+    /// Counted up by the sweep, so that keeping a connection reads no clock.
+    round: u64,
 }
 
 /// A connection on loan. Dropped, it is closed; [`give_back`](Lease::give_back) keeps it.
@@ -50,14 +68,15 @@ impl Lease {
     /// For a connection whose last answer was read to its end.
     pub(crate) fn give_back(self) {
         let mut idle = self.place.idle();
-        if idle.len() < self.most_idle {
-            idle.push((self.conn, Instant::now()));
+        if idle.conns.len() < self.most_idle {
+            let round = idle.round;
+            idle.conns.push((self.conn, round));
         }
     }
 }
 
 impl Place {
-    fn idle(&self) -> MutexGuard<'_, Vec<(Box<Conn>, Instant)>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         // The list is whole after every statement that holds the lock.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,37 +91,41 @@ impl Pool {
         &self.config
     }
 
-    /// A connection to the endpoint's host: a kept one that is still good, or a new one.
-    pub(crate) async fn lease(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Lease, HttpError> {
-        let place = self.place((endpoint.scheme() == "https", endpoint.authority()));
-        let slot = match Arc::clone(&place.slots).try_acquire_owned() {
-            Ok(slot) => slot,
-            Err(_) => {
-                let free = Arc::clone(&place.slots).acquire_owned();
-                let free = tokio::time::timeout(self.config.connect_timeout, free).await;
-                free.ok().and_then(Result::ok).ok_or(HttpError::Busy)?
-            }
-        };
-        let conn = match self.kept(&place).await {
-            Some(conn) => conn,
-            None => {
-                let dialing = async { dial(endpoint, self.tls_for(endpoint).await?).await };
-                let dialed = tokio::time::timeout(self.config.connect_timeout, dialing).await;
-                Box::new(dialed.map_err(|_| HttpError::ConnectTimeout)??)
-            }
-        };
-        Ok(Lease { conn, place, most_idle: self.config.idle_per_host, _slot: slot })
+    /// The way to this endpoint.
+    pub(crate) fn route(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Arc<Route>, HttpError> {
+        let mut places = self.places();
+        if let Some(route) = places.routes.get(endpoint) {
+            return Ok(Arc::clone(route));
+        }
+        let target = Target::new(endpoint)?;
+        let place = self.place(&mut places, (endpoint.scheme() == "https", endpoint.authority()));
+        let route = Arc::new(Route { place, target });
+        places.routes.insert(endpoint.clone(), Arc::clone(&route));
+        Ok(route)
     }
 
-    async fn kept(&self, place: &Place) -> Option<Box<Conn>> {
-        loop {
-            let (mut conn, since) = place.idle().pop()?;
-            // Nobody drove it since: this look notices whether the server has closed it.
-            let good = poll_fn(|cx| Poll::Ready(conn.drive(cx) && conn.sender.is_ready())).await;
-            if good && since.elapsed() < self.config.idle_timeout {
-                return Some(conn);
-            }
+    /// A connection that was kept and is still good, unless the host has all the connections it may have.
+    pub(crate) fn kept_lease(&self, route: &Route) -> Option<Lease> {
+        let slot = Arc::clone(&route.place.slots).try_acquire_owned().ok()?;
+        Some(self.lend(route, kept(&route.place)?, slot))
+    }
+
+    /// A connection, as soon as the host may have another one: a kept one that is still good, or a new one.
+    pub(crate) async fn lease(&self, route: &Route, endpoint: &Endpoint) -> Result<Lease, HttpError> {
+        let free = Arc::clone(&route.place.slots).acquire_owned();
+        let free = tokio::time::timeout(self.config.connect_timeout, free).await;
+        let slot = free.ok().and_then(Result::ok).ok_or(HttpError::Busy)?;
+        if let Some(conn) = kept(&route.place) {
+            return Ok(self.lend(route, conn, slot));
         }
+        let dialing = async { dial(endpoint, self.tls_for(endpoint).await?).await };
+        let dialed = tokio::time::timeout(self.config.connect_timeout, dialing).await;
+        let conn = dialed.map_err(|_| HttpError::ConnectTimeout)??;
+        Ok(self.lend(route, Box::new(conn), slot))
+    }
+
+    fn lend(&self, route: &Route, conn: Box<Conn>, slot: OwnedSemaphorePermit) -> Lease {
+        Lease { conn, place: Arc::clone(&route.place), most_idle: self.config.idle_per_host, _slot: slot }
     }
 
     async fn tls_for(&self, endpoint: &Endpoint) -> Result<Option<Arc<rustls::ClientConfig>>, HttpError> {
@@ -118,39 +141,51 @@ impl Pool {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(self: &Arc<Self>, name: Name) -> Arc<Place> {
-        let mut places = self.places();
-        if let Some(place) = places.by_name.get(&name) {
-            return Arc::clone(place);
-        }
+    fn place(self: &Arc<Self>, places: &mut Places, name: Name) -> Arc<Place> {
         if !places.swept {
             places.swept = true;
             tokio::spawn(sweep(Arc::downgrade(self), self.config.idle_timeout));
         }
-        let slots = Arc::new(Semaphore::new(self.config.connections_per_host.max(1)));
-        let place = Arc::new(Place { idle: Mutex::default(), slots });
-        places.by_name.insert(name, Arc::clone(&place));
-        place
+        let place = places.by_name.entry(name).or_insert_with(|| {
+            let slots = Arc::new(Semaphore::new(self.config.connections_per_host.max(1)));
+            Arc::new(Place { idle: Mutex::default(), slots })
+        });
+        Arc::clone(place)
     }
 
     /// Closes what was idle for too long. True if nothing is left.
     fn clear(&self) -> bool {
         let mut places = self.places();
-        places.by_name.retain(|_, place| {
+        for place in places.by_name.values() {
             let mut idle = place.idle();
-            idle.retain(|(_, since)| since.elapsed() < self.config.idle_timeout);
-            // Held only by this map: no lease, nobody waiting for one.
-            !idle.is_empty() || Arc::strong_count(place) > 1
-        });
+            idle.round += 1;
+            let oldest = idle.round.saturating_sub(ROUNDS);
+            idle.conns.retain(|(_, round)| *round >= oldest);
+        }
+        // Held by this map alone: by no exchange, and by nobody who waits for a connection.
+        places.routes.retain(|_, route| Arc::strong_count(route) > 1 || !route.place.idle().conns.is_empty());
+        places.by_name.retain(|_, place| Arc::strong_count(place) > 1);
         places.swept = !places.by_name.is_empty();
         !places.swept
     }
 }
 
-/// Runs for as long as there is something to clear.
-async fn sweep(pool: Weak<Pool>, every: std::time::Duration) {
+/// A kept connection that is still good.
+fn kept(place: &Place) -> Option<Box<Conn>> {
     loop {
-        tokio::time::sleep(every).await;
+        let (mut conn, _) = place.idle().conns.pop()?;
+        // Nobody drove it since it came back: this look notices whether the server has closed it. The exchange drives
+        // it before it waits, so nobody need be woken by it yet.
+        if conn.drive(&mut Context::from_waker(Waker::noop())) && conn.sender.is_ready() {
+            return Some(conn);
+        }
+    }
+}
+
+/// Runs for as long as there is something to clear.
+async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
+    loop {
+        tokio::time::sleep(idle_timeout / ROUNDS as u32).await;
         if pool.upgrade().is_none_or(|pool| pool.clear()) {
             return;
         }

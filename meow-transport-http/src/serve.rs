@@ -1,7 +1,11 @@
 //! One request in, one link out, one answer back.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -43,37 +47,41 @@ pub(crate) struct Server {
 struct Refusal(StatusCode, &'static str);
 
 impl Server {
-    /// Serves one request. Dropped by hyper when the client goes away, which the link then notices.
-    pub(crate) async fn exchange(
-        &self,
+    /// Serves one request. The future is dropped by hyper when the client goes away, which the link then notices.
+    ///
+    /// The head is judged at once and dropped, so that the future stays small: it is moved at every request.
+    pub(crate) fn exchange<'a>(
+        &'a self,
         request: Request<Incoming>,
         socket: IpAddr,
-        activity: &Arc<Activity>,
-    ) -> Response<Answer> {
-        let _busy = activity.begin();
+        activity: &'a Arc<Activity>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + Send + 'a {
+        let busy = activity.begin();
         let version = request.version();
-        match self.try_exchange(request, socket).await {
-            Ok((bytes, share)) => {
-                let mut response = Response::new(Answer::new(bytes, Some(share), activity));
-                response.headers_mut().insert(CONTENT_TYPE, OCTETS);
-                response
-            }
-            Err(refusal) => refusal.response(version, activity),
+        let begun = self.check(&request).map(|()| {
+            let address = forwarded::client(socket, request.headers(), &self.proxies);
+            (request.into_body(), address)
+        });
+        async move {
+            let answered = match begun {
+                Ok((body, address)) => self.converse(body, address).await,
+                Err(refusal) => Err(refusal),
+            };
+            let response = match answered {
+                Ok((bytes, share)) => {
+                    let mut response = Response::new(Answer::new(bytes, Some(share), activity));
+                    response.headers_mut().insert(CONTENT_TYPE, OCTETS);
+                    response
+                }
+                Err(refusal) => refusal.response(version, activity),
+            };
+            drop(busy);
+            Ok(response)
         }
     }
 
-    async fn try_exchange(
-        &self,
-        request: Request<Incoming>,
-        socket: IpAddr,
-    ) -> Result<(Bytes, Share), Refusal> {
-        self.check(&request)?;
-        let (head, mut body) = request.into_parts();
-        let address = forwarded::client(socket, &head.headers, &self.proxies);
-        let mut share = self.budget.share();
-        let frames = tokio::time::timeout(self.body_timeout, self.receive(&mut body, &mut share))
-            .await
-            .map_err(|_| Refusal(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"))??;
+    async fn converse(&self, body: Incoming, address: IpAddr) -> Result<(Bytes, Share), Refusal> {
+        let (frames, share) = self.receive_in_time(body).await?;
         let (reply, answer) = oneshot::channel();
         let tx = Tx { reply: Some(reply), encoder: Encoder::new(self.limits), share: self.budget.share() };
         let rx = Rx { frames: frames.into_iter(), _share: share };
@@ -141,10 +149,21 @@ impl Server {
         matches.into()
     }
 
+    async fn receive_in_time(&self, body: Incoming) -> Result<(Vec<Frame>, Share), Refusal> {
+        let mut receiving = pin!(self.receive(body));
+        // Most bodies came along with their header; those need no timer.
+        if let Poll::Ready(received) = poll_fn(|cx| Poll::Ready(receiving.as_mut().poll(cx))).await {
+            return received;
+        }
+        let in_time = tokio::time::timeout(self.body_timeout, receiving).await;
+        in_time.unwrap_or(Err(Refusal(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")))
+    }
+
     /// The whole body as frames. A link exists only once they are there: slow senders cost a connection, never a
     /// handler.
-    async fn receive(&self, body: &mut Incoming, share: &mut Share) -> Result<Vec<Frame>, Refusal> {
+    async fn receive(&self, mut body: Incoming) -> Result<(Vec<Frame>, Share), Refusal> {
         let mut decoder = Decoder::new(self.limits);
+        let mut share = self.budget.share();
         let mut frames = Vec::new();
         while !body.is_end_stream() {
             let Some(part) = body.frame().await else { break };
@@ -160,7 +179,7 @@ impl Server {
             }
         }
         decoder.end()?;
-        Ok(frames)
+        Ok((frames, share))
     }
 }
 
