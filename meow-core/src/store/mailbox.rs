@@ -129,7 +129,7 @@ pub enum Write {
         /// Items up to this number can go.
         upto: u64,
     },
-    /// Removes a mailbox for good. Answered by a [`PullOutcome`].
+    /// Removes a mailbox for good. Closing again is done again. Answered by a [`PullOutcome`].
     Close {
         /// The Lkp.
         mailbox: [u8; 32],
@@ -138,7 +138,7 @@ pub enum Write {
         /// Who asks.
         by: CloseBy,
     },
-    /// Parks a blob. Answered by a [`DepositOutcome`] or, for a stale counter, a [`PullOutcome`].
+    /// Parks a blob; a full one takes no counter. Answered by a [`DepositOutcome`] or, for a stale counter, a [`PullOutcome`].
     Blob(BlobRecord),
 }
 
@@ -156,7 +156,7 @@ pub enum WriteOutcome {
 /// How much one mailbox, and the whole store, can hold. Checked with every deposit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// Items in one mailbox.
+    /// Items in one mailbox; as many blobs can be parked beside them.
     pub mailbox_items: u64,
     /// Bytes in one mailbox, blobs included.
     pub mailbox_bytes: u64,
@@ -169,9 +169,9 @@ pub struct Quota {
 pub struct Page {
     /// As many as the limits allow.
     pub items: Vec<StoredItem>,
-    /// Others follow.
+    /// Others follow; then `next_len` tells of the first.
     pub more: bool,
-    /// Length in bytes of the first item that did not fit.
+    /// Length in bytes of the first item that was left out, for its length or for the number of items.
     pub next_len: Option<usize>,
 }
 
