@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use meow_core::crypto::{CryptoError, Random, SeededRandom};
 use serde_json::{Value, json};
 
 /// The vectors of one file, `docs/vectors/NAME.json`.
@@ -67,4 +68,29 @@ pub(crate) fn frame(label: &str, parts: &[&[u8]]) -> Vec<u8> {
         out.extend(part);
     }
     out
+}
+
+/// Randomness that tells what was drawn, in order.
+pub(crate) struct Recorder {
+    random: SeededRandom,
+    drawn: Vec<String>,
+}
+
+impl Recorder {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { random: SeededRandom::new(seed), drawn: vec![] }
+    }
+
+    /// The draws since the last call.
+    pub(crate) fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.drawn)
+    }
+}
+
+impl Random for Recorder {
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), CryptoError> {
+        self.random.fill(buffer)?;
+        self.drawn.push(hex(&*buffer));
+        Ok(())
+    }
 }

@@ -10,4 +10,7 @@ mod derivations;
 mod harness;
 mod identity;
 mod lanes;
+mod messages;
+mod openings;
+mod ratchet;
 mod wire;

@@ -159,7 +159,7 @@ fn by_hand(bob: &Person, begun: &Initiated, opened: &Opened) {
     let ct: [u8; KEM_CIPHERTEXT] = item[33..33 + KEM_CIPHERTEXT].try_into().unwrap();
     let (pr, psk, c) = (bob.secrets.prekey.public(), bob.card.secret(), bob.card.hash().unwrap());
     let dh1 = bob.secrets.prekey.agree(&e).unwrap();
-    let ss = bob.secrets.kem.decapsulate(&ct);
+    let (ss, _) = bob.secrets.kem.decapsulate(&ct);
     let ikm = [*dh1.expose(), *ss.expose()].concat();
     let context: [&[u8]; 6] = [&[3], &[0], &c, e.as_bytes(), pr.as_bytes(), &ct];
     let k = Secret::new(derive(KeyLabel::Opening, psk.expose(), &ikm, &context));
