@@ -154,7 +154,7 @@ fn with_signature(mut kind: RequestKind, sig: meow_core::crypto::Signature) -> R
 fn probes(existing: &Owner, missing: &Owner) -> Vec<[RequestKind; 2]> {
     let stranger = |owner: &Owner| {
         let mut stranger = Owner::new(&owner.server);
-        std::mem::swap(&mut stranger.lkp, &mut owner.lkp.clone());
+        stranger.lkp = owner.lkp.clone();
         stranger.counter = 1000;
         stranger
     };
