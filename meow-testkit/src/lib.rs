@@ -1,4 +1,4 @@
-//! Conformance suites and simulated networks for Meow transports and stores.
+#![doc = include_str!("../README.md")]
 
 pub mod client_store;
 pub mod mailbox_store;

@@ -268,6 +268,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_spec_holds() {
+        let mut encoder = Encoder::new(Limits::default());
+        encoder.push(&[0x61]).unwrap();
+        encoder.push(&[0x62, 0x63]).unwrap();
+        assert_eq!(encoder.take()[..], [0, 0, 0, 1, 0x61, 0, 0, 0, 2, 0x62, 0x63]);
+    }
+
+    #[test]
     fn a_frame_within_one_chunk_is_not_copied() {
         let mut encoder = Encoder::new(small());
         encoder.push(b"hello").unwrap();

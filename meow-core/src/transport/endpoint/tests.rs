@@ -59,6 +59,19 @@ fn equal_endpoints_have_one_form() {
 }
 
 #[test]
+fn the_examples_of_the_spec_hold() {
+    for (written, normal) in [
+        ("HTTP://ExAmPle.ORG:80", "http://example.org/"),
+        ("http://h/%7euser/%c3%a9", "http://h/~user/%C3%A9"),
+        ("udp://2130706433:41325", "udp://127.0.0.1:41325/"),
+        ("https://[2001:DB8::0:1]:443/x?b=2&a=%20", "https://[2001:db8::1]/x?a=%20&b=2"),
+        ("serial://dev/ttyS0?baud=57600", "serial:///dev/ttyS0?baud=57600"),
+    ] {
+        assert_eq!(*parse(written).expose(), normal);
+    }
+}
+
+#[test]
 fn a44_odd_spellings_of_addresses_are_recognised_for_every_scheme() {
     let loopback: IpAddr = "127.0.0.1".parse().unwrap();
     for scheme in ["http", "udp", "mqtt", "x-other"] {
