@@ -1,6 +1,7 @@
 //! What a machine gives back.
 
 use crate::crypto::{CryptoError, VerifyKey};
+use crate::lane::LaneError;
 use crate::message::Content;
 use crate::opening::{MAX_GREETING, OpeningError};
 use crate::ratchet::RatchetError;
@@ -136,6 +137,9 @@ pub enum ContactError {
     /// A structure cannot be encoded.
     #[error(transparent)]
     Wire(#[from] WireError),
+    /// A stored lane list does not hold: the store is damaged.
+    #[error(transparent)]
+    Lanes(#[from] LaneError),
     /// An opening cannot be made.
     #[error(transparent)]
     Opening(#[from] OpeningError),
@@ -155,6 +159,11 @@ impl From<ContactError> for Error {
         match e {
             ContactError::Crypto(e) => e.into(),
             ContactError::Wire(e) => e.into(),
+            ContactError::Lanes(e) => Error::new(
+                ErrorKind::Damaged,
+                "the store holds a damaged contact; restore a backup, or exchange cards again",
+            )
+            .with_source(e),
             ContactError::Opening(e) => e.into(),
             ContactError::Ratchet(e) => e.into(),
             ContactError::Send(e) => e.into(),

@@ -53,7 +53,7 @@ impl Contact {
         )
         .seal(random)?;
         let mut contact = Self::fresh(&secrets, lanes, servers);
-        contact.peer = Some(Peer::new(card.lanes().clone(), card.lane().clone()));
+        contact.peer = Some(Peer::new(card.lanes().clone(), card.lane()));
         contact.session = Some(Session::new(made.ratchet, &made.handshake));
         contact.phase = Phase::Confirming(Box::new(Confirming {
             handshake: made.handshake,
@@ -72,7 +72,7 @@ impl Contact {
                 ckp: secrets.ckp.public(),
                 close: secrets.close,
                 lane: secrets.lane.clone(),
-                lanes,
+                lanes: lanes.into(),
                 mailboxes: vec![mailbox],
                 prekeys: VecDeque::new(),
             },
@@ -131,7 +131,7 @@ impl Contact {
     ) -> Result<Output, ContactError> {
         let mut output = Output::default();
         let lane = opened.lanes.list().lanes.first().cloned().ok_or(ContactError::NotEstablished)?;
-        self.peer = Some(Peer::new(opened.lanes, lane));
+        self.peer = Some(Peer::new(opened.lanes, &lane));
         self.session = Some(Session::new(opened.ratchet, &opened.handshake));
         if !opened.statement.greeting.is_empty() {
             output.events.push(ContactEvent::Greeting(opened.statement.greeting));
@@ -202,16 +202,24 @@ impl Contact {
 
     fn confirms(&self, handshake: &Handshake, renewal: bool, confirm: &Confirm) -> bool {
         let Some(peer) = &self.peer else { return false };
-        let by = if renewal { &peer.lane.key } else { &peer.ckp };
+        let by = if renewal { &peer.lane } else { &peer.ckp };
         handshake.check(by, &confirm.sig, &confirm.mac).is_ok()
-            && confirm.prekeys.verify(&peer.ckp, &self.me.ckp, &peer.lane.key).is_ok()
+            && confirm.prekeys.verify(&peer.ckp, &self.me.ckp, &peer.lane).is_ok()
     }
 }
 
 impl Peer {
-    fn new(lanes: VerifiedLaneList, lane: LaneEntry) -> Self {
+    fn new(lanes: VerifiedLaneList, lane: &LaneEntry) -> Self {
         let target = DepositTarget { lkp: lane.lkp, token: lane.token, servers: lane.servers.to_vec() };
-        Self { ckp: lanes.list().ckp, lane, lanes, target, target_at: 0, seen: 0, prekeys: None }
+        Self {
+            ckp: lanes.list().ckp,
+            lane: lane.key,
+            lanes: lanes.into(),
+            target,
+            target_at: 0,
+            seen: 0,
+            prekeys: None,
+        }
     }
 }
 

@@ -122,7 +122,7 @@ impl Contact {
         let unsigned_may_come =
             self.modes.theirs && (self.modes.mine || self.modes.signed_since > self.seen_by_peer());
         let parties = self.parties()?.turned();
-        body.check_signature(&parties, &peer.lane.key, !unsigned_may_come).ok()?;
+        body.check_signature(&parties, &peer.lane, !unsigned_may_come).ok()?;
         // Nothing but Confirms travels on fresh keys before they are confirmed.
         let confirmed = matches!(self.phase, Phase::Established);
         let fresh = matches!(which, Which::Current) && !confirmed;

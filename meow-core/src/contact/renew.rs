@@ -35,6 +35,7 @@ impl Contact {
     pub fn begin_renewal(&mut self, random: &mut dyn Random) -> Result<Outgoing, ContactError> {
         let parties = self.parties().ok_or(ContactError::NotEstablished)?;
         let lookup = self.own_lookup()?;
+        let lanes = self.me.lanes.verified()?;
         let session = self.session.as_mut().ok_or(ContactError::NotEstablished)?;
         let peer = self.peer.as_ref().ok_or(ContactError::NotEstablished)?;
         let prekeys = peer.prekeys.as_ref().ok_or(ContactError::NotEstablished)?;
@@ -42,7 +43,7 @@ impl Contact {
             Terms::renewal(&session.secret, &parties),
             (&prekeys.prekey, &prekeys.kem),
             &self.me.lane,
-            &self.me.lanes,
+            &lanes,
             lookup,
             (self.got.have(), self.got.top + 1),
         )
@@ -95,7 +96,7 @@ impl Contact {
                 Terms::renewal(&session.secret, &parties.turned()),
                 (&own.prekey, &own.kem),
                 &self.me.ckp,
-                KnownPeer { ckp: &peer.ckp, lane: &peer.lane.key },
+                KnownPeer { ckp: &peer.ckp, lane: &peer.lane },
             )
             .open(item, random);
             match tried {

@@ -70,7 +70,7 @@ impl Contact {
         let parties = self.parties().ok_or(SendError::NotYet)?;
         let mut body = Body {
             seq,
-            epoch: self.me.lanes.list().epoch,
+            epoch: self.me.lanes.epoch(),
             seen: self.got.seen().upto,
             digest: self.got.seen().short(),
             content: content.clone(),

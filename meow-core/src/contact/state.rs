@@ -5,11 +5,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::lanes::Lanes;
 use super::sequence::{Got, Sent};
 use crate::card::{Card, CardSecrets, SafetyCode};
 use crate::crypto::{DhSecret, KemSecret, Secret, SigningKey, VerifyKey};
 use crate::identity::ContactId;
-use crate::lane::{LaneEntry, LaneId, ServerRef, VerifiedLaneList};
+use crate::lane::{LaneId, ServerRef};
 use crate::message::{Parties, Prekeys};
 use crate::opening::Handshake;
 use crate::ratchet::Ratchet;
@@ -44,7 +45,7 @@ pub(super) struct Me {
     /// Public half of the key that closes this lane's mailboxes.
     pub(super) close: VerifyKey,
     pub(super) lane: SigningKey,
-    pub(super) lanes: VerifiedLaneList,
+    pub(super) lanes: Lanes,
     pub(super) mailboxes: Vec<Mailbox>,
     /// For renewals, the newest last.
     pub(super) prekeys: VecDeque<PrekeySecrets>,
@@ -74,8 +75,9 @@ pub(super) struct PrekeySecrets {
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Peer {
     pub(super) ckp: VerifyKey,
-    pub(super) lane: LaneEntry,
-    pub(super) lanes: VerifiedLaneList,
+    /// The key of its lane.
+    pub(super) lane: VerifyKey,
+    pub(super) lanes: Lanes,
     /// Where to deposit now; starts as in the lane entry.
     pub(super) target: DepositTarget,
     /// Sequence of the statement that said so.
@@ -271,7 +273,12 @@ impl Contact {
     /// From us to the contact.
     pub(super) fn parties(&self) -> Option<Parties> {
         let peer = self.peer.as_ref()?;
-        Some(Parties { from: self.me.ckp, to: peer.ckp, from_lane: self.my_lane(), to_lane: peer.lane.id() })
+        Some(Parties {
+            from: self.me.ckp,
+            to: peer.ckp,
+            from_lane: self.my_lane(),
+            to_lane: LaneId::of(&peer.lane),
+        })
     }
 }
 
