@@ -38,6 +38,9 @@ impl ClientStore for Fragile {
             _ => Err(cut()),
         }
     }
+    fn verify(&self) -> Result<()> {
+        self.inner.verify()
+    }
 }
 
 /// Runs `step` again and again, each time with one more commit before the cut, until it comes through whole.

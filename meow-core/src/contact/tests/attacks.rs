@@ -170,3 +170,38 @@ fn one_message_that_never_comes_does_not_make_the_state_grow() {
         assert!(size < 100_000, "{size} bytes");
     }
 }
+
+#[test]
+fn a15_items_of_one_kind_or_conversation_are_nothing_to_another() {
+    let mut sim = Sim::established(209);
+    for who in BOTH {
+        sim.send(who, text("here")).unwrap();
+        sim.settle();
+    }
+    sim.act(Who::Alice, |_, c, _, r| (vec![c.begin_renewal(r).unwrap()], ())).unwrap();
+    sim.settle();
+    let mut elsewhere = Sim::established(210);
+    let before: Vec<_> = BOTH.iter().map(|who| elsewhere.side(*who).disk.clone()).collect();
+    for (_, item) in &sim.capture {
+        for suite in 0..=5 {
+            let mut item = item.clone();
+            item[0] = suite;
+            for who in BOTH {
+                let mut contact = elsewhere.side(who).contact();
+                let got = contact.receive(&item, 0, &mut elsewhere.random).unwrap();
+                assert_eq!(got, Received::Unreadable);
+            }
+        }
+    }
+    // In its own conversation, an item under another suite is as strange.
+    for (_, item) in sim.capture.clone() {
+        let mut item = item;
+        item[0] ^= 1;
+        for who in BOTH {
+            let mut contact = sim.side(who).contact();
+            assert_eq!(contact.receive(&item, 0, &mut sim.random).unwrap(), Received::Unreadable);
+        }
+    }
+    let after: Vec<_> = BOTH.iter().map(|who| elsewhere.side(*who).disk.clone()).collect();
+    assert!(before == after);
+}
