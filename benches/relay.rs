@@ -139,7 +139,8 @@ async fn bare() {
                 synced.await.unwrap();
                 let mut framed = u32::try_from(answer).unwrap().to_be_bytes().to_vec();
                 framed.resize(4 + answer, 7);
-                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(framed))))
+                let response = Response::builder().header("content-type", "application/octet-stream");
+                Ok::<_, Infallible>(response.body(Full::new(Bytes::from(framed))).unwrap())
             }
         });
         let connection =
