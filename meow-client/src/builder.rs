@@ -188,6 +188,7 @@ impl ClientBuilder {
                 random: self.random,
                 outbox: Notify::new(),
                 mailboxes: Notify::new(),
+                network: Notify::new(),
                 events: watch::Sender::new(0),
                 suspended: watch::Sender::new(false),
                 fresh: Mutex::new(HashSet::new()),

@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) outbox: Notify,
     /// The set of mailboxes changed.
     pub(crate) mailboxes: Notify,
+    /// Running polls are to start over.
+    pub(crate) network: Notify,
     /// Highest event number known to this process.
     pub(crate) events: watch::Sender<u64>,
     pub(crate) suspended: watch::Sender<bool>,
@@ -65,6 +67,10 @@ impl Inner {
 
     pub(crate) fn set_fresh(&self, contact: ContactId) {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(contact);
+    }
+
+    pub(crate) fn unset_fresh(&self, contact: &ContactId) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(contact);
     }
 
     /// Runs a read transaction on a blocking thread.

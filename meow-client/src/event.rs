@@ -70,7 +70,14 @@ pub enum EventKind {
     RolledBack,
     /// The keys with this contact were made anew.
     Renewed,
-    /// Our own server no longer knows our mailbox, or somebody closed it.
+    /// Our own server had lost our mailbox and opened it again. Keys are made anew, so that the contact sends again
+    /// what was lost with it.
+    MailboxReopened {
+        /// Which server.
+        server: String,
+    },
+    /// Our mailbox was closed, or its server does not take it again. Where a server of ours takes another, the
+    /// contact is told of it.
     MailboxGone {
         /// Which server.
         server: String,

@@ -9,7 +9,6 @@ use meow_core::{Error, ErrorKind, Result};
 use crate::client::Client;
 use crate::contacts::every_contact;
 use crate::ids::MessageId;
-use crate::outbox::put_items;
 use crate::records::{LogEntry, contact, contact_of, decode, key_number, load, ordered_key, save};
 
 /// How many entries are read at once where the whole log is.
@@ -77,6 +76,17 @@ pub(crate) fn set_seq(txn: &mut dyn StoreTxn, contact: &ContactId, seq: u64, id:
 /// The message that carries a sequence of ours.
 pub(crate) fn by_seq(txn: &dyn StoreTxn, contact: &ContactId, seq: u64) -> Result<Option<MessageId>> {
     Ok(txn.get(Table::Meta, &seq_key(contact, seq))?.as_deref().and_then(key_number).map(MessageId))
+}
+
+/// The last message of ours with a sequence below `before`, and its sequence.
+pub(crate) fn last_before(
+    txn: &dyn StoreTxn,
+    contact: &ContactId,
+    before: u64,
+) -> Result<Option<(u64, MessageId)>> {
+    let prefix = [b"seq:", contact.as_bytes().as_slice()].concat();
+    let row = txn.scan(Table::Meta, &prefix, Some(&seq_key(contact, before)), 1, true)?.pop();
+    Ok(row.and_then(|(key, value)| Some((key_number(&key)?, MessageId(key_number(&value)?)))))
 }
 
 fn id_key(id: MessageId) -> Vec<u8> {
@@ -219,8 +229,10 @@ impl Client {
                     let mut record = contact(txn, &contact_id)?;
                     record.machine.mark_read(entry.seq);
                     save(txn, Table::Log, &key, &entry)?;
-                    let receipt = inner.receipt(&mut record)?;
-                    put_items(txn, inner, &contact_id, receipt)?;
+                    // A store that may be an older copy seals nothing; the receipt goes out once it is proven.
+                    if inner.is_fresh(&contact_id) {
+                        inner.answer(txn, &contact_id, &mut record)?;
+                    }
                     save(txn, Table::Contacts, contact_id.as_bytes(), &record)?;
                 }
                 Ok(())

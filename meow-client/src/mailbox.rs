@@ -8,7 +8,7 @@ use meow_core::lane::ServerRef;
 use meow_core::request::{Answer, BlobPut, Close, Deposit, RefusalCode, Register, RequestKind};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::transport::Endpoint;
-use meow_core::wire::{Blob, Fixed, Text};
+use meow_core::wire::{Blob, Fixed};
 use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::Inner;
@@ -67,32 +67,17 @@ impl Inner {
         self.write(move |txn, _| take_counter(txn, &key)).await
     }
 
-    /// Registers a mailbox, or renews its token. Does nothing when the server has confirmed it before.
+    /// Registers a mailbox. Does nothing when the server has confirmed it before.
     ///
     /// # Errors
     /// `Refused` when the server takes no newcomers without an invitation.
     pub(crate) async fn register(self: &Arc<Self>, what: Registering<'_>) -> Result<()> {
-        let (key, fingerprint) = (what.mailbox.key(), *what.mailbox.server.fingerprint());
-        let (known, invite) = self
-            .read(move |txn| {
-                let known: Option<MailboxRecord> = load(txn, Table::Mailboxes, &key)?;
-                let server: Option<ServerRecord> = load(txn, Table::Servers, &fingerprint)?;
-                Ok((known.unwrap_or_default(), server.and_then(|r| r.invite)))
-            })
-            .await?;
-        if known.registered {
+        let key = what.mailbox.key();
+        let known: Option<MailboxRecord> = self.read(move |txn| load(txn, Table::Mailboxes, &key)).await?;
+        if known.unwrap_or_default().registered {
             return Ok(());
         }
-        let body = Register {
-            mailbox: what.mailbox.lkp.public(),
-            token_hash: Fixed(Deposit::token_hash(what.token)),
-            close_hash: Fixed(Close::key_hash(what.close, &what.mailbox.lkp.public())),
-            invite: invite.unwrap_or_else(Text::default),
-            counter: self.counter(what.mailbox).await?,
-            sig: Fixed([0; 64]),
-        };
-        let signed = body.signed(&fingerprint, &what.mailbox.lkp)?;
-        match self.ask_own(&what.mailbox.server, RequestKind::Register(signed), 0, Duration::ZERO).await? {
+        match self.ask_register(&what).await? {
             Answer::Done => {
                 self.write(move |txn, _| {
                     let mut record: MailboxRecord = load(txn, Table::Mailboxes, &key)?.unwrap_or_default();
@@ -104,6 +89,23 @@ impl Inner {
             Answer::Refused(r) => Err(refused(&what.mailbox.server, r)),
             _ => Err(unexpected()),
         }
+    }
+
+    /// Asks a server to open a mailbox, or to renew its token.
+    pub(crate) async fn ask_register(self: &Arc<Self>, what: &Registering<'_>) -> Result<Answer> {
+        let fingerprint = *what.mailbox.server.fingerprint();
+        let server: Option<ServerRecord> =
+            self.read(move |txn| load(txn, Table::Servers, &fingerprint)).await?;
+        let body = Register {
+            mailbox: what.mailbox.lkp.public(),
+            token_hash: Fixed(Deposit::token_hash(what.token)),
+            close_hash: Fixed(Close::key_hash(what.close, &what.mailbox.lkp.public())),
+            invite: server.and_then(|r| r.invite).unwrap_or_default(),
+            counter: self.counter(what.mailbox).await?,
+            sig: Fixed([0; 64]),
+        };
+        let signed = body.signed(&fingerprint, &what.mailbox.lkp)?;
+        self.ask_own(&what.mailbox.server, RequestKind::Register(signed), 0, Duration::ZERO).await
     }
 
     /// Parks a blob beside a mailbox, for whoever has its token.

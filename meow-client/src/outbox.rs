@@ -8,14 +8,13 @@ use meow_core::contact::{DepositTarget, SendError};
 use meow_core::crypto::Random;
 use meow_core::delivery::Delivery;
 use meow_core::identity::ContactId;
-use meow_core::message::Content;
+use meow_core::message::{Content, MAX_DATA};
 use meow_core::request::{Answer, Deposit, RefusalCode, RequestKind};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::wire::{Blob, Fixed};
 use meow_core::{Error, ErrorKind, Result, Retry};
 
 use crate::client::{Client, Inner};
-use crate::contacts::every_contact;
 use crate::event::EventKind;
 use crate::ids::MessageId;
 use crate::mailbox::unexpected;
@@ -24,12 +23,15 @@ use crate::records::{
     save,
 };
 use crate::server::{Ask, refused};
+use crate::upkeep::{await_receipt, awaited_no_more};
 
 /// What became of a flush.
 #[derive(Debug, Default)]
 pub(crate) struct Flushed {
     /// Deposits confirmed.
     pub(crate) sent: usize,
+    /// Contacts for whom something was sealed.
+    pub(crate) sealed: Vec<ContactId>,
     /// Why what is left is left; the soonest retry counts.
     pub(crate) left: Option<Error>,
 }
@@ -45,6 +47,8 @@ enum Next {
         id: [u8; 16],
         item: Vec<u8>,
         target: Box<DepositTarget>,
+        /// They were sealed just now.
+        sealed: bool,
     },
     /// Nothing can be sent now, for this reason.
     Wait(Error),
@@ -55,6 +59,25 @@ struct Sealed {
     key: [u8; 24],
     deposit: [u8; 16],
     item: Vec<u8>,
+}
+
+/// The contacts for whom something waits, at the cost of those alone.
+fn with_mail(txn: &dyn StoreTxn) -> Result<Vec<ContactId>> {
+    let mut found = Vec::new();
+    let mut after: Option<[u8; 24]> = None;
+    while let Some((key, _)) =
+        txn.scan(Table::Outbox, &[], after.as_ref().map(<[u8; 24]>::as_slice), 1, false)?.pop()
+    {
+        let id = key.first_chunk::<16>().ok_or_else(damaged)?;
+        let id = ContactId::from_bytes(*id);
+        after = Some(ordered_key(&id, u64::MAX));
+        found.push(id);
+    }
+    Ok(found)
+}
+
+fn damaged() -> Error {
+    Error::new(ErrorKind::Damaged, "the store holds a damaged outbox; restore a backup")
 }
 
 /// Puts finished items into the outbox.
@@ -69,6 +92,45 @@ pub(crate) fn put_items(
         put(txn, contact, &OutboxEntry { message: None, stage })?;
     }
     Ok(())
+}
+
+/// Puts a message into the outbox that was sealed again.
+pub(crate) fn put_again(
+    txn: &mut dyn StoreTxn,
+    inner: &Inner,
+    contact: &ContactId,
+    message: Option<MessageId>,
+    item: Vec<u8>,
+) -> Result<()> {
+    let stage = Stage::Sealed { id: deposit_id(&mut *inner.random.lock())?, item };
+    put(txn, contact, &OutboxEntry { message, stage })?;
+    Ok(())
+}
+
+/// Takes out what was sealed under keys that are no more: a renewal says again what the contact lacks, from
+/// `again` on. So a contact that renews without end does not fill this store.
+pub(crate) fn drop_superseded(txn: &mut dyn StoreTxn, contact: &ContactId, again: u64) -> Result<()> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let rows = txn.scan(Table::Outbox, contact.as_bytes(), after.as_deref(), 64, false)?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (key, value) in &rows {
+            let entry: OutboxEntry = decode(Table::Outbox, value)?;
+            if matches!(entry.stage, Stage::Plain) {
+                // Finished items come first.
+                return Ok(());
+            }
+            let log = match entry.message {
+                Some(message) => load::<LogEntry>(txn, Table::Log, &ordered_key(contact, message.0))?,
+                None => None,
+            };
+            // One that the contact has already goes out as it is, for the ladder's sake.
+            if log.is_none_or(|l| l.seq >= again) {
+                txn.delete(Table::Outbox, key)?;
+            }
+        }
+    }
 }
 
 fn deposit_id(random: &mut dyn Random) -> Result<[u8; 16]> {
@@ -95,8 +157,13 @@ impl Client {
     /// keys are not confirmed yet wait until they are.
     ///
     /// # Errors
-    /// `NotFound`; `Limit` for a content beyond 30,000 bytes; `System` when it cannot be stored.
+    /// `NotFound`; `Limit` for a content beyond 30,000 bytes; `Usage` for one that only the protocol sends;
+    /// `System` when it cannot be stored.
+    ///
+    /// # Cancel safety
+    /// Dropping the future queues the message or does not.
     pub async fn send(&self, name: &str, content: Content) -> Result<MessageId> {
+        check_content(&content)?;
         let name = name.to_owned();
         let id = self
             .inner
@@ -123,21 +190,23 @@ impl Client {
     }
 }
 
+/// What the protocol says by itself would mislead the contact, and what is too long would block the queue.
+fn check_content(content: &Content) -> Result<()> {
+    match content {
+        Content::Text { .. } | Content::Data(_) => Ok(()),
+        Content::Unknown { body, .. } if body.len() <= MAX_DATA => Ok(()),
+        Content::Unknown { .. } => {
+            Err(Error::new(ErrorKind::Limit, format!("a message holds at most {MAX_DATA} bytes; split it"))
+                .with_retry(Retry::Never))
+        }
+        _ => Err(Error::new(ErrorKind::Usage, "receipts and the like are sent by the client itself")),
+    }
+}
+
 impl Inner {
     /// Sends all that can be sent now.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<Flushed> {
-        let contacts = self
-            .read(|txn| {
-                let mut with_mail = Vec::new();
-                for (id, _) in every_contact(txn)? {
-                    if !txn.scan(Table::Outbox, id.as_bytes(), None, 1, false)?.is_empty() {
-                        with_mail.push(id);
-                    }
-                }
-                Ok(with_mail)
-            })
-            .await?;
-        let mut waiting: VecDeque<ContactId> = contacts.into();
+        let mut waiting: VecDeque<ContactId> = self.read(with_mail).await?.into();
         let mut running = tokio::task::JoinSet::new();
         let mut all = Flushed::default();
         loop {
@@ -152,6 +221,7 @@ impl Inner {
                 Error::new(ErrorKind::Bug, "a sending task ended before its time").with_source(e)
             })??;
             all.sent += one.sent;
+            all.sealed.extend(one.sealed);
             all.left = sooner(all.left, one.left);
         }
     }
@@ -169,7 +239,10 @@ impl Inner {
                         return Ok(flushed);
                     }
                 }
-                Next::Deposit { key, id: deposit, item, target } => {
+                Next::Deposit { key, id: deposit, item, target, sealed } => {
+                    if sealed && flushed.sealed.is_empty() {
+                        flushed.sealed.push(id);
+                    }
                     match self.deposit(&target, deposit, item).await {
                         Ok(()) => {
                             self.stored(id, key).await?;
@@ -200,11 +273,10 @@ impl Inner {
             else {
                 return Ok(Next::Nothing);
             };
-            let key: [u8; 24] = key.try_into().map_err(|_| {
-                Error::new(ErrorKind::Damaged, "the store holds a damaged outbox; restore a backup")
-            })?;
+            let key: [u8; 24] = key.try_into().map_err(|_| damaged())?;
             let entry: OutboxEntry = decode(Table::Outbox, &value)?;
             let mut record = contact(txn, &id)?;
+            let sealed = matches!(entry.stage, Stage::Plain);
             let Sealed { key, deposit, item } = match entry.stage {
                 Stage::Sealed { id, item } => Sealed { key, deposit: id, item },
                 Stage::Plain if !fresh => return Ok(Next::Prove),
@@ -214,7 +286,7 @@ impl Inner {
                 },
             };
             match record.machine.deposit_target().cloned().map(Box::new) {
-                Some(target) => Ok(Next::Deposit { key, id: deposit, item, target }),
+                Some(target) => Ok(Next::Deposit { key, id: deposit, item, target, sealed }),
                 None => Ok(Next::Wait(not_yet(&record.name))),
             }
         })
@@ -286,7 +358,10 @@ impl Inner {
             let Some(entry) = load::<OutboxEntry>(txn, Table::Outbox, &key)? else { return Ok(()) };
             txn.delete(Table::Outbox, &key)?;
             match entry.message {
-                Some(message) => inner.climb(txn, &id, message, Delivery::Stored(1)),
+                Some(message) => {
+                    await_receipt(txn, &id, message, inner.now_ms())?;
+                    inner.climb(txn, &id, message, Delivery::Stored(1))
+                }
                 None => Ok(()),
             }
         })
@@ -303,6 +378,9 @@ impl Inner {
     ) -> Result<()> {
         let key = ordered_key(id, message.0);
         let Some(mut log) = load::<LogEntry>(txn, Table::Log, &key)? else { return Ok(()) };
+        if to >= Delivery::Decrypted {
+            awaited_no_more(txn, id, message)?;
+        }
         if log.delivery.climb(to) {
             log.waiting.clear();
             save(txn, Table::Log, &key, &log)?;

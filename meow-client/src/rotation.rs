@@ -1,17 +1,20 @@
 //! Rotating lookup keys: a new mailbox is made, the contact is told, and the old one is closed once it knows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use meow_core::crypto::SigningKey;
+use meow_core::crypto::VerifyKey;
 use meow_core::identity::ContactId;
 use meow_core::store::Table;
 use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::{Client, Inner};
+use crate::contacts::{MAX_OWN_SERVERS, own_mailboxes};
 use crate::mailbox::{OwnMailbox, Registering};
 use crate::outbox::put_items;
 use crate::receive::CLOSING;
 use crate::records::{contact, contact_of, save};
+use crate::run::of_the_store;
 use crate::servers::{OwnServer, own_servers};
 
 impl Client {
@@ -33,19 +36,15 @@ impl Client {
                 Ok((id, close, own_servers(txn)?))
             })
             .await?;
-        let servers = servers.iter().take(4).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
+        let servers =
+            servers.iter().take(MAX_OWN_SERVERS).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
         if servers.is_empty() {
             return Err(Error::new(
                 ErrorKind::Usage,
                 "a mailbox needs a server; add one with `meow server add REFERENCE`",
             ));
         }
-        let (lkp, token) = {
-            let mut random = inner.random.lock();
-            let mut token = [0; 16];
-            random.fill(&mut token)?;
-            (SigningKey::generate(&mut *random)?, token)
-        };
+        let (lkp, token) = inner.new_mailbox()?;
         for server in &servers {
             let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone() };
             inner.register(Registering { mailbox: &mailbox, token: &token, close: &close }).await?;
@@ -70,29 +69,41 @@ impl Inner {
     /// Closes the mailboxes that contacts deposit into no more. One that cannot be closed now is tried again.
     pub(crate) async fn close_retired(self: &Arc<Self>) -> Result<()> {
         let marks = self.read(|txn| txn.scan(Table::Meta, CLOSING, None, 64, false)).await?;
+        let mut failed = None;
         for (key, _) in marks {
             let (id, lkp) = split(&key)?;
-            let mailboxes = self
-                .read(move |txn| Ok(crate::contacts::own_mailboxes(&contact(txn, &id)?.machine)))
-                .await
-                .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) })?;
-            for mailbox in mailboxes.iter().filter(|m| *m.lkp.public().as_bytes() == lkp) {
-                self.close(mailbox).await?;
+            match self.close_one(id, lkp, key).await {
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => failed = Some(e),
+                Ok(()) => self.mailboxes.notify_waiters(),
             }
-            self.write(move |txn, _| {
-                txn.delete(Table::Meta, &key)?;
-                let mut record = match contact(txn, &id) {
-                    Ok(record) => record,
-                    Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-                    Err(e) => return Err(e),
-                };
-                record.machine.mailbox_closed(&meow_core::crypto::VerifyKey::from_bytes(&lkp)?);
-                save(txn, Table::Contacts, id.as_bytes(), &record)
-            })
-            .await?;
-            self.mailboxes.notify_waiters();
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn close_one(self: &Arc<Self>, id: ContactId, lkp: [u8; 32], mark: Vec<u8>) -> Result<()> {
+        let mailboxes = self
+            .read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?.machine)))
+            .await
+            .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) })?;
+        for mailbox in mailboxes.iter().filter(|m| *m.lkp.public().as_bytes() == lkp) {
+            // What was deposited before the contact knew goes with the mailbox otherwise.
+            match self.fetch(id, mailbox, Duration::ZERO).await {
+                Err(e) if e.kind() != ErrorKind::Refused => return Err(e),
+                _ => self.close(mailbox).await?,
+            }
+        }
+        self.write(move |txn, _| {
+            txn.delete(Table::Meta, &mark)?;
+            let mut record = match contact(txn, &id) {
+                Ok(record) => record,
+                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(e) => return Err(e),
+            };
+            record.machine.mailbox_closed(&VerifyKey::from_bytes(&lkp)?);
+            save(txn, Table::Contacts, id.as_bytes(), &record)
+        })
+        .await
     }
 }
 

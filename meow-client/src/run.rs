@@ -14,7 +14,7 @@ use crate::client::{Client, Inner};
 use crate::contacts::{every_contact, own_mailboxes};
 use crate::event::Event;
 use crate::mailbox::OwnMailbox;
-use crate::records::decode;
+use crate::records::{contact, decode};
 
 /// How long a pull is held by the server, while a client runs.
 const HOLD: Duration = Duration::from_secs(50);
@@ -53,6 +53,7 @@ impl Client {
             inner.fetch_round(&mut report, Some(until)).await?;
             inner.send_round(&mut report).await?;
         }
+        inner.upkeep().await?;
         match inner.close_retired().await {
             Err(e) if of_the_store(&e) => return Err(e),
             Err(e) => report.problems.push(e),
@@ -76,6 +77,7 @@ impl Client {
             tokio::select! {
                 end = self.inner.send_loop() => return end,
                 end = self.inner.fetch_loop() => return end,
+                end = self.inner.upkeep_loop() => return end,
                 asleep = suspended.wait_for(|s| *s) => {
                     asleep.map_err(client_ended)?;
                 }
@@ -83,7 +85,8 @@ impl Client {
         }
     }
 
-    /// Up to `limit` events that were not confirmed yet, oldest first.
+    /// Up to `limit` events that were not confirmed yet, oldest first. None is ever dropped: an application that does
+    /// not want them confirms them all the same, or they take as much room again as the messages that they tell of.
     ///
     /// # Errors
     /// `Damaged`, `System`.
@@ -162,6 +165,16 @@ impl Inner {
         .await
     }
 
+    /// Whether a mailbox is still one of its contact's.
+    async fn is_polled(self: &Arc<Self>, id: ContactId, key: [u8; 64]) -> Result<bool> {
+        self.read(move |txn| match contact(txn, &id) {
+            Ok(record) => Ok(own_mailboxes(&record.machine).iter().any(|m| m.key() == key)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        })
+        .await
+    }
+
     async fn send_round(self: &Arc<Self>, report: &mut SyncReport) -> Result<()> {
         let flushed = self.flush().await?;
         report.sent += flushed.sent;
@@ -197,13 +210,21 @@ impl Inner {
 
     async fn send_loop(self: &Arc<Self>) -> Result<()> {
         let mut failures = 0u32;
+        let mut counting = JoinSet::new();
         loop {
-            match self.close_retired().await {
-                Err(e) if of_the_store(&e) => return Err(e),
-                Err(e) => tracing::debug!(kind = e.kind().name(), "a retired mailbox stays open for now"),
-                Ok(()) => {}
-            }
             let flushed = self.flush().await?;
+            // Pulls are held for long: the servers learn now that this store has gone on.
+            for id in flushed.sealed {
+                let inner = Arc::clone(self);
+                counting.spawn(async move { inner.count(id).await });
+            }
+            while let Some(done) = counting.try_join_next() {
+                match done.map_err(task_ended)? {
+                    Err(e) if of_the_store(&e) => return Err(e),
+                    Err(e) => tracing::debug!(kind = e.kind().name(), "a server was not told of a new count"),
+                    Ok(()) => {}
+                }
+            }
             let pause = match flushed.left {
                 // What another process queued is found at the latest then.
                 None => {
@@ -234,7 +255,7 @@ impl Inner {
         let mut running = JoinSet::new();
         let mut open: HashMap<[u8; 64], u32> = HashMap::new();
         loop {
-            let changed = self.mailboxes.notified();
+            let (changed, network) = (self.mailboxes.notified(), self.network.notified());
             for polled in self.polled().await? {
                 let key = polled.mailbox.key();
                 if open.contains_key(&key) {
@@ -249,8 +270,8 @@ impl Inner {
                     open.remove(&key);
                     result?;
                 }
-                () = changed => {
-                    // The network or the set of mailboxes changed: start over.
+                () = changed => {}
+                () = network => {
                     running.shutdown().await;
                     open.clear();
                 }
@@ -272,9 +293,9 @@ impl Inner {
                     sleep(backoff(failures)).await;
                 }
             }
-            match self.polled().await {
-                Ok(all) if all.iter().any(|p| p.mailbox.key() == key) => {}
-                Ok(_) => return (key, Ok(())),
+            match self.is_polled(polled.contact, key).await {
+                Ok(true) => {}
+                Ok(false) => return (key, Ok(())),
                 Err(e) => return (key, Err(e)),
             }
         }
@@ -287,7 +308,7 @@ fn backoff(failures: u32) -> Duration {
 }
 
 /// Errors that no other server can mend.
-fn of_the_store(e: &Error) -> bool {
+pub(crate) fn of_the_store(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::Damaged | ErrorKind::System | ErrorKind::Bug)
 }
 

@@ -125,7 +125,7 @@ impl Client {
     /// start over.
     pub fn network_changed(&self) {
         self.inner.servers.forget();
-        self.inner.mailboxes.notify_waiters();
+        self.inner.network.notify_waiters();
         self.inner.outbox.notify_one();
     }
 

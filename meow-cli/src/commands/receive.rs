@@ -64,6 +64,9 @@ enum What {
     Unreadable,
     RolledBack,
     Renewed,
+    MailboxReopened {
+        server: String,
+    },
     MailboxGone {
         server: String,
     },
@@ -88,6 +91,7 @@ impl From<&EventKind> for What {
             EventKind::Unreadable => Self::Unreadable,
             EventKind::RolledBack => Self::RolledBack,
             EventKind::Renewed => Self::Renewed,
+            EventKind::MailboxReopened { server } => Self::MailboxReopened { server: server.clone() },
             EventKind::MailboxGone { server } => Self::MailboxGone { server: server.clone() },
             _ => Self::Unknown,
         }
@@ -111,7 +115,8 @@ impl Record for EventRecord {
             What::Unreadable => "something in the mailbox does not open; if this goes on, exchange new cards".into(),
             What::RolledBack => "this store is older than its server remembers (a restored copy); keys are being made anew".into(),
             What::Renewed => "keys were made anew".into(),
-            What::MailboxGone { server } => format!("your mailbox at {} is gone; move it with `meow rotate`", one_line(server)),
+            What::MailboxReopened { server } => format!("your mailbox at {} was lost there and is open again; what was in it is asked for again", one_line(server)),
+            What::MailboxGone { server } => format!("your mailbox at {} is gone; another is made where a server of yours takes it, else move it with `meow rotate`", one_line(server)),
             What::Unknown => "something happened that this version of meow does not know; update it".into(),
         };
         format!("-- {when} {who}: {what}")

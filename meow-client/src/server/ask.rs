@@ -20,6 +20,9 @@ use crate::random::SharedRandom;
 /// How long a server may take beyond the wait that it was asked for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Descriptors that are kept in memory.
+const MAX_KNOWN: usize = 1000;
+
 /// One request to one server.
 pub(crate) struct Ask<'a> {
     /// The server that must answer.
@@ -61,10 +64,12 @@ impl Servers {
             return Err(Error::new(ErrorKind::Limit, format!("{at} is too busy to answer; try again later")));
         };
         let descriptor = Arc::new(signed.verified(fingerprint)?);
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(*fingerprint, Arc::clone(&descriptor));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            // Contacts name servers at will; those in use are asked again.
+            known.clear();
+        }
+        known.insert(*fingerprint, Arc::clone(&descriptor));
         Ok(descriptor)
     }
 

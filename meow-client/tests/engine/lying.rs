@@ -19,6 +19,21 @@ use crate::support::{World, befriend, delivery, received, send};
 
 /// Says yes to everything and keeps nothing.
 async fn yes_man(transports: &Transports, name: &str, stop: Arc<AtomicBool>) -> ServerReference {
+    let answer = |kind: &RequestKind| match kind {
+        RequestKind::Pull(_) => Answer::Items(Items::default()),
+        _ => Answer::Done,
+    };
+    liar(transports, name, stop, answer).await
+}
+
+/// A server that answers what it likes, under an identity of its own.
+pub(crate) async fn liar(
+    transports: &Transports,
+    name: &str,
+    stop: Arc<AtomicBool>,
+    answer: impl Fn(&RequestKind) -> Answer + Send + Sync + 'static,
+) -> ServerReference {
+    let answer = Arc::new(answer);
     let mut random = SystemRandom;
     let skp = SigningKey::generate(&mut random).unwrap();
     let secret = DhSecret::generate(&mut random).unwrap();
@@ -42,17 +57,14 @@ async fn yes_man(transports: &Transports, name: &str, stop: Arc<AtomicBool>) -> 
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-            let (signed, secret) = (signed.clone(), secret.clone());
+            let (signed, secret, say) = (signed.clone(), secret.clone(), answer.clone());
             tokio::spawn(async move {
                 let packet = link.rx.recv().await?.unwrap_or_default();
                 let answer = if *packet == DESCRIBE {
                     ClearAnswer::Descriptor(Box::new(signed)).to_packet()?
                 } else {
                     let opened = OpenedRequest::open(&packet, &server, &secret)?;
-                    let answer = match opened.request.kind {
-                        RequestKind::Pull(_) => Answer::Items(Items::default()),
-                        _ => Answer::Done,
-                    };
+                    let answer = say(&opened.request.kind);
                     opened.reply.seal(&answer, &mut SystemRandom)?
                 };
                 link.tx.send(answer.into()).await?;

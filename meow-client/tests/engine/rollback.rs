@@ -22,7 +22,7 @@ fn copy(of: &Arc<dyn ClientStore>) -> Arc<dyn ClientStore> {
     Arc::new(to)
 }
 
-fn snapshot(user: &User) -> Arc<dyn ClientStore> {
+pub(crate) fn snapshot(user: &User) -> Arc<dyn ClientStore> {
     copy(user.disk.store.lock().unwrap().as_ref().unwrap())
 }
 

@@ -41,10 +41,13 @@ pub enum ContactEvent {
         /// What it says.
         content: Content,
     },
-    /// Our message was decrypted, says an authenticated receipt.
+    /// Our messages with these sequences, both ends included, were decrypted, says an authenticated receipt. A range
+    /// can be wide and hold few messages.
     Decrypted {
-        /// Its sequence.
-        seq: u64,
+        /// The first one.
+        from: u64,
+        /// The last one.
+        to: u64,
     },
     /// Our messages up to this sequence were shown, says an authenticated receipt.
     ReadUpTo {

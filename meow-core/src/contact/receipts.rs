@@ -52,10 +52,18 @@ impl Contact {
         let upto = receipt.decrypted.min(last);
         let was = self.told.decrypted;
         let before = std::mem::take(&mut self.told.also);
-        for seq in was.saturating_add(1)..=upto {
-            if !before.contains(&seq) {
-                output.events.push(ContactEvent::Decrypted { seq });
+        // From one that was told before to the next; after a renewal sequences can lie far apart.
+        let mut from = was.saturating_add(1);
+        let mut known: Vec<u64> = before.iter().copied().filter(|s| *s <= upto).collect();
+        known.sort_unstable();
+        for known in known {
+            if from < known {
+                output.events.push(ContactEvent::Decrypted { from, to: known - 1 });
             }
+            from = from.max(known + 1);
+        }
+        if from <= upto {
+            output.events.push(ContactEvent::Decrypted { from, to: upto });
         }
         self.told.decrypted = was.max(upto);
         let mut also = before;
@@ -63,7 +71,7 @@ impl Contact {
         for seq in receipt.also.iter().copied().filter(|s| *s <= last && *s > beyond) {
             if !also.contains(&seq) {
                 also.push(seq);
-                output.events.push(ContactEvent::Decrypted { seq });
+                output.events.push(ContactEvent::Decrypted { from: seq, to: seq });
             }
         }
         also.retain(|s| *s > self.told.decrypted);

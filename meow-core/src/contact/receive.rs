@@ -120,7 +120,7 @@ impl Contact {
         let body = Body::from_padded(plain).ok()?;
         let peer = self.peer.as_ref()?;
         let unsigned_may_come =
-            self.modes.theirs && (self.modes.mine || self.modes.signed_since > self.seen_by_peer());
+            self.modes.theirs && (self.modes.mine || self.modes.signed_since > self.seen_by_contact());
         let parties = self.parties()?.turned();
         body.check_signature(&parties, &peer.lane, !unsigned_may_come).ok()?;
         // Nothing but Confirms travels on fresh keys before they are confirmed.

@@ -26,11 +26,22 @@ impl Contact {
             servers: List::new(servers.clone()).map_err(|_| WireError::TooLong)?,
         };
         let out = self.send(&Content::Lookup(Box::new(lookup)), random)?;
-        for old in &mut self.me.mailboxes {
-            old.replaced_by.get_or_insert(out.seq);
-        }
-        self.me.mailboxes.push(Mailbox { lkp, token: Fixed(token), servers, replaced_by: None });
+        self.add_mailbox(Mailbox { lkp, token: Fixed(token), servers, replaced_by: None }, out.seq);
         Ok(out)
+    }
+
+    /// Moves to another mailbox, which is registered already, without a statement of its own: the renewal that
+    /// the driver begins next tells it.
+    pub fn move_mailbox(&mut self, lkp: SigningKey, token: [u8; 16], servers: Vec<ServerRef>) {
+        // The renewal comes before whatever gets this sequence.
+        self.add_mailbox(Mailbox { lkp, token: Fixed(token), servers, replaced_by: None }, self.sent.next);
+    }
+
+    fn add_mailbox(&mut self, new: Mailbox, told_by: u64) {
+        for old in &mut self.me.mailboxes {
+            old.replaced_by.get_or_insert(told_by);
+        }
+        self.me.mailboxes.push(new);
     }
 
     /// The driver has closed a mailbox: it is polled no more.
@@ -38,8 +49,8 @@ impl Contact {
         self.me.mailboxes.retain(|m| m.replaced_by.is_none() || m.lkp.public() != *lkp);
     }
 
-    /// What the contact has seen of ours.
-    pub(super) fn seen_by_peer(&self) -> u64 {
+    /// The sequence up to which the contact has said, in messages of its own, that it has everything of ours.
+    pub fn seen_by_contact(&self) -> u64 {
         self.peer.as_ref().map_or(0, |p| p.seen)
     }
 

@@ -48,13 +48,18 @@ impl Contact {
     /// # Errors
     /// [`ContactError::Crypto`] without randomness.
     pub fn tick(&mut self, now_ms: u64, random: &mut dyn Random) -> Result<Option<Outgoing>, ContactError> {
-        let heard = self.listening;
-        let due = heard.messages >= TURN_AFTER_MESSAGES
-            || (heard.messages > 0 && now_ms.saturating_sub(heard.since_ms) >= TURN_AFTER_MS);
-        if !due || !matches!(self.phase, Phase::Established) {
+        if !self.turn_due(now_ms) {
             return Ok(None);
         }
         Ok(Some(self.send_any(&Content::Empty, random)?))
+    }
+
+    /// Whether [`tick`](Self::tick) would send something.
+    pub fn turn_due(&self, now_ms: u64) -> bool {
+        let heard = self.listening;
+        let due = heard.messages >= TURN_AFTER_MESSAGES
+            || (heard.messages > 0 && now_ms.saturating_sub(heard.since_ms) >= TURN_AFTER_MS);
+        due && matches!(self.phase, Phase::Established)
     }
 
     pub(super) fn send_any(

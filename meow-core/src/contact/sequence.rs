@@ -222,7 +222,7 @@ impl Got {
 
     /// After a renewal: digests start anew behind `base`.
     pub(super) fn restart(&mut self, transcript: &[u8; 32], base: u64) {
-        self.chain.restart(transcript, base);
+        self.chain.restart(transcript, base.min(MAX_SEQ));
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::contact::state::Phase;
 
 #[test]
 fn a37_a_rolled_back_store_makes_new_keys_and_gets_everything_again() {
@@ -93,4 +94,42 @@ fn messages_under_way_during_a_renewal_arrive() {
     settle(&mut alice, &mut bob);
     assert_eq!(alice.texts(), ["under way", "after"]);
     assert!(!bob.has(&ContactEvent::Fork));
+}
+
+#[test]
+fn numbers_that_a_contact_makes_jump_cost_nothing() {
+    let (mut alice, mut bob) = established();
+    alice.send("one");
+    settle(&mut alice, &mut bob);
+    // Bob claims to have seen a number of messages that nobody ever sent.
+    bob.contact.got.top = 1 << 60;
+    bob.out.push(bob.contact.begin_renewal(&mut bob.random).unwrap().item);
+    settle(&mut alice, &mut bob);
+    let next = alice.send("after the jump");
+    assert!(next > 1 << 60);
+    settle(&mut alice, &mut bob);
+    let before = alice.events.len();
+    let receipts = crate::policy::Receipts { decrypted: true, read: true };
+    bob.contact.mark_read(u64::MAX);
+    bob.out.push(bob.contact.take_receipt(receipts, &mut bob.random).unwrap().unwrap().item);
+    settle(&mut alice, &mut bob);
+    assert!(alice.has(&ContactEvent::Decrypted { from: 1, to: next }));
+    assert!(alice.events.len() - before < 10);
+}
+
+#[test]
+fn a_digest_that_starts_behind_all_numbers_is_harmless() {
+    let (mut alice, mut bob) = established();
+    let opening = bob.contact.begin_renewal(&mut bob.random).unwrap().item;
+    alice.receive(&opening);
+    alice.out.clear();
+    let Phase::Confirming(waiting) = alice.contact.phase.clone() else { panic!("Alice confirms") };
+    let lane = alice.contact.me.lane.clone();
+    let confirm = alice.contact.send_confirm(&waiting.handshake, &lane, u64::MAX, &mut alice.random).unwrap();
+    alice.out.push(confirm.item);
+    settle(&mut alice, &mut bob);
+    assert_eq!(bob.contact.status(), Status::Established);
+    alice.send("goes on");
+    settle(&mut alice, &mut bob);
+    assert_eq!(bob.texts(), ["goes on"]);
 }

@@ -293,7 +293,9 @@ pub(super) fn absorb(
                 assert!(!side.inbox.contains(&(*seq, content.clone())), "{seq} twice");
                 side.inbox.push((*seq, content.clone()));
             }
-            ContactEvent::Decrypted { seq } => assert!(side.decrypted.insert(*seq), "{seq} twice"),
+            ContactEvent::Decrypted { from, to } => {
+                (*from..=*to).for_each(|seq| assert!(side.decrypted.insert(seq), "{seq} twice"));
+            }
             ContactEvent::ReadUpTo { seq } => side.read_upto = *seq,
             ContactEvent::Resend { from, to } => {
                 for seq in *from..=*to {

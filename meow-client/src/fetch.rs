@@ -1,0 +1,177 @@
+//! Fetching mail: pulling a mailbox and acknowledging what was processed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meow_core::identity::ContactId;
+use meow_core::request::{Acknowledge, Answer, Items, MailItem, Pull, RefusalCode, RequestKind};
+use meow_core::store::Table;
+use meow_core::wire::Fixed;
+use meow_core::{Error, ErrorKind, Result};
+
+use crate::client::Inner;
+use crate::contacts::own_mailboxes;
+use crate::mailbox::{OwnMailbox, take_counter, unexpected};
+use crate::records::{MailboxRecord, contact, load};
+use crate::server::refused;
+
+/// Answers are asked in this size class first: 8 KiB.
+const USUAL_ANSWER: u8 = 3;
+/// The largest size class: 32 KiB.
+const LARGEST_ANSWER: u8 = 4;
+/// A server that finds so many requests in a row unfit is wrong.
+const MAX_REFUSALS: u32 = 8;
+/// Pulls of one fetch at most; what is left comes with the next one.
+const MAX_ROUNDS: u32 = 1000;
+
+/// How a pull ended.
+enum Pulled {
+    Items(Items),
+    /// The counter was behind, or the server had lost the mailbox; that is mended, and the pull begins anew.
+    Again,
+}
+
+impl Inner {
+    /// Fetches what is in one mailbox; waits up to `wait` when there is nothing. Returns how many items came.
+    ///
+    /// Only what this fetch has processed, durably, is acknowledged.
+    pub(crate) async fn fetch(
+        self: &Arc<Self>,
+        id: ContactId,
+        mailbox: &OwnMailbox,
+        wait: Duration,
+    ) -> Result<usize> {
+        let (mut count, mut upto, mut class, mut wait, mut refusals) = (0, 0, USUAL_ANSWER, wait, 0);
+        for _ in 0..MAX_ROUNDS {
+            let Items { items, more, need } = match self.pull(id, mailbox, upto, class, wait).await? {
+                Pulled::Items(items) => items,
+                Pulled::Again if refusals < MAX_REFUSALS => {
+                    refusals += 1;
+                    // The server may have begun to number anew.
+                    upto = 0;
+                    continue;
+                }
+                Pulled::Again => return Err(unexpected()),
+            };
+            self.proven(id).await?;
+            wait = Duration::ZERO;
+            let none = items.is_empty();
+            if !none {
+                upto = highest(upto, &items)?;
+                count += items.len();
+                self.process(id, items.into_vec()).await?;
+            }
+            if !more {
+                break;
+            }
+            let next = if none { need.min(LARGEST_ANSWER) } else { USUAL_ANSWER };
+            if none && next <= class {
+                return Err(unexpected());
+            }
+            class = next;
+        }
+        if count > 0 {
+            self.acknowledge(mailbox, upto).await?;
+            self.outbox.notify_one();
+        }
+        Ok(count)
+    }
+
+    /// Proves that the store is not an older copy: one counted request to a server of one's own, before
+    /// anything is sealed with keys that a copy could have used.
+    pub(crate) async fn prove_current(self: &Arc<Self>, id: ContactId) -> Result<()> {
+        let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?.machine))).await?;
+        let mut last =
+            Error::new(ErrorKind::Usage, "this contact has no mailbox; remove it and exchange cards again");
+        for mailbox in &mailboxes {
+            match self.fetch(id, mailbox, Duration::ZERO).await {
+                Ok(_) => return Ok(()),
+                Err(e) => last = e,
+            }
+        }
+        Err(Error::new(
+            last.kind(),
+            format!("your own server has to answer once before anything is sealed, which guards against reused keys: {last}"),
+        )
+        .with_retry(last.retry())
+        .with_source(last))
+    }
+
+    async fn pull(
+        self: &Arc<Self>,
+        id: ContactId,
+        mailbox: &OwnMailbox,
+        acknowledge: u64,
+        class: u8,
+        wait: Duration,
+    ) -> Result<Pulled> {
+        let key = mailbox.key();
+        let counter = self
+            .write(move |txn, _| {
+                let known: MailboxRecord = load(txn, Table::Mailboxes, &key)?.unwrap_or_default();
+                known.registered.then(|| take_counter(txn, &key)).transpose()
+            })
+            .await?;
+        let Some(counter) = counter else {
+            return self.unknown_mailbox(id, mailbox, not_registered()).await.map(|()| Pulled::Again);
+        };
+        let body = Pull {
+            mailbox: mailbox.lkp.public(),
+            counter,
+            acknowledge,
+            wait_secs: u16::try_from(wait.as_secs()).unwrap_or(u16::MAX),
+            sig: Fixed([0; 64]),
+        };
+        let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
+        match self.ask_own(&mailbox.server, RequestKind::Pull(signed), class, wait).await? {
+            Answer::Items(items) => Ok(Pulled::Items(items)),
+            Answer::Refused(r) if r.code == RefusalCode::StaleCounter => {
+                self.behind(id, mailbox, counter, r.seen).await.map(|()| Pulled::Again)
+            }
+            Answer::Refused(r) if r.code == RefusalCode::Denied => {
+                self.unknown_mailbox(id, mailbox, refused(&mailbox.server, r)).await.map(|()| Pulled::Again)
+            }
+            Answer::Refused(r) => Err(refused(&mailbox.server, r)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// One counted request to each server of a contact's mailboxes. A copy of this store from before it is found
+    /// out by that, even if nothing was fetched since.
+    pub(crate) async fn count(self: &Arc<Self>, id: ContactId) -> Result<()> {
+        let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?.machine))).await?;
+        for mailbox in &mailboxes {
+            self.acknowledge(mailbox, 0).await?;
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(self: &Arc<Self>, mailbox: &OwnMailbox, upto: u64) -> Result<()> {
+        let key = mailbox.key();
+        let counter = self.write(move |txn, _| take_counter(txn, &key)).await?;
+        let body = Acknowledge { mailbox: mailbox.lkp.public(), counter, upto, sig: Fixed([0; 64]) };
+        let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
+        match self.ask_own(&mailbox.server, RequestKind::Acknowledge(signed), 0, Duration::ZERO).await? {
+            Answer::Done => Ok(()),
+            // Overtaken by another process: what it leaves is delivered again and recognised.
+            Answer::Refused(r) if r.code == RefusalCode::StaleCounter => Ok(()),
+            Answer::Refused(r) => Err(refused(&mailbox.server, r)),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+fn not_registered() -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        "the mailbox is gone from its server, and is replaced where that is possible",
+    )
+}
+
+/// The highest number of a page. Numbers rise, and start above what was acknowledged: a server that numbers
+/// otherwise could have mail deleted that nobody has seen.
+fn highest(after: u64, items: &[MailItem]) -> Result<u64> {
+    items
+        .iter()
+        .try_fold(after, |last, item| if item.number > last { Ok(item.number) } else { Err(unexpected()) })
+}
