@@ -1,6 +1,6 @@
 //! Openings: the handshake that makes a ratchet between two lanes (spec, chapter "Opening").
 //!
-//! The initiator [`initiate`]s and deposits the item; the responder [`respond`]s to it. Both then hold a
+//! The initiator builds an [`Initiate`], seals it and deposits the item; the responder opens it with [`Respond`]. Both then hold a
 //! [`Handshake`], to be stored until the other side's confirmation came, and a ratchet that nothing but
 //! confirmations may travel through before. Not here: which card or contact an opening is tried against,
 //! and what is remembered of it.
