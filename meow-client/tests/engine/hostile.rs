@@ -339,3 +339,60 @@ async fn a37_a_copy_that_is_one_request_old_is_noticed() {
     assert!(has(&events(&alice).await, |e| *e == EventKind::RolledBack));
     assert_eq!(received(&bob, "alice").await, ["the other timeline", "this timeline"]);
 }
+
+#[tokio::test]
+async fn a27_strangers_get_no_receipt_and_contacts_one_a_batch() {
+    let world = World::new().await;
+    let (_, alice, _, bob) = world.pair().await;
+    for i in 0..10 {
+        send(&bob, "alice", &format!("probe {i}")).await;
+    }
+    sync(&bob).await;
+    sync(&alice).await;
+    let report = bob.sync(Duration::ZERO).await.unwrap();
+    assert_eq!(report.fetched, 1, "ten messages, one receipt");
+    let quiet = alice.sync(Duration::ZERO).await.unwrap();
+    assert_eq!((quiet.fetched, quiet.sent), (0, 0), "receipts are not answered");
+
+    // Whoever saw the card can deposit; nothing that does not open makes anything go out.
+    let (carol, dave) = (world.user().await.open().await, world.user().await.open().await);
+    let card = alice.new_card("carol", Duration::from_secs(60), &key()).await.unwrap();
+    let card = meow_core::card::CardFile::parse(&card.file).unwrap();
+    carol.take_card(&card, "alice", "", &key()).await.unwrap();
+    dave.take_card(&card, "alice", "", &key()).await.unwrap();
+    for client in [&carol, &alice, &carol, &alice] {
+        client.sync(Duration::ZERO).await.unwrap();
+    }
+    sync(&dave).await;
+    let report = alice.sync(Duration::ZERO).await.unwrap();
+    assert_eq!((report.fetched, report.sent), (1, 0), "the second taker learns nothing");
+    assert_eq!(dave.sync(Duration::ZERO).await.unwrap().fetched, 0);
+}
+
+#[tokio::test]
+async fn a37_a_copy_from_before_a_message_is_noticed_though_the_pull_was_held() {
+    let world = World::new().await;
+    let (a, alice, _, bob) = world.pair().await;
+    let runner = alice.clone();
+    let running = tokio::spawn(async move { runner.run().await });
+    // Until the pulls are held.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let old = snapshot(&a);
+    let id = send(&alice, "bob", "the other timeline").await;
+    let stored = async {
+        while delivery(&alice, id).await < Delivery::Stored(1) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), stored).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    running.abort();
+    drop(alice);
+    *a.disk.store.lock().unwrap() = Some(old);
+    let alice = a.open().await;
+    events(&alice).await;
+    send(&alice, "bob", "this timeline").await;
+    rounds(&alice, &bob, 6).await;
+    assert!(has(&events(&alice).await, |e| *e == EventKind::RolledBack));
+    assert_eq!(received(&bob, "alice").await, ["the other timeline", "this timeline"]);
+}

@@ -163,3 +163,21 @@ fn a_contact_state_shows_nothing_in_debug() {
     let (alice, _) = established();
     assert_eq!(format!("{:?}", alice.contact), "Contact { status: Established, .. }");
 }
+
+#[test]
+fn a27_what_the_user_does_not_see_earns_no_receipt() {
+    let (mut alice, mut bob) = established();
+    let mut probes = Vec::new();
+    for _ in 0..10 {
+        probes.push(bob.contact.send(&Content::Empty, &mut bob.random).unwrap().item);
+    }
+    probes.push(bob.contact.set_deniable(true, &mut bob.random).unwrap().unwrap().item);
+    let again = probes[0].clone();
+    probes.push(again);
+    for item in &probes {
+        alice.receive(item);
+    }
+    assert!(alice.contact.take_receipt(ALL, &mut alice.random).unwrap().is_none());
+    assert!(alice.contact.tick(u64::MAX, &mut alice.random).unwrap().is_none());
+    assert!(alice.out.is_empty());
+}
