@@ -1,7 +1,7 @@
 //! `meow card`
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ impl Record for Card {
     /// The URI alone on its line, so that it can be piped on.
     fn text(&self) -> String {
         match &self.qr {
+            Some(qr) if io::stdout().is_terminal() => format!("{}\n{}", self.uri, qr::colored(qr)),
             Some(qr) => format!("{}\n{qr}", self.uri),
             None => self.uri.clone(),
         }

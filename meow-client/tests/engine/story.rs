@@ -211,6 +211,14 @@ async fn names_servers_and_removal() {
     assert_eq!(alice.contact("bob").await.unwrap_err().kind(), ErrorKind::NotFound);
     send(&alice, "Robert", "find the needle").await;
     assert_eq!(alice.search(None, "needle", 5).await.unwrap().len(), 1);
+    assert_eq!(alice.search(Some("Robert"), "needle", 5).await.unwrap().len(), 1);
+    assert!(alice.search(Some("Robert"), "needle", 0).await.unwrap().is_empty());
+    assert_eq!(alice.search(Some("bob"), "needle", 5).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(alice.contact("Robert").await.unwrap().queued, 1);
+    let last = send(&alice, "Robert", "the last one").await;
+    assert_eq!(alice.latest("Robert", 1).await.unwrap()[0].id, last);
+    assert_eq!(alice.unfinished().await.unwrap().len(), 2);
+    alice.verify_store().await.unwrap();
     alice.remove_contact("Robert").await.unwrap();
     assert!(alice.contacts().await.unwrap().is_empty());
     assert!(alice.search(None, "needle", 5).await.unwrap().is_empty());

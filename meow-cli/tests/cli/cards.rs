@@ -1,0 +1,141 @@
+//! Cards that work, and cards that do not.
+
+use std::fs;
+use std::time::Duration;
+
+use meow::Unlock;
+
+use crate::support::{PASSWORD, World};
+
+#[test]
+fn a_card_in_a_file_is_private_and_never_overwrites() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let alice = world.person("alice", &relay);
+    let run = alice.json(["card", "new", "bob", "--out", "bob.card"]).done();
+    assert_eq!(run.record()["file"], "bob.card");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(world.path("bob.card")).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let before = fs::read(world.path("bob.card")).unwrap();
+    alice.json(["card", "new", "carol", "--out", "bob.card"]).failed(7, "already_used");
+    assert_eq!(fs::read(world.path("bob.card")).unwrap(), before);
+    // No contact was made for the card that could not be written, and no file for the name that is taken.
+    assert_eq!(alice.json(["contacts"]).done().records.len(), 1);
+    alice.json(["card", "new", "bob", "--out", "again.card"]).failed(7, "already_used");
+    assert!(!world.path("again.card").exists());
+}
+
+#[test]
+fn a_card_as_qr_code() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let alice = world.person("alice", &relay);
+    let out = alice.run(["card", "new", "bob", "--qr"]).done().out;
+    let (uri, drawing) = out.split_once('\n').unwrap();
+    let expected = qrcode::QrCode::with_error_correction_level(uri, qrcode::EcLevel::L).unwrap();
+    // Read the half blocks back into modules: dark is what a light-on-dark terminal leaves empty.
+    let modules: Vec<bool> = drawing
+        .lines()
+        .collect::<Vec<_>>()
+        .iter()
+        .flat_map(|line| {
+            let halves = |upper: bool| {
+                line.chars().map(move |c| match c {
+                    '█' => false,
+                    ' ' => true,
+                    '▀' => !upper,
+                    '▄' => upper,
+                    other => panic!("{other:?} in a QR code"),
+                })
+            };
+            halves(true).chain(halves(false)).collect::<Vec<_>>()
+        })
+        .collect();
+    let width = drawing.lines().next().unwrap().chars().count();
+    let border = (width - expected.width()) / 2;
+    assert_eq!(border, 4, "a quiet zone of four modules");
+    for y in 0..expected.width() {
+        for x in 0..expected.width() {
+            let dark = expected[(x, y)] == qrcode::Color::Dark;
+            assert_eq!(modules[(y + border) * width + x + border], dark, "module {x},{y}");
+        }
+    }
+}
+
+#[test]
+fn a10_a_card_is_taken_once() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let (alice, bob, eve) =
+        (world.person("alice", &relay), world.person("bob", &relay), world.person("eve", &relay));
+    alice.run(["card", "new", "bob", "--out", "card"]).done();
+    bob.run(["card", "take", "card", "--as", "alice"]).done();
+    bob.json(["card", "take", "card", "--as", "again"]).failed(7, "already_used");
+    alice.run(["receive"]).done();
+    // A second taker gets no further than an answer that nobody takes.
+    let uri = eve.json(["card", "take", "card", "--as", "alice"]);
+    assert!(uri.code == Some(0) || uri.code == Some(7), "{uri:?}");
+    for person in [&eve, &alice, &bob, &alice, &eve] {
+        person.run(["receive"]).code(0);
+    }
+    assert_eq!(alice.json(["contacts"]).done().records.len(), 1);
+    for contact in eve.json(["contacts"]).done().records {
+        assert_ne!(contact["status"], "established");
+    }
+    assert_eq!(bob.json(["contacts"]).done().record()["status"], "established");
+}
+
+#[test]
+fn a_damaged_card_says_so() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let (alice, bob) = (world.person("alice", &relay), world.person("bob", &relay));
+    alice.run(["card", "new", "bob", "--out", "card"]).done();
+    let mut bytes = fs::read(world.path("card")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(world.path("damaged"), &bytes).unwrap();
+    bob.json(["card", "take", "damaged", "--as", "alice"]).failed(8, "malformed");
+    fs::write(world.path("short"), &bytes[..100]).unwrap();
+    bob.json(["card", "take", "short", "--as", "alice"]).failed(8, "malformed");
+    bob.json(["card", "take", "meow:not base64", "--as", "alice"]).failed(8, "malformed");
+    bob.json(["card", "take", "missing", "--as", "alice"]).failed(5, "not_found");
+    fs::write(world.path("long"), vec![0; 100_000]).unwrap();
+    bob.json(["card", "take", "long", "--as", "alice"]).failed(8, "malformed");
+    assert!(bob.json(["contacts"]).done().records.is_empty());
+    // The card itself still works.
+    bob.run(["card", "take", "card", "--as", "alice"]).done();
+}
+
+#[test]
+fn an_expired_card_says_so() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let (alice, bob) = (world.person("alice", &relay), world.person("bob", &relay));
+    let unlock = Unlock::password(PASSWORD);
+    let day = Duration::from_secs(24 * 60 * 60);
+    // Good for a day, and a day of grace for clocks that differ.
+    let card = alice.days_ago(3, async |client| client.new_card("bob", day, &unlock).await.unwrap());
+    fs::write(world.path("card"), card.file).unwrap();
+    bob.json(["card", "take", "card", "--as", "alice"]).failed(7, "expired");
+    bob.json(["card", "take", &card.uri, "--as", "alice"]).failed(7, "expired");
+}
+
+#[test]
+fn cards_and_names_that_are_refused() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let (alice, bob) = (world.person("alice", &relay), world.person("bob", &relay));
+    alice.run(["card", "new", "bob", "--out", "card"]).done();
+    bob.json(["card", "take", "card", "--as", "alice", "--greeting", &"x".repeat(501)]).failed(7, "limit");
+    bob.json(["card", "take", "card", "--as", "a\u{7}b"]).failed(2, "usage");
+    bob.json(["card", "new", &"n".repeat(129)]).failed(2, "usage");
+    alice.json(["card", "new", "carol", "--days", "0"]).failed(2, "usage");
+    let lonely = world.nobody("lonely");
+    lonely.run(["init"]).done();
+    let error = lonely.json(["card", "new", "bob"]).failed(2, "usage");
+    assert!(error.err.contains("meow server add"), "{error:?}");
+}

@@ -1,0 +1,20 @@
+//! The program as its users meet it: real processes, the real relay on loopback, exit codes and output.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, and one that is skipped says so"
+)]
+
+mod cards;
+mod doctor;
+mod errors;
+mod guide;
+mod help;
+mod messages;
+mod processes;
+mod servers;
+mod support;
+mod terminal;
+mod unlock;

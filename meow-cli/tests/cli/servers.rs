@@ -1,0 +1,65 @@
+//! One's own servers: reachable, unreachable, and not the one that was meant.
+
+use crate::support::World;
+
+#[test]
+fn servers_are_added_listed_and_removed() {
+    let world = World::new();
+    let (one, two) = (world.relay("one"), world.relay("two"));
+    let alice = world.person("alice", &one);
+    let with_invitation = format!("{}&invite=secret-code", two.reference);
+    alice.run(["server", "add", &with_invitation]).done();
+    let list = alice.json(["server", "list"]).done();
+    let servers: Vec<&str> = list.records.iter().map(|s| s["server"].as_str().unwrap()).collect();
+    assert_eq!(servers, [&one.reference, &two.reference]);
+    assert!(!list.out.contains("secret-code"));
+    alice.run(["server", "remove", one.url()]).done();
+    alice.run(["server", "remove", two.fingerprint()]).done();
+    assert_eq!(alice.run(["server", "list"]).done().out, "");
+    alice.json(["server", "remove", one.url()]).failed(5, "not_found");
+}
+
+#[test]
+fn what_is_no_reference_is_wrong_usage() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let alice = world.person("alice", &relay);
+    for wrong in ["http://127.0.0.1", "nonsense", &format!("{}x", relay.reference)] {
+        alice.json(["server", "add", wrong]).failed(2, "usage");
+    }
+    let reference = format!("pigeon://loft#skp={}", relay.fingerprint());
+    let error = alice.json(["server", "add", &reference]).failed(2, "unknown_scheme");
+    assert!(error.err.contains("http"), "names the known ones: {error:?}");
+}
+
+#[test]
+fn another_server_at_the_address_is_not_trusted() {
+    let world = World::new();
+    let (right, wrong) = (world.relay("right"), world.relay("wrong"));
+    let reference = format!("{}#skp={}", wrong.url(), right.fingerprint());
+    let alice = world.nobody("alice");
+    let run = alice.json(["init", "--server", &reference]).failed(9, "wrong_peer");
+    assert!(run.record()["words"].as_str().unwrap().split(' ').count() == 24, "the words come first");
+    alice.json(["server", "add", &reference]).failed(9, "wrong_peer");
+    assert!(alice.json(["server", "list"]).done().records.is_empty());
+}
+
+#[test]
+fn an_unreachable_server_keeps_nothing_from_being_queued() {
+    let world = World::new();
+    let mut relay = world.relay("relay");
+    let (alice, bob) = world.pair(&relay);
+    relay.stop();
+    let sent = alice.json(["send", "bob", "later"]).code(3);
+    assert_eq!(sent.record()["delivery"], "queued");
+    assert!(!sent.record()["waiting"].as_str().unwrap().is_empty());
+    assert_eq!(sent.err, "");
+    let text = alice.run(["send", "bob", "and this"]).code(3).out;
+    assert!(text.contains(" queued: "), "{text}");
+    alice.json(["server", "add", &relay.reference]).failed(6, "unreachable");
+    alice.json(["card", "new", "carol"]).failed(6, "unreachable");
+    relay.again();
+    alice.run(["receive"]).done();
+    assert_eq!(bob.json(["receive", "--wait", "20"]).done().texts(), ["later", "and this"]);
+    assert_eq!(alice.json(["status"]).done().record()["queued"], 0);
+}
