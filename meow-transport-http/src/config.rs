@@ -110,7 +110,8 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Most requests at a time on one HTTP/2 connection (64).
     pub max_streams: u32,
-    /// Most bytes of all requests and answers in memory together; what goes beyond is refused (64 MiB).
+    /// Most bytes of all requests and answers in memory together, beside 4 KiB for each connection; what goes beyond
+    /// is refused (64 MiB).
     pub max_buffered: usize,
     /// Most links that wait to be accepted; further requests are told to come back (1,024).
     pub max_waiting: usize,

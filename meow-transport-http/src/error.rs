@@ -20,6 +20,8 @@ pub(crate) enum HttpError {
     Certificate(#[source] rustls::Error),
     #[error("the operating system has no trusted certificates; install ca-certificates, or give a root")]
     NoRoots,
+    #[error("the program is shutting down")]
+    Stopped,
     #[error("TLS could not be set up")]
     Tls(#[source] rustls::Error),
     #[error("listening on https needs a certificate and its key in the server's configuration")]
@@ -84,7 +86,7 @@ impl HttpError {
         match self {
             Self::Endpoint(_) | Self::Credentials | Self::Finished => ErrorKind::Usage,
             Self::Pem(_) | Self::NoIdentity | Self::Certificate(_) => ErrorKind::Usage,
-            Self::NoRoots | Self::Tls(_) | Self::Bind(_) => ErrorKind::System,
+            Self::NoRoots | Self::Stopped | Self::Tls(_) | Self::Bind(_) => ErrorKind::System,
             Self::Resolve(_) | Self::Connect(_) | Self::ConnectTimeout => ErrorKind::Unreachable,
             Self::Handshake(_) | Self::Broken(_) | Self::Closed | Self::AnswerTimeout => {
                 ErrorKind::Unreachable

@@ -90,12 +90,12 @@ impl Transport for Http {
     }
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Link> {
-        check(endpoint)?;
         exchange::open(&self.pool, endpoint).await
     }
 
     /// Listens on host and port, and serves POST requests on exactly the endpoint's path. A user and password in
-    /// the endpoint become an account beside the configured ones.
+    /// the endpoint become an account beside the configured ones. A listener that is dropped winds up as if closed, in
+    /// the background.
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
         check(endpoint)?;
         listen::listen(&self.server, self.server_tls.as_ref(), endpoint).await

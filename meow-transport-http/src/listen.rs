@@ -44,6 +44,7 @@ const H2_ERRORS: usize = 256;
 struct Shared {
     server: Server,
     config: Arc<ServerConfig>,
+    budget: Arc<Budget>,
     tls: Option<TlsAcceptor>,
     stop: CancellationToken,
 }
@@ -82,11 +83,11 @@ pub(crate) async fn listen(
         accounts,
         proxies: config.trusted_proxies.clone(),
         body_timeout: config.body_timeout,
-        budget: Budget::new(config.max_buffered),
         arrivals,
     };
     let stop = CancellationToken::new();
-    let shared = Arc::new(Shared { server, config: Arc::clone(config), tls, stop: stop.clone() });
+    let budget = Budget::new(config.max_buffered);
+    let shared = Arc::new(Shared { server, config: Arc::clone(config), budget, tls, stop: stop.clone() });
     let tasks = TaskTracker::new();
     tasks.spawn(accept_all(listener, shared, tasks.clone()));
     Ok(Listener::new(Acceptor { waiting, tasks, stop }, local))
@@ -164,7 +165,7 @@ async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     from: IpAddr,
     shared: &Arc<Shared>,
 ) {
-    let activity = Arc::new(Activity::default());
+    let activity = Activity::new(&shared.budget);
     let service = service_fn(|request| shared.server.exchange(request, from, &activity));
     let connection = http1::Builder::new()
         // The watch does what this timer would do, at no cost per request.
@@ -182,7 +183,7 @@ async fn http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     from: IpAddr,
     shared: &Arc<Shared>,
 ) {
-    let activity = Arc::new(Activity::default());
+    let activity = Activity::new(&shared.budget);
     let service = service_fn(|request| {
         let (shared, activity) = (Arc::clone(shared), Arc::clone(&activity));
         async move { shared.server.exchange(request, from, &activity).await }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use meow_core::Result;
 use meow_core::transport::Endpoint;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
 
@@ -91,12 +92,13 @@ impl Pool {
         &self.config
     }
 
-    /// The way to this endpoint.
-    pub(crate) fn route(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Arc<Route>, HttpError> {
+    /// The way to this endpoint, which is checked when it is first used.
+    pub(crate) fn route(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Arc<Route>> {
         let mut places = self.places();
         if let Some(route) = places.routes.get(endpoint) {
             return Ok(Arc::clone(route));
         }
+        crate::check(endpoint)?;
         let target = Target::new(endpoint)?;
         let place = self.place(&mut places, (endpoint.scheme() == "https", endpoint.authority()));
         let route = Arc::new(Route { place, target });
@@ -132,8 +134,13 @@ impl Pool {
         if endpoint.scheme() != "https" {
             return Ok(None);
         }
-        let config = self.tls.get_or_try_init(|| async { tls::client(&self.config.roots) }).await?;
-        Ok(Some(Arc::clone(config)))
+        let build = || async {
+            let roots = self.config.roots.clone();
+            let built = tokio::task::spawn_blocking(move || tls::client(&roots)).await;
+            // The task ends early only with its runtime.
+            built.unwrap_or(Err(HttpError::Stopped))
+        };
+        Ok(Some(Arc::clone(self.tls.get_or_try_init(build).await?)))
     }
 
     fn places(&self) -> MutexGuard<'_, Places> {

@@ -29,7 +29,7 @@ use crate::config::Account;
 use crate::error::HttpError;
 use crate::forwarded::{self, Network};
 use crate::framing::{Decoder, Encoder, FramingError, HEADER, Limits};
-use crate::watch::{Activity, Answer, Budget, Share};
+use crate::watch::{Activity, Answer, Share};
 
 /// What all connections of one listener share.
 pub(crate) struct Server {
@@ -39,7 +39,6 @@ pub(crate) struct Server {
     pub(crate) accounts: Vec<Account>,
     pub(crate) proxies: Vec<Network>,
     pub(crate) body_timeout: Duration,
-    pub(crate) budget: Arc<Budget>,
     pub(crate) arrivals: mpsc::Sender<Link>,
 }
 
@@ -64,7 +63,7 @@ impl Server {
         });
         async move {
             let answered = match begun {
-                Ok((body, address)) => self.converse(body, address).await,
+                Ok((body, address)) => self.converse(body, address, activity).await,
                 Err(refusal) => Err(refusal),
             };
             let response = match answered {
@@ -80,11 +79,15 @@ impl Server {
         }
     }
 
-    async fn converse(&self, body: Incoming, address: IpAddr) -> Result<(Bytes, Share), Refusal> {
-        let (frames, share) = self.receive_in_time(body).await?;
+    async fn converse(
+        &self,
+        body: Incoming,
+        address: IpAddr,
+        activity: &Arc<Activity>,
+    ) -> Result<(Bytes, Share), Refusal> {
+        let rx = self.receive_in_time(body, activity).await?;
         let (reply, answer) = oneshot::channel();
-        let tx = Tx { reply: Some(reply), encoder: Encoder::new(self.limits), share: self.budget.share() };
-        let rx = Rx { frames: frames.into_iter(), _share: share };
+        let tx = Tx { reply: Some(reply), encoder: Encoder::new(self.limits), share: activity.share() };
         let link = Link::new(tx, rx, self.profile.clone(), Peer::at(address));
         self.arrivals.try_send(link).map_err(|_| BUSY)?;
         let stopping = || if self.arrivals.is_closed() { BUSY } else { FAILED };
@@ -149,8 +152,8 @@ impl Server {
         matches.into()
     }
 
-    async fn receive_in_time(&self, body: Incoming) -> Result<(Vec<Frame>, Share), Refusal> {
-        let mut receiving = pin!(self.receive(body));
+    async fn receive_in_time(&self, body: Incoming, activity: &Arc<Activity>) -> Result<Rx, Refusal> {
+        let mut receiving = pin!(self.receive(body, activity.share()));
         // Most bodies came along with their header; those need no timer.
         if let Poll::Ready(received) = poll_fn(|cx| Poll::Ready(receiving.as_mut().poll(cx))).await {
             return received;
@@ -161,10 +164,9 @@ impl Server {
 
     /// The whole body as frames. A link exists only once they are there: slow senders cost a connection, never a
     /// handler.
-    async fn receive(&self, mut body: Incoming) -> Result<(Vec<Frame>, Share), Refusal> {
+    async fn receive(&self, mut body: Incoming, mut share: Share) -> Result<Rx, Refusal> {
         let mut decoder = Decoder::new(self.limits);
-        let mut share = self.budget.share();
-        let mut frames = Vec::new();
+        let (mut first, mut others) = (None, Vec::new());
         while !body.is_end_stream() {
             let Some(part) = body.frame().await else { break };
             let part = part.map_err(|_| Refusal(StatusCode::BAD_REQUEST, "the body broke off"))?;
@@ -173,15 +175,23 @@ impl Server {
             if !share.grow(chunk.len()) {
                 return Err(BUSY);
             }
-            decoder.push(chunk)?;
+            // A small chunk would pin the connection's whole read buffer, for as long as a long poll is held.
+            let small = chunk.len() <= COPIED;
+            decoder.push(if small { Bytes::copy_from_slice(&chunk) } else { chunk })?;
             while let Some(frame) = decoder.next_frame()? {
-                frames.push(frame);
+                match first {
+                    None => first = Some(frame),
+                    Some(_) => others.push(frame),
+                }
             }
         }
         decoder.end()?;
-        Ok((frames, share))
+        Ok(Rx { first, others: others.into_iter(), _share: share })
     }
 }
+
+/// Chunks of up to this many bytes are copied out of the read buffer, which can then be used again.
+const COPIED: usize = 4096;
 
 const TOO_LARGE: Refusal = Refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large");
 const BUSY: Refusal = Refusal(StatusCode::SERVICE_UNAVAILABLE, "busy; try again later");
@@ -263,13 +273,15 @@ impl SendFrames for Tx {
 }
 
 struct Rx {
-    frames: std::vec::IntoIter<Frame>,
+    /// Most requests have one frame; it needs no list.
+    first: Option<Frame>,
+    others: std::vec::IntoIter<Frame>,
     /// The frames count as held for as long as this half lives.
     _share: Share,
 }
 
 impl RecvFrames for Rx {
     async fn recv(&mut self) -> Result<Option<Frame>> {
-        Ok(self.frames.next())
+        Ok(self.first.take().or_else(|| self.others.next()))
     }
 }

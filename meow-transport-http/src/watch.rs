@@ -20,46 +20,65 @@ impl Budget {
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { used: AtomicUsize::new(0), max })
     }
-
-    /// A share of the budget, empty at first.
-    pub(crate) fn share(self: &Arc<Self>) -> Share {
-        Share { budget: Arc::clone(self), bytes: 0 }
-    }
 }
 
-/// Bytes taken from a [`Budget`]; given back when dropped.
+/// Bytes of one exchange, taken from its connection's allowance or from the [`Budget`]; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
-    budget: Arc<Budget>,
-    bytes: usize,
+    activity: Arc<Activity>,
+    allowed: usize,
+    budgeted: usize,
+}
+
+/// What each connection may hold without asking the budget: small exchanges leave alone the one number that all
+/// connections change.
+const ALLOWANCE: usize = 4096;
+
+/// Adds to a counter, unless that would take it over its limit.
+fn take(counter: &AtomicUsize, bytes: usize, limit: usize) -> bool {
+    let before = counter.fetch_add(bytes, Relaxed);
+    let fits = before.checked_add(bytes).is_some_and(|after| after <= limit);
+    if !fits {
+        counter.fetch_sub(bytes, Relaxed);
+    }
+    fits
 }
 
 impl Share {
-    /// Takes more. False, and nothing taken, if the budget does not have that much left.
+    /// Takes more. False, and nothing taken, if there is not that much left.
     pub(crate) fn grow(&mut self, bytes: usize) -> bool {
-        let used = self.budget.used.fetch_add(bytes, Relaxed);
-        if used.saturating_add(bytes) > self.budget.max {
-            self.budget.used.fetch_sub(bytes, Relaxed);
-            return false;
+        if take(&self.activity.held, bytes, ALLOWANCE) {
+            self.allowed += bytes;
+            return true;
         }
-        self.bytes += bytes;
-        true
+        let budget = &self.activity.budget;
+        let fits = take(&budget.used, bytes, budget.max);
+        if fits {
+            self.budgeted += bytes;
+        }
+        fits
     }
 
     /// Moves all that this share holds into another one.
     pub(crate) fn take(&mut self) -> Self {
-        Self { budget: Arc::clone(&self.budget), bytes: std::mem::take(&mut self.bytes) }
+        let (allowed, budgeted) = (std::mem::take(&mut self.allowed), std::mem::take(&mut self.budgeted));
+        Self { activity: Arc::clone(&self.activity), allowed, budgeted }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Relaxed);
+        if self.allowed > 0 {
+            self.activity.held.fetch_sub(self.allowed, Relaxed);
+        }
+        if self.budgeted > 0 {
+            self.activity.budget.used.fetch_sub(self.budgeted, Relaxed);
+        }
     }
 }
 
 /// What happens on one connection. Counted by its requests, judged by [`Watch`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Activity {
     /// Requests begun, and times that bytes of an answer were taken.
     progress: AtomicUsize,
@@ -67,14 +86,28 @@ pub(crate) struct Activity {
     busy: AtomicUsize,
     /// Answers that are not wholly taken.
     unsent: AtomicUsize,
+    /// Bytes within the connection's allowance.
+    held: AtomicUsize,
+    budget: Arc<Budget>,
 }
 
 impl Activity {
+    pub(crate) fn new(budget: &Arc<Budget>) -> Arc<Self> {
+        let zero = || AtomicUsize::new(0);
+        let budget = Arc::clone(budget);
+        Arc::new(Self { progress: zero(), busy: zero(), unsent: zero(), held: zero(), budget })
+    }
+
     /// Counts a request until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         self.progress.fetch_add(1, Relaxed);
         self.busy.fetch_add(1, Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// A share of what may be held, empty at first.
+    pub(crate) fn share(self: &Arc<Self>) -> Share {
+        Share { activity: Arc::clone(self), allowed: 0, budgeted: 0 }
     }
 }
 
@@ -178,18 +211,24 @@ mod tests {
 
     #[test]
     fn the_budget_is_never_exceeded_and_comes_back() {
-        let budget = Budget::new(100);
-        let (mut one, mut two) = (budget.share(), budget.share());
-        assert!(one.grow(60) && two.grow(40) && !two.grow(1));
-        drop(one);
-        assert!(two.grow(60) && !two.grow(usize::MAX));
-        drop(two);
-        assert_eq!(budget.used.load(Relaxed), 0);
+        let budget = Budget::new(100_000);
+        let (one, other) = (Activity::new(&budget), Activity::new(&budget));
+        let (mut a, mut b) = (one.share(), other.share());
+        assert!(a.grow(60_000) && b.grow(40_000) && !b.grow(ALLOWANCE + 1));
+        // Each connection has its allowance beside the budget, once.
+        assert!(a.grow(ALLOWANCE) && b.grow(ALLOWANCE) && !b.grow(1) && !one.share().grow(1));
+        let moved = a.take();
+        drop(a);
+        assert!(!b.grow(1));
+        drop(moved);
+        assert!(b.grow(60_000) && !b.grow(usize::MAX));
+        drop(b);
+        assert_eq!((budget.used.load(Relaxed), one.held.load(Relaxed), other.held.load(Relaxed)), (0, 0, 0));
     }
 
     #[test]
     fn a_connection_stalls_when_nothing_moves() {
-        let activity = Arc::new(Activity::default());
+        let activity = Activity::new(&Budget::new(0));
         let mut watch = Watch::new(Arc::clone(&activity));
         assert!(!watch.stalled() && watch.stalled(), "idle from the start");
         let busy = activity.begin();
