@@ -16,4 +16,4 @@ pub use clock::{Clock, SystemClock};
 pub use identity::{SealingKeyInfo, ServerIdentity};
 pub use limits::RelayLimits;
 pub use relay::{Relay, RelayBuilder, RelayHandle};
-pub use service::{Blobs, Caller, HeldPull, Kind, Mail, Mailboxes, Offer, Service};
+pub use service::{Blobs, Caller, HeldPlace, HeldPull, Kind, Mail, Mailboxes, Offer, Service};

@@ -3,78 +3,69 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 type Mailbox = [u8; 32];
 
 /// The bounded table of held pulls.
+#[derive(Debug)]
 pub(crate) struct HeldPulls {
-    most: usize,
+    places: Arc<Semaphore>,
     most_per_mailbox: usize,
-    table: Mutex<Table>,
-}
-
-#[derive(Default)]
-struct Table {
-    count: usize,
     /// Oldest first.
-    by_mailbox: HashMap<Mailbox, Vec<Arc<Pull>>>,
+    by_mailbox: Mutex<HashMap<Mailbox, Vec<Arc<Notify>>>>,
 }
 
-#[derive(Default)]
-struct Pull {
-    woken: Notify,
+/// A place in the table, not yet used.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _taken: OwnedSemaphorePermit,
 }
 
 impl HeldPulls {
     pub(crate) fn new(most: usize, most_per_mailbox: usize) -> Self {
-        Self { most, most_per_mailbox, table: Mutex::default() }
+        Self { places: Arc::new(Semaphore::new(most)), most_per_mailbox, by_mailbox: Mutex::default() }
     }
 
-    /// Takes a place, before the mailbox is looked into, so that no deposit slips by between. `None` when all places
-    /// are taken. A mailbox that has its share already gives up its oldest: that pull ends, with what there is.
-    pub(crate) fn hold(self: &Arc<Self>, mailbox: Mailbox) -> Option<Held> {
+    /// Reserves a place. `None` when all are taken.
+    pub(crate) fn reserve(&self) -> Option<Place> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(|taken| Place { _taken: taken })
+    }
+
+    /// Uses a place, before the mailbox is looked into, so that no deposit slips by between. A mailbox that has its share
+    /// already gives up its oldest: that pull ends, with what there is.
+    pub(crate) fn hold(self: &Arc<Self>, place: Place, mailbox: Mailbox) -> Held {
+        let woken = Arc::<Notify>::default();
         let mut table = self.table();
-        let own = table.by_mailbox.get_mut(&mailbox);
-        if let Some(oldest) =
-            own.filter(|pulls| pulls.len() >= self.most_per_mailbox).map(|pulls| pulls.remove(0))
-        {
-            oldest.woken.notify_one();
-            table.count -= 1;
+        let own = table.entry(mailbox).or_default();
+        if own.len() >= self.most_per_mailbox {
+            own.remove(0).notify_one();
         }
-        if table.count >= self.most {
-            return None;
-        }
-        let pull = Arc::<Pull>::default();
-        table.count += 1;
-        table.by_mailbox.entry(mailbox).or_default().push(Arc::clone(&pull));
+        own.push(Arc::clone(&woken));
         drop(table);
-        Some(Held { pulls: Arc::clone(self), mailbox, pull })
+        Held { pulls: Arc::clone(self), mailbox, woken, _place: place }
     }
 
     /// Wakes whoever waits for mail in this mailbox.
     pub(crate) fn wake(&self, mailbox: &Mailbox) {
-        if let Some(pulls) = self.table().by_mailbox.get(mailbox) {
-            pulls.iter().for_each(|pull| pull.woken.notify_one());
+        if let Some(own) = self.table().get(mailbox) {
+            own.iter().for_each(|pull| pull.notify_one());
         }
     }
 
-    #[cfg(test)]
-    fn count(&self) -> usize {
-        self.table().count
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, HashMap<Mailbox, Vec<Arc<Notify>>>> {
         // Nothing that holds the lock can panic between two changes that belong together.
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_mailbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in the table, freed when dropped.
+/// A held pull; its place is freed when it is dropped.
+#[derive(Debug)]
 pub(crate) struct Held {
     pulls: Arc<HeldPulls>,
     mailbox: Mailbox,
-    pull: Arc<Pull>,
+    woken: Arc<Notify>,
+    _place: Place,
 }
 
 impl Held {
@@ -83,21 +74,18 @@ impl Held {
     /// # Cancel safety
     /// Cancel-safe.
     pub(crate) async fn woken(&self) {
-        self.pull.woken.notified().await;
+        self.woken.notified().await;
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut table = self.pulls.table();
-        let Some(pulls) = table.by_mailbox.get_mut(&self.mailbox) else { return };
-        let before = pulls.len();
-        pulls.retain(|pull| !Arc::ptr_eq(pull, &self.pull));
-        let freed = before - pulls.len();
-        if pulls.is_empty() {
-            table.by_mailbox.remove(&self.mailbox);
+        let Some(own) = table.get_mut(&self.mailbox) else { return };
+        own.retain(|pull| !Arc::ptr_eq(pull, &self.woken));
+        if own.is_empty() {
+            table.remove(&self.mailbox);
         }
-        table.count -= freed;
     }
 }
 
@@ -106,10 +94,14 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
+    fn hold(pulls: &Arc<HeldPulls>, mailbox: Mailbox) -> Option<Held> {
+        pulls.reserve().map(|place| pulls.hold(place, mailbox))
+    }
+
     #[test]
     fn mail_wakes_those_of_its_mailbox_only() {
         let pulls = Arc::new(HeldPulls::new(10, 4));
-        let (a, b) = (pulls.hold([1; 32]).unwrap(), pulls.hold([2; 32]).unwrap());
+        let (a, b) = (hold(&pulls, [1; 32]).unwrap(), hold(&pulls, [2; 32]).unwrap());
         pulls.wake(&[1; 32]);
         pulls.wake(&[3; 32]);
         assert!(a.woken().now_or_never().is_some());
@@ -120,22 +112,25 @@ mod tests {
     #[test]
     fn places_are_bounded_and_freed() {
         let pulls = Arc::new(HeldPulls::new(3, 2));
-        let held: Vec<_> = (0..3).map(|n| pulls.hold([n; 32]).unwrap()).collect();
-        assert!(pulls.hold([9; 32]).is_none());
+        let held: Vec<_> = (0..3).map(|n| hold(&pulls, [n; 32]).unwrap()).collect();
+        assert!(pulls.reserve().is_none());
         drop(held);
-        assert_eq!(pulls.count(), 0);
-        assert!(pulls.table().by_mailbox.is_empty());
-        assert!(pulls.hold([9; 32]).is_some());
+        assert!(pulls.table().is_empty());
+        assert_eq!(pulls.places.available_permits(), 3);
+        let reserved = pulls.reserve().unwrap();
+        assert_eq!(pulls.places.available_permits(), 2);
+        drop(reserved);
+        assert_eq!(pulls.places.available_permits(), 3);
     }
 
     #[test]
     fn the_oldest_of_a_mailbox_makes_room() {
         let pulls = Arc::new(HeldPulls::new(10, 2));
-        let held: Vec<_> = (0..3).map(|_| pulls.hold([1; 32]).unwrap()).collect();
-        assert_eq!(pulls.count(), 2);
+        let held: Vec<_> = (0..3).map(|_| hold(&pulls, [1; 32]).unwrap()).collect();
+        assert_eq!(pulls.table()[&[1; 32]].len(), 2);
         assert!(held[0].woken().now_or_never().is_some());
         assert!(held[1].woken().now_or_never().is_none());
         drop(held);
-        assert_eq!(pulls.count(), 0);
+        assert!(pulls.table().is_empty());
     }
 }

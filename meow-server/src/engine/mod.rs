@@ -4,6 +4,6 @@ mod held;
 mod hops;
 mod writer;
 
-pub(crate) use held::{Held, HeldPulls};
+pub(crate) use held::{Held, HeldPulls, Place};
 pub(crate) use hops::{Hop, Hops};
 pub(crate) use writer::{WriteError, Writer};

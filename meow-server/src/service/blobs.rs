@@ -47,13 +47,12 @@ async fn put(body: BlobPut, mail: &Mail) -> Result<Answer, Answer> {
     if body.content.len() > limits.blob as usize {
         return Err(refuse(RefusalCode::TooLarge));
     }
-    let now = mail.now();
-    let asked = body.expires.max(now).saturating_add(CLOCK_LEEWAY);
+    let asked = mail.at_wall(body.expires).saturating_add(CLOCK_LEEWAY);
     let record = BlobRecord {
         mailbox: body.mailbox.to_bytes(),
         name: body.name.0,
         counter: body.counter,
-        expires: asked.min(now.saturating_add(limits.keep_secs.into())),
+        expires: asked.min(mail.now().saturating_add(limits.keep_secs.into())),
         content: body.content.into_vec(),
     };
     Ok(match mail.write(Write::Blob(record)).await? {

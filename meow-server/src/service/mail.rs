@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{BUSY_RETRY, Caller, FAILED_RETRY, busy};
-use crate::engine::{Held, HeldPulls, WriteError, Writer};
+use crate::engine::{Held, HeldPulls, Place, WriteError, Writer};
 use crate::steady::SteadyTime;
 use crate::{Admission, RelayLimits};
 
@@ -39,10 +39,14 @@ impl Mail {
         &self.limits
     }
 
-    /// The relay's time in Unix seconds, by which mail expires. Jumps of the wall clock do not show in it until they
-    /// have lasted for a day.
+    /// The relay's time in Unix seconds, by which mail expires. It goes on evenly when the wall clock jumps.
     pub fn now(&self) -> u64 {
         self.time.now()
+    }
+
+    /// The relay's time when it is this moment by the wall clock, in Unix seconds; not before now.
+    pub fn at_wall(&self, moment: u64) -> u64 {
+        self.now().saturating_add(moment.saturating_sub(self.time.shown()))
     }
 
     /// Whether this asker may open a mailbox without an invitation.
@@ -108,12 +112,18 @@ impl Mail {
         })
     }
 
-    /// Takes a place among the held pulls of a mailbox. Deposits that become durable from now on end its waiting.
+    /// Reserves a place among the held pulls.
     ///
     /// # Errors
     /// The refusal to answer with, when all places are taken.
-    pub fn hold(&self, mailbox: [u8; 32]) -> Result<HeldPull, Answer> {
-        self.held.hold(mailbox).map(HeldPull).ok_or_else(|| busy(BUSY_RETRY))
+    pub fn reserve(&self) -> Result<HeldPlace, Answer> {
+        self.held.reserve().map(HeldPlace).ok_or_else(|| busy(BUSY_RETRY))
+    }
+
+    /// Holds a pull of this mailbox. Deposits that become durable from now on end its waiting. A mailbox has a few
+    /// places; beyond them its oldest pull ends, so a request must be known to be its owner's, and new, before.
+    pub fn hold(&self, place: HeldPlace, mailbox: [u8; 32]) -> HeldPull {
+        HeldPull(self.held.hold(place.0, mailbox))
     }
 
     /// Waits until mail comes, the time is over, the relay stops, or a newer pull of the same mailbox takes the place.
@@ -134,4 +144,9 @@ impl Mail {
 }
 
 /// A place among the held pulls; freed when dropped.
+#[derive(Debug)]
+pub struct HeldPlace(Place);
+
+/// A held pull; its place is freed when it is dropped.
+#[derive(Debug)]
 pub struct HeldPull(Held);

@@ -116,13 +116,16 @@ async fn pull(body: Pull, caller: &mut Caller, mail: &Mail) -> Result<Answer, An
     body.verify(mail.server()).map_err(|_| denied())?;
     let mailbox = body.mailbox.to_bytes();
     let wait = body.wait_secs.min(mail.limits().mailbox.wait_secs);
-    // The place is taken before anything has an effect, so that "busy" is the truth.
-    let held = (wait > 0).then(|| mail.hold(mailbox)).transpose()?;
+    // Reserved before anything has an effect, so that "busy" is the truth.
+    let place = (wait > 0).then(|| mail.reserve()).transpose()?;
     let counted =
         mail.write(Write::Acknowledge { mailbox, counter: body.counter, upto: body.acknowledge }).await?;
     if let WriteOutcome::Pull(PullOutcome::Stale(seen)) = counted {
         return Err(stale(seen));
     }
+    // Not before the counter was accepted: a replayed pull must not end those that wait. And not after the mailbox was
+    // read, or a deposit could slip by between.
+    let held = place.map(|place| mail.hold(place, mailbox));
     // Read in any case: a mailbox that does not exist costs what an empty one does.
     let mut page = read(mailbox, caller, mail).await?;
     match counted {

@@ -14,7 +14,7 @@ pub use blobs::Blobs;
 pub use caller::Caller;
 pub(crate) use caller::Seat;
 pub use kind::Kind;
-pub use mail::{HeldPull, Mail};
+pub use mail::{HeldPlace, HeldPull, Mail};
 pub use mailboxes::Mailboxes;
 pub(crate) use table::Table;
 

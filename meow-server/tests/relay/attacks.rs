@@ -301,3 +301,22 @@ async fn a48_a_full_disk_can_be_emptied_in_one_batch_with_what_fails() {
     assert_eq!(third, Answer::Done);
     assert_eq!(setup.store.stats().unwrap().items, 0);
 }
+
+#[tokio::test]
+async fn a02_a_replayed_pull_does_not_end_one_that_waits() {
+    let setup = Setup::memory().await;
+    let mut owner = Owner::registered(&setup.client).await;
+    let (replayed, _) = setup.client.seal(owner.pull(0, 50), 0);
+    let (client, pull) = (setup.client.clone(), owner.pull(0, 50));
+    let held = tokio::spawn(async move { client.ask(pull, 0).await });
+    // The held pull has found nothing.
+    while setup.store.reads.load(SeqCst) < 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    for _ in 0..10 {
+        setup.client.exchange(replayed.clone()).await.unwrap();
+    }
+    assert!(!held.is_finished());
+    assert_eq!(setup.client.deposit(&owner, b"mail").await, Answer::Done);
+    assert_eq!(items(held.await.unwrap()).items.len(), 1);
+}
