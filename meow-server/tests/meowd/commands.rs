@@ -5,11 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use meow_core::request::{Answer, Items, RefusalCode};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::process::{Relay, meowd, said};
-use crate::support::client::{items, refused};
+use crate::support::client::{items, post_from, refused};
 use crate::support::{Client, Owner};
 
 #[tokio::test]
@@ -132,7 +130,7 @@ async fn an_invitation_opens_the_door_from_outside_while_the_relay_runs() {
 
     let from_outside = async |owner: &mut Owner, invite: &str| {
         let (packet, pending) = client.seal(owner.register(invite), 0);
-        pending.open(&post_from(&client, "203.0.113.5", &packet).await).unwrap()
+        pending.open(&post_from(&client.endpoint, "203.0.113.5", &packet).await).unwrap()
     };
     let mut owners = [(); 3].map(|()| Owner::new(&client.server));
     assert_eq!(refused(&from_outside(&mut owners[0], "").await), RefusalCode::NotInvited);
@@ -142,21 +140,6 @@ async fn an_invitation_opens_the_door_from_outside_while_the_relay_runs() {
     assert_eq!(client.ask(owners[2].register(""), 0).await, Answer::Done, "from here, without");
     let end = relay.stop("TERM").await;
     assert!(!end.err.contains(&*code) && !end.err.contains("203.0.113.5"), "{}", end.err);
-}
-
-async fn post_from(client: &Client, forwarded: &str, packet: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(client.endpoint.authority()).await.unwrap();
-    let head = format!(
-        "POST / HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ncontent-type: application/octet-stream\r\n\
-         x-forwarded-for: {forwarded}\r\ncontent-length: {}\r\n\r\n",
-        packet.len() + 4
-    );
-    let length = u32::try_from(packet.len()).unwrap().to_be_bytes();
-    stream.write_all(&[head.as_bytes(), &length, packet].concat()).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    let body = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    answer.split_off(body + 4)
 }
 
 #[tokio::test]

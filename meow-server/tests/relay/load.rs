@@ -6,15 +6,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use meow_core::request::{Answer, ClearAnswer, ClearCode, RefusalCode};
 use meow_core::store::MailboxStore;
-use meow_core::transport::Endpoint;
 use meow_server::{Admission, RelayLimits};
 use meow_transport::Transports;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::setup::{HTTP, Setup};
-use crate::support::client::{Reply, fresh, items, refused};
+use crate::support::client::{Reply, fresh, items, post_from, refused};
 use crate::support::{Client, Owner};
 
 #[tokio::test]
@@ -152,23 +151,6 @@ async fn too_large_items_and_odd_packets_are_told() {
         let answer = setup.client.exchange(packet).await.unwrap();
         assert_eq!(&answer[..], [0, 1, code as u8], "case {n}");
     }
-}
-
-/// One POST with this X-Forwarded-For; the frames of the answer's body.
-async fn post_from(at: &Endpoint, forwarded: &str, packet: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(at.authority()).await.unwrap();
-    let head = format!(
-        "POST / HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ncontent-type: application/octet-stream\r\n\
-         x-forwarded-for: {forwarded}\r\ncontent-length: {}\r\n\r\n",
-        packet.len() + 4
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&u32::try_from(packet.len()).unwrap().to_be_bytes()).await.unwrap();
-    stream.write_all(packet).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    let body = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    answer.split_off(body + 4)
 }
 
 fn behind_a_proxy() -> Transports {

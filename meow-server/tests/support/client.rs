@@ -8,6 +8,8 @@ use meow_core::transport::{Endpoint, Frame};
 use meow_core::wire::{Blob, Fixed, SIZE_CLASSES, Text};
 use meow_core::{Error, Result};
 use meow_transport::Transports;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// Asks one server.
 #[derive(Clone)]
@@ -84,6 +86,23 @@ pub async fn describe(transports: &Transports, at: &Endpoint, server: &[u8; 32])
         ClearAnswer::Descriptor(signed) => signed.verified(server),
         ClearAnswer::Refused(code) => panic!("no descriptor: {code:?}"),
     }
+}
+
+/// One POST with this X-Forwarded-For, written by hand; the one frame of the answer.
+pub async fn post_from(at: &Endpoint, forwarded: &str, packet: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(at.authority()).await.unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ncontent-type: application/octet-stream\r\n\
+         x-forwarded-for: {forwarded}\r\ncontent-length: {}\r\n\r\n",
+        packet.len() + 4
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&u32::try_from(packet.len()).unwrap().to_be_bytes()).await.unwrap();
+    stream.write_all(packet).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let body = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    answer.split_off(body + 4)
 }
 
 pub fn fresh<const N: usize>() -> [u8; N] {
