@@ -39,22 +39,23 @@ fn every_file_of_every_corpus() {
 fn the_corpora_are_those_of_this_wire() {
     let (mut stale, mut misnamed) = (Vec::new(), Vec::new());
     for target in targets() {
+        // What a whole conversation says depends on more than the wire: such a file may stay as long as it is taken.
+        let by_byte = target.name != "contact_items";
         for (name, bytes) in (target.seeds)() {
             let path = format!("{}/{name}", target.name);
-            let good = !name.starts_with("bad-");
-            if fs::read(folder(&target).join(&name)).ok() != Some(bytes.clone()) {
+            let committed = fs::read(folder(&target).join(&name)).unwrap_or_default();
+            if by_byte && committed != bytes {
                 stale.push(path.clone());
             }
-            if (target.run)(&bytes) != good {
+            let good = !name.starts_with("bad-");
+            if (target.run)(&committed) != good || (target.run)(&bytes) != good {
                 misnamed.push(path);
             }
         }
     }
-    assert_eq!(misnamed, Vec::<String>::new(), "accepted, or not, against their names");
-    assert!(
-        stale.is_empty(),
-        "cargo run --manifest-path fuzz/Cargo.toml --example seed; out of date: {stale:?}"
-    );
+    let refresh = "cargo run --manifest-path fuzz/Cargo.toml --example seed";
+    assert!(stale.is_empty(), "out of date, {refresh}: {stale:?}");
+    assert!(misnamed.is_empty(), "accepted, or not, against their names, {refresh}: {misnamed:?}");
 }
 
 #[test]
