@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use meow_core::crypto::Secret;
@@ -99,7 +100,22 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// SQLCipher sets itself up with the first key that a process uses, and fails when several threads do so at the
+/// same moment: so it is done once, by one.
+fn start_cipher() -> Result<(), StoreError> {
+    static STARTED: Mutex<bool> = Mutex::new(false);
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*started {
+        let memory = Connection::open_in_memory()?;
+        unlock(&memory, &Secret::new([0; 32]))?;
+        memory.execute_batch("CREATE TABLE started (at INTEGER)")?;
+        *started = true;
+    }
+    Ok(())
+}
+
 fn connect(path: &Path, key: &Secret, role: Role, options: &StoreOptions) -> Result<Connection, StoreError> {
+    start_cipher()?;
     let access = match role {
         Role::Writer => OpenFlags::SQLITE_OPEN_READ_WRITE,
         Role::Reader => OpenFlags::SQLITE_OPEN_READ_ONLY,

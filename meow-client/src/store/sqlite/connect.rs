@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use meow_core::crypto::Secret;
@@ -19,15 +20,24 @@ pub(super) const PAGE: u64 = 4096;
 /// machine that swaps comes near.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// Opens a connection to an existing file, keyed and set up.
-pub(super) fn connect(path: &Path, key: &Secret) -> Result<Connection> {
-    // No URI: a path with a question mark in it is a path.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
-    conn.busy_timeout(BUSY).map_err(fault)?;
+/// SQLCipher sets itself up with the first key that a process uses, and fails when several threads do so at the
+/// same moment: so it is done once, by one.
+fn start_cipher() -> Result<()> {
+    static STARTED: Mutex<bool> = Mutex::new(false);
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*started {
+        let memory = Connection::open_in_memory().map_err(fault)?;
+        unlock(&memory, &Secret::new([0; 32]))?;
+        memory.execute_batch("CREATE TABLE started (at INTEGER)").map_err(fault)?;
+        *started = true;
+    }
+    Ok(())
+}
+
+/// Gives the connection its key.
+fn unlock(conn: &Connection, key: &Secret) -> Result<()> {
     // SQLCipher writes its own complaints to standard error unless told not to; ours go to the caller.
     conn.execute_batch("PRAGMA cipher_log_level = NONE;").map_err(fault)?;
-
     let mut sql = Zeroizing::new(String::with_capacity(96));
     sql.push_str("PRAGMA key = \"x'");
     for byte in key.expose() {
@@ -35,7 +45,17 @@ pub(super) fn connect(path: &Path, key: &Secret) -> Result<Connection> {
         let _ = write!(sql, "{byte:02x}");
     }
     sql.push_str("'\";");
-    conn.execute_batch(&sql).map_err(fault)?;
+    conn.execute_batch(&sql).map_err(fault)
+}
+
+/// Opens a connection to an existing file, keyed and set up.
+pub(super) fn connect(path: &Path, key: &Secret) -> Result<Connection> {
+    start_cipher()?;
+    // No URI: a path with a question mark in it is a path.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(fault)?;
+    conn.busy_timeout(BUSY).map_err(fault)?;
+    unlock(&conn, key)?;
 
     // The first statement that looks into the file, and so at the key.
     let mode: String =
