@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod context;
+mod events;
 mod exit;
 mod logs;
 mod output;

@@ -27,7 +27,8 @@ impl Record for Made<'_> {
         let words: Vec<&str> = self.words.split(' ').collect();
         let lines: Vec<String> = words.chunks(6).map(|line| format!("    {}", line.join(" "))).collect();
         format!(
-            "Your identity is in {}\n\nThese 24 words are shown once and kept nowhere. Write them down, in order:\n\n{}\n\n{RECOVERY}",
+            "Your identity is in {}\n\n\
+             These 24 words are shown once and kept nowhere. Write them down, in order:\n\n{}\n\n{RECOVERY}",
             self.home,
             lines.join("\n"),
         )

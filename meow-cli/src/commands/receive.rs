@@ -3,125 +3,21 @@
 use std::time::Duration;
 
 use meow::{Client, Error, Event, EventKind};
-use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::Outcome;
 use super::signals::{self, Stop};
 use crate::args::Receive;
 use crate::context::Context;
+use crate::events::EventRecord;
 use crate::exit::{Exit, Failure};
-use crate::output::{Output, Record};
+use crate::output::Output;
 use crate::reach;
-use crate::records::ContentRecord;
-use crate::text::{one_line, shown};
-use crate::utc::utc;
 
 /// Events taken from the store at once.
 const BATCH: usize = 100;
 /// How often the store is looked at for what another process received.
 const GLANCE: Duration = Duration::from_secs(1);
-
-/// Something that happened.
-#[derive(Serialize)]
-struct EventRecord {
-    number: u64,
-    at_ms: u64,
-    contact: String,
-    #[serde(flatten)]
-    what: What,
-}
-
-/// What happened. The field `event` names which fields follow.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum What {
-    Message {
-        id: String,
-        #[serde(flatten)]
-        content: ContentRecord,
-    },
-    Greeting {
-        text: String,
-    },
-    Established,
-    Delivery {
-        id: String,
-        delivery: &'static str,
-    },
-    Stalled {
-        id: String,
-        reason: String,
-    },
-    Missing {
-        from: u64,
-        to: u64,
-    },
-    Found {
-        seq: u64,
-    },
-    Fork,
-    Unreadable,
-    RolledBack,
-    Renewed,
-    MailboxReopened {
-        server: String,
-    },
-    MailboxGone {
-        server: String,
-    },
-    Unknown,
-}
-
-impl From<&EventKind> for What {
-    fn from(kind: &EventKind) -> Self {
-        match kind {
-            EventKind::Message { id, content } => {
-                Self::Message { id: id.to_string(), content: content.into() }
-            }
-            EventKind::Greeting(text) => Self::Greeting { text: text.clone() },
-            EventKind::Established => Self::Established,
-            EventKind::Delivery { id, delivery } => {
-                Self::Delivery { id: id.to_string(), delivery: delivery.name() }
-            }
-            EventKind::Stalled { id, reason } => Self::Stalled { id: id.to_string(), reason: reason.clone() },
-            EventKind::Missing { from, to } => Self::Missing { from: *from, to: *to },
-            EventKind::Found { seq } => Self::Found { seq: *seq },
-            EventKind::Fork => Self::Fork,
-            EventKind::Unreadable => Self::Unreadable,
-            EventKind::RolledBack => Self::RolledBack,
-            EventKind::Renewed => Self::Renewed,
-            EventKind::MailboxReopened { server } => Self::MailboxReopened { server: server.clone() },
-            EventKind::MailboxGone { server } => Self::MailboxGone { server: server.clone() },
-            _ => Self::Unknown,
-        }
-    }
-}
-
-impl Record for EventRecord {
-    /// `m4 2026-11-22 21:20:29Z bob: text` for a message, `-- 2026-11-22 21:20:29Z bob: what` for the rest.
-    fn text(&self) -> String {
-        let (when, who) = (utc(self.at_ms), one_line(&self.contact));
-        let what = match &self.what {
-            What::Message { id, content } => return format!("{id} {when} {who}: {}", content.shown()),
-            What::Greeting { text } => format!("says, with the answer to the card (unconfirmed): {}", shown(text)),
-            What::Established => "keys are confirmed, messages flow; compare safety codes with `meow verify`".into(),
-            What::Delivery { id, delivery } => format!("{id} is {delivery}"),
-            What::Stalled { id, reason } => format!("{id} does not get on: {}", one_line(reason)),
-            What::Missing { from, to } if from == to => format!("message number {from} is missing"),
-            What::Missing { from, to } => format!("messages number {from} to {to} are missing"),
-            What::Found { seq } => format!("message number {seq} has come after all"),
-            What::Fork => "WARNING: the contact saw something else than what you sent; somebody interferes. Compare safety codes, and exchange new cards".into(),
-            What::Unreadable => "something in the mailbox does not open; if this goes on, exchange new cards".into(),
-            What::RolledBack => "this store is older than its server remembers (a restored copy); keys are being made anew".into(),
-            What::Renewed => "keys were made anew".into(),
-            What::MailboxReopened { server } => format!("your mailbox at {} was lost there and is open again; what was in it is asked for again", one_line(server)),
-            What::MailboxGone { server } => format!("your mailbox at {} is gone; another is made where a server of yours takes it, else move it with `meow rotate`", one_line(server)),
-            What::Unknown => "something happened that this version of meow does not know; update it".into(),
-        };
-        format!("-- {when} {who}: {what}")
-    }
-}
 
 pub(super) async fn run(context: &Context, args: Receive) -> Outcome {
     let client = context.open().await?;
@@ -221,19 +117,19 @@ impl Printer<'_> {
                 if self.stop.is_asked() {
                     return Ok(printed);
                 }
+                let number = event.number;
+                let message = match &event.kind {
+                    EventKind::Message { id, .. } => Some(*id),
+                    _ => None,
+                };
                 if self.wanted(&event) {
-                    self.output.put(&EventRecord {
-                        number: event.number,
-                        at_ms: event.at_ms,
-                        contact: event.contact.clone(),
-                        what: (&event.kind).into(),
-                    })?;
+                    self.output.put(&EventRecord::from(event))?;
                     printed += 1;
                 }
-                if let EventKind::Message { id, .. } = event.kind {
+                if let Some(id) = message {
                     self.client.mark_read(id).await?;
                 }
-                self.client.confirm_events(event.number).await?;
+                self.client.confirm_events(number).await?;
             }
         }
     }

@@ -26,7 +26,8 @@ impl Record for Safety {
             format!("You have compared this code: {name} is verified.")
         } else {
             format!(
-                "Compare it with what {name} sees, in person or in a call. If it is the same, run `meow verify` with --confirm; if not, somebody stands between you."
+                "Compare it with what {name} sees, in person or in a call. If it is the same, run `meow verify` \
+                 with --confirm; if not, somebody stands between you."
             )
         };
         format!("The safety code with {name}:\n\n{}\n\n{advice}", lines.join("\n"))
@@ -42,7 +43,7 @@ pub(super) async fn run(context: &Context, args: Verify) -> Outcome {
     let code = contact.safety_code.ok_or_else(|| {
         Error::new(
             ErrorKind::NotFound,
-            "there is no safety code yet; it comes once the card is answered: `meow receive` fetches the answer",
+            "there is no safety code yet; it comes once the card is answered, `meow receive` fetches the answer",
         )
     })?;
     let safety = Safety { contact: contact.name, safety_code: code.to_string(), verified: contact.verified };
