@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meow::client::Message;
-use meow::{Client, Delivery, Error, MessageId};
+use meow::{Client, Delivery, Error, ErrorKind, MessageId};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How long a command tries to reach servers when nothing else is said.
@@ -11,11 +11,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often the store is looked at for what another process did.
 pub(crate) const GLANCE: Duration = Duration::from_millis(250);
 
-/// Sends and fetches once, for at most so long. What servers say is in the store afterwards.
-pub(crate) async fn once(client: &Client, until: Instant) -> Result<(), Error> {
+/// Sends and fetches once, for at most so long. Gives what kept mail from being fetched, if something did;
+/// what kept it from being sent stands with each message.
+pub(crate) async fn once(client: &Client, until: Instant) -> Result<Option<Error>, Error> {
     match timeout_at(until, client.sync(Duration::ZERO)).await {
-        Ok(report) => report.map(|_| ()),
-        Err(_) => Ok(()),
+        Ok(report) => Ok(report?.problems.into_iter().next()),
+        Err(_) => Ok(Some(Error::new(
+            ErrorKind::Unreachable,
+            "servers take too long to answer; check the network, and try again later",
+        ))),
     }
 }
 

@@ -29,8 +29,10 @@ pub struct SyncReport {
     pub fetched: usize,
     /// Deposits confirmed by servers.
     pub sent: usize,
-    /// What did not work, each with what to do. The rest was done all the same.
+    /// Mailboxes that could not be fetched from or closed, each with what to do. The rest was done all the same.
     pub problems: Vec<Error>,
+    /// Why there is still something to be sent; the reason that may pass soonest.
+    pub waiting: Option<Error>,
 }
 
 impl Client {
@@ -178,7 +180,7 @@ impl Inner {
     async fn send_round(self: &Arc<Self>, report: &mut SyncReport) -> Result<()> {
         let flushed = self.flush().await?;
         report.sent += flushed.sent;
-        report.problems.extend(flushed.left);
+        report.waiting = flushed.left;
         Ok(())
     }
 

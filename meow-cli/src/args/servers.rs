@@ -28,6 +28,26 @@ pub(crate) enum ServerCommand {
     #[command(after_help = help::SERVER)]
     Remove {
         /// Its reference, its URL or its fingerprint, as `meow server list` shows them
+        // One fingerprint in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         server: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::ServerCommand;
+    use crate::args::{Cli, Command};
+
+    #[test]
+    fn a_fingerprint_may_begin_with_a_hyphen() {
+        for args in [["--json", "-qabc"], ["-qabc", "--json"]] {
+            let cli = Cli::try_parse_from(["meow", "server", "remove"].into_iter().chain(args)).unwrap();
+            assert!(cli.json);
+            let Command::Server(ServerCommand::Remove { server }) = cli.command else { panic!() };
+            assert_eq!(server, "-qabc");
+        }
+    }
 }

@@ -136,11 +136,10 @@ async fn servers(doctor: &mut Doctor, client: &Client) -> Result<(), Failure> {
 /// Do all mailboxes open, and does what waits go out?
 async fn mail(doctor: &mut Doctor, client: &Client) -> Result<(), Failure> {
     match timeout(reach::PATIENCE, client.sync(Duration::ZERO)).await {
-        Ok(Ok(report)) if report.problems.is_empty() => doctor.well(
-            "mail",
-            None,
-            format!("mailboxes open; fetched {}, sent {}", report.fetched, report.sent),
-        ),
+        Ok(Ok(report)) if report.problems.is_empty() => {
+            let told = format!("mailboxes open; fetched {}, sent {}", report.fetched, report.sent);
+            doctor.well("mail", None, told)
+        }
         Ok(Ok(report)) => report.problems.iter().try_for_each(|e| doctor.ill("mail", None, e)),
         Ok(Err(e)) => doctor.ill("mail", None, &e),
         Err(_) => doctor.odd("mail", None, "sending and fetching take too long; check the network"),

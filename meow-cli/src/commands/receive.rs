@@ -10,7 +10,7 @@ use super::signals::{self, Stop};
 use crate::args::Receive;
 use crate::context::Context;
 use crate::events::EventRecord;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, complain};
 use crate::output::Output;
 use crate::reach;
 
@@ -26,8 +26,9 @@ pub(super) async fn run(context: &Context, args: Receive) -> Outcome {
     let printer = Printer { output: context.output, deliveries: args.deliveries, client: &client, stop };
     if args.follow {
         printer.follow().await?;
-    } else {
-        printer.until(args.wait.unwrap_or_default()).await?;
+    } else if let Some(problem) = printer.until(args.wait.unwrap_or_default()).await? {
+        // Whatever there was is printed; but there may be more.
+        return Err(problem.into());
     }
     Ok(Exit::Done)
 }
@@ -40,14 +41,18 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    /// Prints what there is; when that is nothing, waits for something.
-    async fn until(&self, wait: Duration) -> Result<(), Failure> {
+    /// Prints what there is; when that is nothing, waits for something. Gives what kept mail from being
+    /// fetched in the end.
+    async fn until(&self, wait: Duration) -> Result<Option<Error>, Failure> {
         let until = Instant::now() + wait;
         // What came earlier needs no network.
         let mut printed = self.drain().await?;
-        self.exchange().await?;
+        let problem = self.exchange().await?;
         printed += self.drain().await?;
-        if printed == 0 && !wait.is_zero() {
+        if printed == 0 && (wait.is_zero() || self.stop.is_asked()) {
+            return Ok(problem);
+        }
+        if printed == 0 {
             let first = async {
                 while self.drain().await? == 0 && self.news(Some(until)).await? {}
                 Ok(())
@@ -58,8 +63,12 @@ impl Printer<'_> {
         self.exchange().await
     }
 
-    /// Prints what comes until told to stop.
+    /// Prints what comes until told to stop. Servers that are away now are tried again and again.
     async fn follow(&self) -> Result<(), Failure> {
+        self.drain().await?;
+        if let Some(problem) = self.exchange().await? {
+            complain(problem.kind(), &format!("{problem}; trying on"), self.output.json);
+        }
         let print = async {
             loop {
                 self.drain().await?;
@@ -71,11 +80,11 @@ impl Printer<'_> {
         self.driven(print).await
     }
 
-    /// Sends and fetches once.
-    async fn exchange(&self) -> Result<(), Failure> {
+    /// Sends and fetches once. Gives what kept mail from being fetched.
+    async fn exchange(&self) -> Result<Option<Error>, Failure> {
         tokio::select! {
-            () = self.stop.asked() => Ok(()),
-            done = reach::once(self.client, Instant::now() + reach::PATIENCE) => done.map_err(Failure::from),
+            () = self.stop.asked() => Ok(None),
+            done = reach::once(self.client, Instant::now() + reach::PATIENCE) => Ok(done?),
         }
     }
 

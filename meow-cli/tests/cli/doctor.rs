@@ -24,6 +24,21 @@ fn all_well() {
 }
 
 #[test]
+fn a_card_that_waits_for_its_answer_is_well() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let (alice, bob) = (world.person("alice", &relay), world.person("bob", &relay));
+    let uri = alice.run(["card", "new", "bob"]).done().out;
+    alice.run(["send", "bob", "once you are there"]).code(3);
+    alice.run(["doctor"]).done();
+    bob.run(["card", "take", uri.trim(), "--as", "alice"]).done();
+    bob.run(["send", "alice", "before keys are confirmed"]).code(3);
+    bob.run(["doctor"]).done();
+    // Nor does what waits keep anybody from receiving.
+    bob.run(["receive"]).done();
+}
+
+#[test]
 fn a_server_that_is_gone() {
     let world = World::new();
     let mut relay = world.relay("relay");

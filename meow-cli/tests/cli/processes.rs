@@ -123,6 +123,13 @@ fn a_receiver_finds_the_relay_again() {
     assert_eq!(receiver.event("message")["text"], "before");
     relay.stop();
     alice.run(["send", "bob", "during"]).code(3);
+    // One that starts without the relay says so, and goes on.
+    let mut second = bob.command().args(["--json", "receive", "--follow"]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(second.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("\"unreachable\"") && line.contains("trying on"), "{line}");
+    second.kill().unwrap();
+    second.wait().unwrap();
     relay.again();
     alice.run(["receive"]).done();
     assert_eq!(receiver.event("message")["text"], "during");

@@ -58,6 +58,8 @@ fn an_unreachable_server_keeps_nothing_from_being_queued() {
     assert!(text.contains(" queued: "), "{text}");
     alice.json(["server", "add", &relay.reference]).failed(6, "unreachable");
     alice.json(["card", "new", "carol"]).failed(6, "unreachable");
+    alice.json(["receive"]).failed(6, "unreachable");
+    alice.json(["receive", "--wait", "1"]).failed(6, "unreachable");
     relay.again();
     alice.run(["receive"]).done();
     assert_eq!(bob.json(["receive", "--wait", "20"]).done().texts(), ["later", "and this"]);

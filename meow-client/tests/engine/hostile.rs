@@ -158,7 +158,8 @@ async fn a37_a_second_restore_within_the_hour_uses_no_key_twice() {
     let alice = open(&a, &clock).await;
     let id = send(&alice, "bob", "three").await;
     let report = alice.sync(Duration::ZERO).await.unwrap();
-    let pause = report.problems.iter().find(|p| p.kind() == ErrorKind::Limit).unwrap();
+    let mut reasons = report.problems.iter().chain(&report.waiting);
+    let pause = reasons.find(|p| p.kind() == ErrorKind::Limit).unwrap();
     assert!(matches!(pause.retry(), Retry::After(_)));
     assert_eq!(delivery(&alice, id).await, Delivery::Queued);
     clock.set(|now| now + 2 * HOUR);

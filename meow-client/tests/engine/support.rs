@@ -143,7 +143,7 @@ pub(crate) async fn befriend(alice: &Client, bob: &Client) {
 /// One step that must find no problem.
 pub(crate) async fn sync(client: &Client) {
     let report = client.sync(Duration::ZERO).await.unwrap();
-    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert!(report.problems.is_empty() && report.waiting.is_none(), "{report:?}");
 }
 
 pub(crate) fn text(text: &str) -> Content {
