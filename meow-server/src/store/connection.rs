@@ -101,11 +101,13 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// SQLCipher sets itself up with the first key that a process uses, and fails when several threads do so at the
-/// same moment: so it is done once, by one.
+/// same moment: so it is done once, by one. Its OpenSSL must not clean up when the process ends: a thread that still
+/// closes a store then would meet freed memory.
 fn start_cipher() -> Result<(), StoreError> {
     static STARTED: Mutex<bool> = Mutex::new(false);
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*started {
+        openssl_sys::init();
         let memory = Connection::open_in_memory()?;
         unlock(&memory, &Secret::new([0; 32]))?;
         memory.execute_batch("CREATE TABLE started (at INTEGER)")?;

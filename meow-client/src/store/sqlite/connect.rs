@@ -21,11 +21,13 @@ pub(super) const PAGE: u64 = 4096;
 const BUSY: Duration = Duration::from_secs(30);
 
 /// SQLCipher sets itself up with the first key that a process uses, and fails when several threads do so at the
-/// same moment: so it is done once, by one.
+/// same moment: so it is done once, by one. Its OpenSSL must not clean up when the process ends: a thread that still
+/// closes a store then would meet freed memory.
 fn start_cipher() -> Result<()> {
     static STARTED: Mutex<bool> = Mutex::new(false);
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*started {
+        openssl_sys::init();
         let memory = Connection::open_in_memory().map_err(fault)?;
         unlock(&memory, &Secret::new([0; 32]))?;
         memory.execute_batch("CREATE TABLE started (at INTEGER)").map_err(fault)?;
