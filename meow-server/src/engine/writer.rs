@@ -36,6 +36,21 @@ pub(crate) enum WriteError {
 /// The handle of the writer's queue.
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Writer {
+    /// Waits until the store is at rest: a thread that still closes it while the process ends would crash in
+    /// SQLCipher's own cleaning up.
+    fn drop(&mut self) {
+        let (closed, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.jobs, closed));
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer thread ended before its time");
+        }
+    }
 }
 
 impl Writer {
@@ -49,11 +64,11 @@ impl Writer {
     ) -> Result<Self> {
         let (jobs, queued) = mpsc::channel(queue);
         let thread = Thread { store, held, quota, batch, queued, complained: None };
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("meow-writer".into())
             .spawn(move || thread.run())
             .map_err(|e| Error::new(ErrorKind::System, "cannot start the writer thread").with_source(e))?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, thread: Some(thread) })
     }
 
     /// Applies one write; when this returns an outcome, it is durable.
