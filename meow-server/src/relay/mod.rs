@@ -235,7 +235,7 @@ fn dialable(local: Endpoint) -> Endpoint {
     }
 }
 
-/// A running relay. Dropping it stops the relay without waiting; [`shutdown`](Self::shutdown) waits.
+/// A running relay. Dropping it stops the relay without letting open requests end; [`shutdown`](Self::shutdown) lets them.
 pub struct RelayHandle {
     node: Arc<Node>,
     reference: ServerReference,
