@@ -12,6 +12,11 @@ use meow_core::transport::Link;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// After this long, what a test waits for does not come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Times short enough for a test, that honest clients on loopback still keep.
 fn impatient() -> Http {
@@ -311,9 +316,12 @@ async fn a45_http2_rapid_reset() {
     let mut honest = h2(&pem, address).await;
     let response = honest.send_request(h2_request(address, b"hello")).await.unwrap();
     assert_eq!(response.status(), 200);
-    while open.load(Ordering::SeqCst) > 0 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let let_go = async {
+        while open.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, let_go).await.expect("the links of exchanges that were reset end");
     let most = most.load(Ordering::SeqCst);
     assert!(most <= 2 * 16 + 1, "{most} exchanges were held at once");
 }
@@ -347,11 +355,13 @@ async fn a21_clients_that_do_not_read() {
     let http = Http::new(ClientConfig::default(), config).unwrap();
     let mut listener = common::listen(&http, "http://127.0.0.1:0").await;
     let local = listener.local().clone();
-    let answered = Arc::new(AtomicUsize::new(0));
-    let full = Arc::clone(&answered);
+    let refused = Arc::new(AtomicUsize::new(0));
+    let full = Arc::clone(&refused);
+    // No answer goes out before the budget is full: how much of one the kernel takes off our hands is its own affair.
+    let (release, held) = watch::channel(false);
     tokio::spawn(async move {
         while let Ok(Some(mut link)) = listener.accept().await {
-            let full = Arc::clone(&full);
+            let (full, mut held) = (Arc::clone(&full), held.clone());
             tokio::spawn(async move {
                 if link.rx.recv().await.is_ok_and(|frame| frame.as_deref() == Some(b"hello")) {
                     return answer(&mut link).await;
@@ -363,6 +373,7 @@ async fn a21_clients_that_do_not_read() {
                         return;
                     }
                 }
+                held.wait_for(|released| *released).await.unwrap();
                 let _ = link.tx.finish().await;
             });
         }
@@ -378,20 +389,31 @@ async fn a21_clients_that_do_not_read() {
             peak = peak.max(resident());
         }
     }
-    while answered.load(Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let until_full = async {
+        while refused.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, until_full).await.expect("the budget refuses some of them");
+    peak = peak.max(resident());
+    release.send(true).unwrap();
+    // Those that stall are cut off, and then others are served again.
+    let served = async {
+        while ask(&Http::default(), &local, "hello").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, served).await.expect("others are served again");
     peak = peak.max(resident());
     let grown = peak.saturating_sub(before);
     // Answers in the budget, once more for buffers that grow by doubling, and 32 KiB for each connection. Unbounded,
     // it would be a gigabyte.
     assert!(grown < 2 * BUDGET + CLIENTS * 32 * 1024, "{} MiB for clients that do not read", grown >> 20);
-    // Those that stall are cut off, and then others are served again.
-    let mut one = clients.pop().unwrap();
-    drop(clients);
-    while ask(&Http::default(), &local, "hello").await.is_err() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let mut sink = vec![0; 65536];
-    while one.read(&mut sink).await.is_ok_and(|count| count > 0) {}
+    let ends = async {
+        let mut sink = vec![0; 65536];
+        for socket in &mut clients {
+            while socket.read(&mut sink).await.is_ok_and(|count| count > 0) {}
+        }
+    };
+    timeout(PATIENCE, ends).await.expect("every connection ends");
 }
