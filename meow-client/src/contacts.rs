@@ -1,32 +1,18 @@
-//! Contacts: cards, names, safety codes.
+//! Contacts: names, safety codes, policies.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use meow_core::card::{CardFile, CardSecrets, SafetyCode};
+use meow_core::card::SafetyCode;
 use meow_core::contact::{Contact, Status};
-use meow_core::crypto::KemPublic;
-use meow_core::identity::{ContactId, Root};
-use meow_core::lane::ServerRef;
-use meow_core::opening::MAX_GREETING;
+use meow_core::identity::ContactId;
 use meow_core::policy::Policy;
-use meow_core::request::{Answer, BlobGet, RequestKind};
 use meow_core::store::{StoreTxn, Table};
-use meow_core::wire::{Fixed, Text};
 use meow_core::{Error, ErrorKind, Result};
 
-use crate::client::{Client, Inner, blocking};
-use crate::mailbox::{OwnMailbox, Registering, unexpected};
-use crate::outbox::put_items;
-use crate::records::{ContactRecord, DEVICE, Device, contact, contact_of, decode, load, save};
-use crate::server::{Ask, refused};
-use crate::servers::{OwnServer, own_servers};
-use crate::unlock::Unlock;
+use crate::client::Client;
+use crate::mailbox::OwnMailbox;
+use crate::records::{ContactRecord, contact, contact_of, decode, save};
 
 /// Longest name of a contact in bytes.
 pub const MAX_NAME: usize = 128;
-/// Most servers that hold one's mailbox for a contact.
-pub(crate) const MAX_OWN_SERVERS: usize = 4;
 
 /// What is known of a contact.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,106 +32,7 @@ pub struct ContactInfo {
     pub queued: usize,
 }
 
-/// A card to hand over.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct NewCard {
-    /// The URI form, for QR codes and paste.
-    pub uri: String,
-    /// The file form: what a file holds.
-    pub file: Vec<u8>,
-    /// Last moment to take it, in Unix seconds.
-    pub expires: u64,
-}
-
-impl std::fmt::Debug for NewCard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewCard").field("expires", &self.expires).finish_non_exhaustive()
-    }
-}
-
-/// What a fresh contact identity is made of.
-struct Fresh {
-    secrets: CardSecrets,
-    recovery: meow_core::crypto::VerifyKey,
-    servers: Vec<ServerRef>,
-}
-
 impl Client {
-    /// Makes a single-use card for a new contact, good for `valid`. Opens a mailbox for it on every server of
-    /// one's own first. Needs the root.
-    ///
-    /// # Errors
-    /// `Usage` without a server of one's own, `AlreadyUsed` for a taken name, `WrongSecret`, and what keeps the
-    /// servers from opening the mailbox. No contact is made then.
-    ///
-    /// # Cancel safety
-    /// Dropping the future makes the contact or does not; a mailbox at a server may be left over.
-    pub async fn new_card(&self, name: &str, valid: Duration, unlock: &Unlock) -> Result<NewCard> {
-        check_name(name)?;
-        let inner = &self.inner;
-        let fresh = inner.fresh_identity(name, unlock).await?;
-        let expires = (inner.now_ms() / 1000).saturating_add(valid.as_secs());
-        let file = {
-            let mut random = inner.random.lock();
-            fresh.secrets.card(&fresh.recovery, fresh.servers.clone(), expires, &mut *random)?
-        };
-        let kem = file.card().seal_kem(&fresh.secrets.kem.public())?;
-        for mailbox in inner.open_mailboxes(&fresh).await? {
-            inner.park(&mailbox, file.card().kem_blob_name(), kem.clone(), expires).await?;
-        }
-        let card = NewCard { uri: file.to_uri()?, file: file.to_bytes()?, expires };
-        let machine = Contact::issue(fresh.secrets, file.card().clone());
-        inner.add_contact(name, machine).await?;
-        inner.mailboxes.notify_waiters();
-        Ok(card)
-    }
-
-    /// Takes a card that somebody handed over, with an optional greeting of at most 500 bytes. The answer goes
-    /// out with the next [`sync`](Self::sync), or at once while [`run`](Self::run) runs. Needs the root.
-    ///
-    /// # Errors
-    /// `Expired`, `Malformed`, `AlreadyUsed` for a card that was taken here before or a taken name, `Usage`
-    /// without a server of one's own, `WrongSecret`, and for a card in URI form what keeps its server from
-    /// giving the key that goes with it.
-    ///
-    /// # Cancel safety
-    /// Dropping the future makes the contact or does not; a mailbox at a server may be left over.
-    pub async fn take_card(
-        &self,
-        card: &CardFile,
-        name: &str,
-        greeting: &str,
-        unlock: &Unlock,
-    ) -> Result<()> {
-        check_name(name)?;
-        let greeting = Text::new(greeting).map_err(|_| {
-            Error::new(
-                ErrorKind::Limit,
-                format!("a greeting has at most {MAX_GREETING} bytes; send the rest once you are connected"),
-            )
-        })?;
-        let inner = &self.inner;
-        card.card().check_time(inner.now_ms() / 1000)?;
-        let hash = card.card().hash()?;
-        inner.read(move |txn| not_taken(txn, &hash)).await?;
-        let kem = match card.kem() {
-            Some(kem) => kem.clone(),
-            None => inner.fetch_kem(card).await?,
-        };
-        let fresh = inner.fresh_identity(name, unlock).await?;
-        inner.open_mailboxes(&fresh).await?;
-        let (machine, answer) = {
-            let mut random = inner.random.lock();
-            let list = fresh.secrets.first_list(&fresh.recovery, fresh.servers.clone())?;
-            Contact::take(fresh.secrets, list, card.card(), &kem, greeting, &mut *random)?
-        };
-        inner.add_contact_taken(name, machine, answer.item, hash).await?;
-        inner.mailboxes.notify_waiters();
-        inner.outbox.notify_one();
-        Ok(())
-    }
-
     /// All contacts, by name.
     ///
     /// # Errors
@@ -190,49 +77,6 @@ impl Client {
                 save(txn, Table::Contacts, id.as_bytes(), &record)
             })
             .await
-    }
-
-    /// Forgets a contact: its mailboxes are closed, and its keys and messages are deleted here.
-    ///
-    /// # Errors
-    /// `NotFound`; `Unreachable` when a mailbox cannot be closed now: nothing is deleted then.
-    ///
-    /// # Cancel safety
-    /// Mailboxes may be closed already while the contact is still listed; call it again.
-    pub async fn remove_contact(&self, name: &str) -> Result<()> {
-        let (inner, name) = (&self.inner, name.to_owned());
-        let (id, mailboxes) = inner
-            .read(move |txn| {
-                let id = contact_of(txn, &name)?;
-                Ok((id, own_mailboxes(&contact(txn, &id)?.machine)))
-            })
-            .await?;
-        for mailbox in &mailboxes {
-            inner.close(mailbox).await?;
-        }
-        inner
-            .write(move |txn, _| {
-                let record = contact(txn, &id)?;
-                for table in [Table::Log, Table::Outbox, Table::Items] {
-                    loop {
-                        let rows = txn.scan(table, id.as_bytes(), None, 500, false)?;
-                        if rows.is_empty() {
-                            break;
-                        }
-                        for (key, _) in rows {
-                            if table == Table::Log {
-                                txn.index_text(&key, "")?;
-                            }
-                            txn.delete(table, &key)?;
-                        }
-                    }
-                }
-                txn.delete(Table::Names, record.name.as_bytes())?;
-                txn.delete(Table::Contacts, id.as_bytes())
-            })
-            .await?;
-        inner.mailboxes.notify_waiters();
-        Ok(())
     }
 
     /// Notes that the user compared the safety code with the contact and found it equal.
@@ -292,128 +136,6 @@ impl Client {
     }
 }
 
-impl Inner {
-    /// A fresh contact identity, with the next recovery key. Checks first what can be checked.
-    async fn fresh_identity(self: &Arc<Self>, name: &str, unlock: &Unlock) -> Result<Fresh> {
-        let checked = name.to_owned();
-        let servers = self
-            .read(move |txn| {
-                name_is_free(txn, &checked)?;
-                own_servers(txn)
-            })
-            .await?;
-        if servers.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                "a contact needs a server for its mailbox; add one with `meow server add REFERENCE`",
-            ));
-        }
-        let servers =
-            servers.iter().take(MAX_OWN_SERVERS).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
-        let (inner, unlock) = (Arc::clone(self), unlock.clone());
-        let secrets = blocking(move || {
-            let root: Root = inner.keys.root(&unlock)?;
-            Ok(CardSecrets::generate(&root, &mut *inner.random.lock())?)
-        })
-        .await?;
-        let recovery = self
-            .write(|txn, _| {
-                let mut device: Device = load(txn, Table::Meta, DEVICE)?.ok_or_else(|| {
-                    Error::new(ErrorKind::Damaged, "the store holds no device record; restore a backup")
-                })?;
-                let key = *device.recovery.key(device.next_recovery).ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Limit,
-                        "all recovery keys of this device are used; the 24 words are needed to make more",
-                    )
-                })?;
-                device.next_recovery += 1;
-                save(txn, Table::Meta, DEVICE, &device)?;
-                Ok(key)
-            })
-            .await?;
-        Ok(Fresh { secrets, recovery, servers })
-    }
-
-    /// Registers the mailbox of a fresh contact at its servers.
-    async fn open_mailboxes(self: &Arc<Self>, fresh: &Fresh) -> Result<Vec<OwnMailbox>> {
-        let mut opened = Vec::new();
-        for server in &fresh.servers {
-            let mailbox = OwnMailbox { lkp: fresh.secrets.lkp.clone(), server: server.clone() };
-            let what =
-                Registering { mailbox: &mailbox, token: &fresh.secrets.token.0, close: &fresh.secrets.close };
-            self.register(what).await?;
-            opened.push(mailbox);
-        }
-        Ok(opened)
-    }
-
-    /// Fetches the ML-KEM key that goes with a card in URI form.
-    async fn fetch_kem(self: &Arc<Self>, card: &CardFile) -> Result<KemPublic> {
-        let lane = card.card().lane();
-        let mut last = Error::new(ErrorKind::Malformed, "the card names no server; ask for a new one");
-        for server in lane.servers.iter() {
-            let get =
-                BlobGet { mailbox: lane.lkp, token: lane.token, name: Fixed(card.card().kem_blob_name()) };
-            let ask = Ask {
-                server,
-                private_url: None,
-                kind: RequestKind::BlobGet(get),
-                answer: 2,
-                wait: Duration::ZERO,
-            };
-            last = match self.servers.ask(&ask).await {
-                Ok(Answer::Blob(blob)) => return Ok(card.card().open_kem(&blob)?),
-                Ok(Answer::Refused(r)) => Error::new(
-                    ErrorKind::AlreadyUsed,
-                    "the card was used or withdrawn: its server no longer holds what goes with it; ask for a new card",
-                )
-                .with_source(refused(server, r)),
-                Ok(_) => unexpected(),
-                Err(e) => e,
-            };
-        }
-        Err(last)
-    }
-
-    async fn add_contact(self: &Arc<Self>, name: &str, machine: Contact) -> Result<()> {
-        let name = name.to_owned();
-        self.write(move |txn, inner| insert_contact(txn, inner, name, machine, None)).await
-    }
-
-    async fn add_contact_taken(
-        self: &Arc<Self>,
-        name: &str,
-        machine: Contact,
-        answer: Vec<u8>,
-        card: [u8; 32],
-    ) -> Result<()> {
-        let name = name.to_owned();
-        self.write(move |txn, inner| {
-            not_taken(txn, &card)?;
-            txn.put(Table::Meta, &taken_key(&card), &[])?;
-            insert_contact(txn, inner, name, machine, Some(answer))
-        })
-        .await
-    }
-}
-
-fn insert_contact(
-    txn: &mut dyn StoreTxn,
-    inner: &Inner,
-    name: String,
-    machine: Contact,
-    item: Option<Vec<u8>>,
-) -> Result<()> {
-    name_is_free(txn, &name)?;
-    let id = *machine.id();
-    txn.put(Table::Names, name.as_bytes(), id.as_bytes())?;
-    put_items(txn, inner, &id, item)?;
-    let record =
-        ContactRecord { name, created_ms: inner.now_ms(), policy: Policy::default(), machine, renewed_ms: 0 };
-    save(txn, Table::Contacts, id.as_bytes(), &record)
-}
-
 /// Every contact of the store.
 pub(crate) fn every_contact(txn: &dyn StoreTxn) -> Result<Vec<(ContactId, ContactRecord)>> {
     let mut all = Vec::new();
@@ -452,7 +174,7 @@ fn info(txn: &dyn StoreTxn, record: &ContactRecord) -> Result<ContactInfo> {
     })
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let fine = !name.trim().is_empty() && name.len() <= MAX_NAME && !name.chars().any(char::is_control);
     if fine {
         Ok(())
@@ -464,27 +186,12 @@ fn check_name(name: &str) -> Result<()> {
     }
 }
 
-fn name_is_free(txn: &dyn StoreTxn, name: &str) -> Result<()> {
+pub(crate) fn name_is_free(txn: &dyn StoreTxn, name: &str) -> Result<()> {
     match txn.get(Table::Names, name.as_bytes())? {
         None => Ok(()),
         Some(_) => Err(Error::new(
             ErrorKind::AlreadyUsed,
             format!("there is a contact named {name:?} already; choose another name, or rename that one"),
-        )),
-    }
-}
-
-/// Key of the note that a card was taken here.
-fn taken_key(card: &[u8; 32]) -> Vec<u8> {
-    [b"card:", card.as_slice()].concat()
-}
-
-fn not_taken(txn: &dyn StoreTxn, card: &[u8; 32]) -> Result<()> {
-    match txn.get(Table::Meta, &taken_key(card))? {
-        None => Ok(()),
-        Some(_) => Err(Error::new(
-            ErrorKind::AlreadyUsed,
-            "this card was taken here before; a card makes one contact: ask for a new one",
         )),
     }
 }

@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod builder;
+mod cards;
 mod client;
 mod clock;
 mod contacts;
 mod event;
 mod fetch;
 mod files;
+mod flush;
 pub mod home;
 mod ids;
 mod keys;
@@ -17,6 +19,7 @@ mod random;
 mod receive;
 mod records;
 mod recover;
+mod removal;
 mod rotation;
 mod run;
 mod server;
@@ -26,9 +29,10 @@ mod unlock;
 mod upkeep;
 
 pub use builder::{ClientBuilder, OpenStore, Words};
+pub use cards::NewCard;
 pub use client::Client;
 pub use clock::{Clock, SystemClock};
-pub use contacts::{ContactInfo, MAX_NAME, NewCard};
+pub use contacts::{ContactInfo, MAX_NAME};
 pub use event::{Event, EventKind};
 pub use ids::MessageId;
 pub use keys::KeyStorage;

@@ -68,6 +68,19 @@ pub(crate) fn add(
     }
 }
 
+/// Takes a message out of the log, with what finds it.
+pub(crate) fn remove(txn: &mut dyn StoreTxn, key: &[u8]) -> Result<()> {
+    let id = key_number(key).ok_or_else(|| {
+        Error::new(ErrorKind::Damaged, "the store holds a damaged key of a message; restore a backup")
+    })?;
+    txn.index_text(key, "")?;
+    txn.delete(Table::Meta, &id_key(MessageId(id)))?;
+    txn.delete(Table::Log, key)
+}
+
+/// Prefix of the notes on which message carries a sequence: contact and sequence.
+pub(crate) const SEQUENCES: &[u8] = b"seq:";
+
 /// Notes which message carries a sequence.
 pub(crate) fn set_seq(txn: &mut dyn StoreTxn, contact: &ContactId, seq: u64, id: MessageId) -> Result<()> {
     txn.put(Table::Meta, &seq_key(contact, seq), &id.0.to_be_bytes())
@@ -84,7 +97,7 @@ pub(crate) fn last_before(
     contact: &ContactId,
     before: u64,
 ) -> Result<Option<(u64, MessageId)>> {
-    let prefix = [b"seq:", contact.as_bytes().as_slice()].concat();
+    let prefix = [SEQUENCES, contact.as_bytes().as_slice()].concat();
     let row = txn.scan(Table::Meta, &prefix, Some(&seq_key(contact, before)), 1, true)?.pop();
     Ok(row.and_then(|(key, value)| Some((key_number(&key)?, MessageId(key_number(&value)?)))))
 }
@@ -94,7 +107,7 @@ fn id_key(id: MessageId) -> Vec<u8> {
 }
 
 fn seq_key(contact: &ContactId, seq: u64) -> Vec<u8> {
-    [b"seq:", contact.as_bytes().as_slice(), &seq.to_be_bytes()].concat()
+    [SEQUENCES, contact.as_bytes().as_slice(), &seq.to_be_bytes()].concat()
 }
 
 fn owner(txn: &dyn StoreTxn, id: MessageId) -> Result<ContactId> {

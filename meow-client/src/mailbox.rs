@@ -10,6 +10,7 @@ use meow_core::store::{StoreTxn, Table};
 use meow_core::transport::Endpoint;
 use meow_core::wire::{Blob, Fixed};
 use meow_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::client::Inner;
 use crate::records::{MailboxRecord, ServerRecord, load, save};
@@ -17,7 +18,7 @@ use crate::server::{Ask, refused};
 use crate::servers::private_url;
 
 /// A mailbox of one's own at one server.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct OwnMailbox {
     pub(crate) lkp: SigningKey,
     pub(crate) server: ServerRef,

@@ -10,8 +10,8 @@ use meow_core::request::{Answer, RefusalCode};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result, Retry};
 
+use crate::cards::MAX_OWN_SERVERS;
 use crate::client::Inner;
-use crate::contacts::MAX_OWN_SERVERS;
 use crate::event::EventKind;
 use crate::mailbox::{OwnMailbox, Registering, unexpected};
 use crate::outbox::put_items;
@@ -231,9 +231,12 @@ impl Inner {
     }
 }
 
+/// Prefix of [`old_copy_key`].
+pub(crate) const OLD_COPY: &[u8] = b"old copy:";
+
 /// Key of the note that this store was found to be an older copy, as far as a contact is concerned.
 fn old_copy_key(id: &ContactId) -> Vec<u8> {
-    [b"old copy:".as_slice(), id.as_bytes()].concat()
+    [OLD_COPY, id.as_bytes()].concat()
 }
 
 /// Key of the note that a mailbox at a server is gone for good.

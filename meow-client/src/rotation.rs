@@ -8,8 +8,9 @@ use meow_core::identity::ContactId;
 use meow_core::store::Table;
 use meow_core::{Error, ErrorKind, Result};
 
+use crate::cards::MAX_OWN_SERVERS;
 use crate::client::{Client, Inner};
-use crate::contacts::{MAX_OWN_SERVERS, own_mailboxes};
+use crate::contacts::own_mailboxes;
 use crate::mailbox::{OwnMailbox, Registering};
 use crate::outbox::put_items;
 use crate::receive::CLOSING;

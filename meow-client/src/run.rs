@@ -56,10 +56,12 @@ impl Client {
             inner.send_round(&mut report).await?;
         }
         inner.upkeep().await?;
-        match inner.close_retired().await {
-            Err(e) if of_the_store(&e) => return Err(e),
-            Err(e) => report.problems.push(e),
-            Ok(()) => {}
+        for closed in [inner.close_retired().await, inner.close_left_over().await] {
+            match closed {
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => report.problems.push(e),
+                Ok(()) => {}
+            }
         }
         Ok(report)
     }

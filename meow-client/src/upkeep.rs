@@ -29,9 +29,9 @@ const LOOK_EVERY: u32 = 30;
 const PAGE: usize = 256;
 
 /// Prefix of the notes on messages that wait for a receipt: contact and number, as in the log.
-const AWAITED: &[u8] = b"await:";
+pub(crate) const AWAITED: &[u8] = b"await:";
 /// Prefix of the notes on contacts whose renewal is under way, and since when.
-const RENEWING: &[u8] = b"renewing:";
+pub(crate) const RENEWING: &[u8] = b"renewing:";
 
 /// Notes that a message is at a server since now.
 pub(crate) fn await_receipt(
@@ -61,10 +61,12 @@ impl Inner {
                 self.upkeep().await?;
             }
             turn = turn.wrapping_add(1);
-            match self.close_retired().await {
-                Err(e) if crate::run::of_the_store(&e) => return Err(e),
-                Err(e) => tracing::debug!(kind = e.kind().name(), "a retired mailbox stays open for now"),
-                Ok(()) => {}
+            for closed in [self.close_retired().await, self.close_left_over().await] {
+                match closed {
+                    Err(e) if crate::run::of_the_store(&e) => return Err(e),
+                    Err(e) => tracing::debug!(kind = e.kind().name(), "a mailbox stays open for now"),
+                    Ok(()) => {}
+                }
             }
             sleep(CLOSE_EVERY).await;
         }

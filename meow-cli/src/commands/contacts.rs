@@ -63,11 +63,19 @@ impl Record for Renamed {
 struct Removed {
     contact: String,
     removed: bool,
+    /// Mailboxes still to be closed.
+    open: usize,
 }
 
 impl Record for Removed {
     fn text(&self) -> String {
-        format!("removed {}, with keys and messages", one_line(&self.contact))
+        let name = one_line(&self.contact);
+        match self.open {
+            0 => format!("removed {name}, with keys and messages"),
+            n => format!(
+                "removed {name}, with keys and messages; {n} mailboxes close once their server can be reached"
+            ),
+        }
     }
 }
 
@@ -79,8 +87,8 @@ pub(super) async fn change(context: &Context, command: ContactCommand) -> Outcom
             context.output.put(&Renamed { contact: to, was: name })?;
         }
         ContactCommand::Remove { name } => {
-            client.remove_contact(&name).await?;
-            context.output.put(&Removed { contact: name, removed: true })?;
+            let open = client.remove_contact(&name).await?;
+            context.output.put(&Removed { contact: name, removed: true, open })?;
         }
     }
     Ok(Exit::Done)

@@ -15,7 +15,7 @@ use meow_core::{ErrorKind, Retry};
 
 use crate::lying::liar;
 use crate::rollback::snapshot;
-use crate::support::{User, World, befriend, delivery, events, has, key, received, send, sync};
+use crate::support::{User, World, befriend, delivery, events, has, key, received, rows, send, sync};
 
 const HOUR: u64 = 60 * 60 * 1000;
 
@@ -48,18 +48,6 @@ async fn rounds(alice: &Client, bob: &Client, count: usize) {
         alice.sync(Duration::ZERO).await.unwrap();
         bob.sync(Duration::ZERO).await.unwrap();
     }
-}
-
-fn rows(user: &User, table: Table) -> usize {
-    let mut count = 0;
-    let store = user.disk.store.lock().unwrap().clone().unwrap();
-    store
-        .read(&mut |txn| {
-            count = txn.scan(table, &[], None, usize::MAX, false)?.len();
-            Ok(())
-        })
-        .unwrap();
-    count
 }
 
 #[tokio::test]

@@ -5,8 +5,9 @@ use meow_core::ErrorKind;
 use meow_core::card::CardFile;
 use meow_core::delivery::Delivery;
 use meow_core::policy::{Authenticity, Policy, Receipts};
+use meow_core::store::Table;
 
-use crate::support::{World, befriend, delivery, events, has, key, received, send, sync};
+use crate::support::{World, befriend, delivery, events, has, key, received, rows, send, sync};
 
 #[tokio::test]
 async fn two_people_meet_verify_and_talk() {
@@ -220,7 +221,7 @@ async fn names_servers_and_removal() {
     assert_eq!(alice.latest("Robert", 1).await.unwrap()[0].id, last);
     assert_eq!(alice.unfinished().await.unwrap().len(), 2);
     alice.verify_store().await.unwrap();
-    alice.remove_contact("Robert").await.unwrap();
+    assert_eq!(alice.remove_contact("Robert").await.unwrap(), 0);
     assert!(alice.contacts().await.unwrap().is_empty());
     assert!(alice.search(None, "needle", 5).await.unwrap().is_empty());
     send(&bob, "alice", "are you there?").await;
@@ -236,6 +237,32 @@ async fn names_servers_and_removal() {
     let none = alice.new_card("x", Duration::from_secs(60), &key()).await.unwrap_err();
     assert_eq!(none.kind(), ErrorKind::Usage);
     befriend_again_fails_without_a_server(&bob, &alice).await;
+}
+
+#[tokio::test]
+async fn a_contact_goes_while_its_server_is_away() {
+    let mut world = World::new().await;
+    let (a, alice, _, bob) = world.pair().await;
+    send(&alice, "bob", "sealed").await;
+    sync(&alice).await;
+    sync(&bob).await;
+    sync(&alice).await;
+    send(&alice, "bob", "never sealed").await;
+    world.stop().await;
+    assert_eq!(alice.remove_contact("bob").await.unwrap(), 1);
+    assert!(alice.contacts().await.unwrap().is_empty());
+    for table in [Table::Contacts, Table::Names, Table::Log, Table::Outbox, Table::Items] {
+        assert_eq!(rows(&a, table), 0, "{}", table.name());
+    }
+    // The mailbox stays open, and known, until its server says otherwise.
+    let away = alice.sync(Duration::ZERO).await.unwrap();
+    assert_eq!(away.problems.len(), 1, "{:?}", away.problems);
+    world.start().await;
+    let back = alice.sync(Duration::ZERO).await.unwrap();
+    assert!(back.problems.is_empty(), "{:?}", back.problems);
+    assert_eq!(rows(&a, Table::Mailboxes), 0);
+    send(&bob, "alice", "are you there?").await;
+    assert_eq!(bob.sync(Duration::ZERO).await.unwrap().waiting.unwrap().kind(), ErrorKind::Refused);
 }
 
 async fn befriend_again_fails_without_a_server(bob: &meow_client::Client, alice: &meow_client::Client) {

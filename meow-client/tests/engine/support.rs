@@ -10,7 +10,7 @@ use meow_core::card::CardFile;
 use meow_core::crypto::Secret;
 use meow_core::delivery::Delivery;
 use meow_core::message::Content;
-use meow_core::store::ClientStore;
+use meow_core::store::{ClientStore, Table};
 use meow_server::{Admission, Relay, RelayHandle};
 use meow_transport::{Memory, Transports};
 use tempfile::TempDir;
@@ -175,4 +175,17 @@ pub(crate) async fn events(client: &Client) -> Vec<Event> {
 
 pub(crate) fn has(events: &[Event], want: impl Fn(&EventKind) -> bool) -> bool {
     events.iter().any(|e| want(&e.kind))
+}
+
+/// How many rows a table holds.
+pub(crate) fn rows(user: &User, table: Table) -> usize {
+    let mut count = 0;
+    let store = user.disk.store.lock().unwrap().clone().unwrap();
+    store
+        .read(&mut |txn| {
+            count = txn.scan(table, &[], None, usize::MAX, false)?.len();
+            Ok(())
+        })
+        .unwrap();
+    count
 }

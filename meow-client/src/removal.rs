@@ -1,0 +1,107 @@
+//! Forgetting a contact: at once here, and at its servers as soon as they can be reached.
+
+use std::sync::Arc;
+
+use meow_core::identity::ContactId;
+use meow_core::store::{StoreTxn, Table};
+use meow_core::{Error, Result};
+
+use crate::client::{Client, Inner};
+use crate::contacts::own_mailboxes;
+use crate::mailbox::OwnMailbox;
+use crate::receive::CLOSING;
+use crate::records::{contact, contact_of, decode, save};
+use crate::run::of_the_store;
+
+/// Prefix of the notes on mailboxes that outlived their contact; then the mailbox and its server.
+const LEFT_OVER: &[u8] = b"left over:";
+/// Rows that are deleted at once.
+const PAGE: usize = 500;
+
+impl Client {
+    /// Forgets a contact: its keys and messages are deleted here, and its mailboxes are closed. Gives the number of
+    /// mailboxes that could not be closed now; [`sync`](Self::sync) and [`run`](Self::run) try those again.
+    ///
+    /// # Errors
+    /// `NotFound`, `System`: nothing is deleted then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the contact or does not; its mailboxes are closed in any case once it is forgotten.
+    pub async fn remove_contact(&self, name: &str) -> Result<usize> {
+        let (inner, name) = (&self.inner, name.to_owned());
+        inner
+            .write(move |txn, _| {
+                let id = contact_of(txn, &name)?;
+                for mailbox in own_mailboxes(&contact(txn, &id)?.machine) {
+                    save(txn, Table::Meta, &left_over_key(&mailbox), &mailbox)?;
+                }
+                forget(txn, &id)?;
+                txn.delete(Table::Names, name.as_bytes())
+            })
+            .await?;
+        inner.mailboxes.notify_waiters();
+        match inner.close_left_over().await {
+            Err(e) if of_the_store(&e) => return Err(e),
+            Err(e) => {
+                tracing::debug!(kind = e.kind().name(), "a mailbox of a removed contact stays open for now")
+            }
+            Ok(()) => {}
+        }
+        inner.read(|txn| Ok(txn.scan(Table::Meta, LEFT_OVER, None, PAGE, false)?.len())).await
+    }
+}
+
+impl Inner {
+    /// Closes the mailboxes of contacts that were removed. One that cannot be closed now is tried again.
+    pub(crate) async fn close_left_over(self: &Arc<Self>) -> Result<()> {
+        let rows = self.read(|txn| txn.scan(Table::Meta, LEFT_OVER, None, PAGE, false)).await?;
+        let mut failed = None;
+        for (key, value) in rows {
+            let mailbox: OwnMailbox = decode(Table::Meta, &value)?;
+            match self.close(&mailbox).await {
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => failed = Some(e),
+                Ok(()) => self.write(move |txn, _| txn.delete(Table::Meta, &key)).await?,
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+fn left_over_key(mailbox: &OwnMailbox) -> Vec<u8> {
+    [LEFT_OVER, &mailbox.key()].concat()
+}
+
+/// Deletes all that is kept for a contact, but for its name.
+fn forget(txn: &mut dyn StoreTxn, id: &ContactId) -> Result<()> {
+    let id = id.as_bytes();
+    every(txn, Table::Log, id, |txn, key| crate::log::remove(txn, key))?;
+    for table in [Table::Outbox, Table::Items] {
+        every(txn, table, id, |txn, key| txn.delete(table, key))?;
+    }
+    for notes in [crate::log::SEQUENCES, crate::upkeep::AWAITED, CLOSING] {
+        every(txn, Table::Meta, &[notes, id].concat(), |txn, key| txn.delete(Table::Meta, key))?;
+    }
+    for note in [crate::upkeep::RENEWING, crate::recover::OLD_COPY] {
+        txn.delete(Table::Meta, &[note, id].concat())?;
+    }
+    txn.delete(Table::Contacts, id)
+}
+
+/// Deletes every row of a prefix, each in the way given.
+fn every(
+    txn: &mut dyn StoreTxn,
+    table: Table,
+    prefix: &[u8],
+    delete: impl Fn(&mut dyn StoreTxn, &[u8]) -> Result<(), Error>,
+) -> Result<()> {
+    loop {
+        let rows = txn.scan(table, prefix, None, PAGE, false)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for (key, _) in rows {
+            delete(txn, &key)?;
+        }
+    }
+}
