@@ -46,7 +46,7 @@ impl Default for Policy {
     /// By server, signed, with receipts for decrypted messages and none for read ones.
     fn default() -> Self {
         Self {
-            routes: List::new(vec![Route::Server]).unwrap_or_default(),
+            routes: List::take([Route::Server]),
             authenticity: Authenticity::Signed,
             receipts: Receipts { decrypted: true, read: false },
         }

@@ -31,7 +31,7 @@ impl Contact {
         let mut receipt = Receipt::default();
         if policy.decrypted {
             receipt.decrypted = self.got.have();
-            receipt.also = List::new(self.got.beyond(MAX_ALSO)).unwrap_or_default();
+            receipt.also = List::take(self.got.beyond(MAX_ALSO));
         }
         if policy.read {
             receipt.read = self.told.read;

@@ -1,6 +1,6 @@
 //! Typed contents. Kinds that this version does not know are kept and shown as such.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser};
 
 use super::control::{Confirm, Lookup, Receipt};
 use crate::wire::{Blob, Text, Wire, WireError};
@@ -48,8 +48,8 @@ pub struct Data {
 }
 
 /// What a message says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Packed", try_from = "Packed")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Packed")]
 #[non_exhaustive]
 pub enum Content {
     /// Nothing; only turns keys.
@@ -166,24 +166,23 @@ impl Content {
     }
 }
 
-impl From<Content> for Packed {
-    fn from(content: Content) -> Self {
-        let kind = content.kind();
-        // Every body is shorter than the cap by the caps of its fields.
-        fn pack<T: Serialize>(value: &T) -> Blob<MAX_CONTENT> {
-            postcard::to_stdvec(value).ok().and_then(|b| Blob::new(b).ok()).unwrap_or_default()
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        fn pack<T: Serialize, E: ser::Error>(value: &T) -> Result<Blob<MAX_CONTENT>, E> {
+            Blob::new(postcard::to_stdvec(value).map_err(E::custom)?)
+                .map_err(|_| E::custom("the body of a content is too long"))
         }
-        let body = match content {
-            Content::Empty => Blob::default(),
-            Content::Text { sent, text } => pack(&TextBody { sent, text }),
-            Content::Data(data) => pack(&data),
-            Content::Receipt(receipt) => pack(&receipt),
-            Content::Confirm(confirm) => pack(&confirm),
-            Content::Lookup(lookup) => pack(&lookup),
-            Content::Mode { deniable } => pack(&ModeBody { deniable }),
-            Content::Unknown { body, .. } => body,
+        let body = match self {
+            Self::Empty => Blob::default(),
+            Self::Text { sent, text } => pack(&TextBody { sent: *sent, text: text.clone() })?,
+            Self::Data(data) => pack(data)?,
+            Self::Receipt(receipt) => pack(receipt)?,
+            Self::Confirm(confirm) => pack(confirm)?,
+            Self::Lookup(lookup) => pack(lookup)?,
+            Self::Mode { deniable } => pack(&ModeBody { deniable: *deniable })?,
+            Self::Unknown { body, .. } => body.clone(),
         };
-        Self { kind, body }
+        Packed { kind: self.kind(), body }.serialize(s)
     }
 }
 
