@@ -1,11 +1,9 @@
 //! ML-KEM-768 (FIPS 203).
 
-use ml_kem::kem::{Decapsulate, Encapsulate, KeyExport};
-use ml_kem::{DecapsulationKey, EncapsulationKey, MlKem768};
+use libcrux_ml_kem::mlkem768::{self, MlKem768KeyPair, MlKem768PublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::random::Drawn;
 use super::{CryptoError, HashLabel, Random, Secret, hash};
 use crate::wire::Fixed;
 
@@ -13,6 +11,20 @@ use crate::wire::Fixed;
 pub const KEM_PUBLIC: usize = 1184;
 /// Length of a ciphertext in bytes.
 pub const KEM_CIPHERTEXT: usize = 1088;
+
+/// Length of an expanded decapsulation key in bytes.
+const EXPANDED: usize = 2400;
+
+/// A key pair made from its seed; wiped when dropped, which the library leaves to its users.
+struct Expanded(Box<MlKem768KeyPair>);
+
+impl Drop for Expanded {
+    fn drop(&mut self) {
+        *self.0 = MlKem768KeyPair::new([0; EXPANDED], [0; KEM_PUBLIC]);
+        // The compiler must not leave the wiping out because nobody reads its result.
+        std::hint::black_box(&self.0);
+    }
+}
 
 /// The 64-byte seed (d, z) of a decapsulation key; wiped when dropped.
 #[derive(Clone)]
@@ -29,24 +41,22 @@ impl KemSecret {
         Ok(Self(seed))
     }
 
-    fn key(&self) -> DecapsulationKey<MlKem768> {
-        DecapsulationKey::<MlKem768>::from_seed((*self.0).into())
+    fn expand(&self) -> Expanded {
+        Expanded(Box::new(mlkem768::generate_key_pair(*self.0)))
     }
 
     /// The public key.
     pub fn public(&self) -> KemPublic {
-        let bytes: [u8; KEM_PUBLIC] = self.key().encapsulation_key().to_bytes().into();
-        KemPublic(Box::new(bytes))
+        KemPublic(Box::new(*self.expand().0.pk()))
     }
 
     /// The shared secret in a ciphertext, and the digest of the own public key: the seed is expanded once for both.
     /// A forged ciphertext gives an unrelated secret (implicit rejection): what is derived from it then fails to
     /// open.
     pub fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT]) -> (Secret, [u8; 32]) {
-        let key = self.key();
-        let public: [u8; KEM_PUBLIC] = key.encapsulation_key().to_bytes().into();
-        let digest = hash(HashLabel::KemKey, &[&public]);
-        (Secret::new(key.decapsulate(&(*ciphertext).into()).into()), digest)
+        let Expanded(pair) = &self.expand();
+        let digest = hash(HashLabel::KemKey, &[pair.pk()]);
+        (Secret::new(mlkem768::decapsulate(pair.private_key(), &ciphertext.into())), digest)
     }
 }
 
@@ -78,7 +88,9 @@ impl KemPublic {
     /// # Errors
     /// [`CryptoError::BadKey`].
     pub fn from_bytes(bytes: &[u8; KEM_PUBLIC]) -> Result<Self, CryptoError> {
-        EncapsulationKey::<MlKem768>::new(&(*bytes).into()).map_err(|_| CryptoError::BadKey)?;
+        if !mlkem768::validate_public_key(&bytes.into()) {
+            return Err(CryptoError::BadKey);
+        }
         Ok(Self(Box::new(*bytes)))
     }
 
@@ -100,13 +112,10 @@ impl KemPublic {
         &self,
         random: &mut dyn Random,
     ) -> Result<(Box<[u8; KEM_CIPHERTEXT]>, Secret), CryptoError> {
-        let key = EncapsulationKey::<MlKem768>::new(&(*self.0).into()).map_err(|_| CryptoError::BadKey)?;
-        let mut drawn = Drawn::<32>::from(random)?;
-        let (ciphertext, shared) = key.encapsulate_with_rng(&mut drawn);
-        if drawn.overdrawn() {
-            return Err(CryptoError::NoRandomness);
-        }
-        Ok((Box::new(ciphertext.into()), Secret::new(shared.into())))
+        let mut drawn = Zeroizing::new([0u8; 32]);
+        random.fill(drawn.as_mut())?;
+        let (ciphertext, shared) = mlkem768::encapsulate(&MlKem768PublicKey::from(&*self.0), *drawn);
+        Ok((Box::new(ciphertext.into()), Secret::new(shared)))
     }
 }
 
