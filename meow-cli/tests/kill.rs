@@ -23,6 +23,8 @@ use meow::{Client, Content, Delivery, EnabledTransports, Transports, Unlock};
 const PASSWORD: &str = "kill me";
 /// Long enough for a slow machine, short enough to notice a standstill.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// Longest time between two kills, in milliseconds.
+const LONGEST_QUIET: u32 = 700;
 
 fn setting(name: &str, usual: usize) -> usize {
     std::env::var(name).ok().map_or(usual, |v| v.parse().unwrap())
@@ -62,11 +64,21 @@ fn meow(home: &Path, args: &[&str]) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
+/// Pause of a client between two messages, so that they are under way for as long as there are kills.
+fn pause_ms(count: usize) -> usize {
+    (kills() * LONGEST_QUIET as usize / 2 / count).max(5)
+}
+
+fn kills() -> usize {
+    setting("MEOW_KILL_TIMES", 8)
+}
+
 fn start_client(home: &Path, peer: &str, count: usize) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .env("MEOW_KILL_HOME", home)
         .env("MEOW_KILL_PEER", peer)
         .env("MEOW_KILL_COUNT", count.to_string())
+        .env("MEOW_KILL_PAUSE", pause_ms(count).to_string())
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
@@ -76,6 +88,7 @@ fn start_client(home: &Path, peer: &str, count: usize) -> Child {
 fn client_process(home: &str) {
     let peer = std::env::var("MEOW_KILL_PEER").unwrap();
     let count = setting("MEOW_KILL_COUNT", 0);
+    let pause = Duration::from_millis(setting("MEOW_KILL_PAUSE", 5) as u64);
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let builder = Client::builder().home(home).transports(Transports::enabled());
         let client = builder.open(&Unlock::password(PASSWORD)).await.unwrap();
@@ -84,7 +97,7 @@ fn client_process(home: &str) {
         let sent = client.log(&peer, None, usize::MAX).await.unwrap().iter().filter(|m| m.outgoing).count();
         for i in sent..count {
             client.send(&peer, Content::text(0, i.to_string()).unwrap()).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(pause).await;
         }
         loop {
             let log = client.log(&peer, None, usize::MAX).await.unwrap();
@@ -101,7 +114,7 @@ fn client_process(home: &str) {
 }
 
 fn a49_sigkill_loses_and_doubles_nothing() {
-    let (count, kills) = (setting("MEOW_KILL_MESSAGES", 60), setting("MEOW_KILL_TIMES", 8));
+    let (count, kills) = (setting("MEOW_KILL_MESSAGES", 60), kills());
     let dir = tempfile::tempdir().unwrap();
     let (alice, bob, data) = (dir.path().join("alice"), dir.path().join("bob"), dir.path().join("relay"));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -122,7 +135,7 @@ fn a49_sigkill_loses_and_doubles_nothing() {
         dice ^= dice << 13;
         dice ^= dice >> 17;
         dice ^= dice << 5;
-        std::thread::sleep(Duration::from_millis(u64::from(dice % 700)));
+        std::thread::sleep(Duration::from_millis(u64::from(dice % LONGEST_QUIET)));
         if kill % 2 == 0 {
             relay.kill().unwrap();
             relay.wait().unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use futures_util::StreamExt as _;
-use meow_core::crypto::{SeededRandom, SystemRandom};
+use meow_core::crypto::{Random, SeededRandom, SystemRandom};
 use meow_core::request::{
     Answer, ClearAnswer, ClearCode, RefusalCode, Refused, Request, RequestKind, seal_request,
 };
@@ -207,6 +207,54 @@ async fn a17_existing_and_missing_mailboxes_cost_the_same() {
         }
         setup.relay.shutdown().await;
     }
+}
+
+/// Time from request to answer for a mailbox that exists and one that does not, in turns drawn at random: Welch's t of
+/// both samples, without the slowest tenth, which is the machine's noise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a large sample: scripts/soak enumeration"]
+async fn a17_timing_of_a_large_sample() {
+    let sample: usize = std::env::var("MEOW_A17_SAMPLE").map_or(100_000, |text| text.parse().unwrap());
+    let setup = Setup::with(MEMORY, |builder| builder).await;
+    let existing = Owner::registered(&setup.client).await;
+    assert_eq!(setup.client.deposit(&existing, &[1; 96]).await, Answer::Done);
+    let missing = Owner::new(&setup.client.server);
+    for (name, pair) in ["deposit", "pull", "acknowledge", "close", "blob put", "blob get"]
+        .into_iter()
+        .zip(probes(&existing, &missing))
+        .filter(|(name, _)| matches!(*name, "deposit" | "blob get"))
+    {
+        let (mut times, mut coin) = ([Vec::new(), Vec::new()], [0u8; 1]);
+        while times.iter().any(|side| side.len() < sample) {
+            SystemRandom.fill(&mut coin).unwrap();
+            let side = usize::from(coin[0] & 1);
+            let (packet, pending) = setup.client.seal(pair[side].clone(), 0);
+            let began = std::time::Instant::now();
+            let answer = setup.client.exchange(packet).await.unwrap();
+            let took = began.elapsed().as_nanos() as f64;
+            assert!(matches!(pending.open(&answer).unwrap(), Answer::Refused(_)));
+            if times[side].len() < sample {
+                times[side].push(took);
+            }
+        }
+        let t = welch(&mut times);
+        println!("{name}: t = {t:.2} over {sample} of each, mark 4.5");
+        assert!(t.abs() < 4.5, "{name}: a missing mailbox can be told from an existing one, t = {t:.2}");
+    }
+    setup.relay.shutdown().await;
+}
+
+/// Welch's t of two samples, each without its slowest tenth.
+fn welch(samples: &mut [Vec<f64>; 2]) -> f64 {
+    let [one, other] = samples.each_mut().map(|sample| {
+        sample.sort_by(f64::total_cmp);
+        sample.truncate(sample.len() * 9 / 10);
+        let count = sample.len() as f64;
+        let mean = sample.iter().sum::<f64>() / count;
+        let variance = sample.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        (mean, variance / count)
+    });
+    (one.0 - other.0) / (one.1 + other.1).sqrt()
 }
 
 #[tokio::test]
