@@ -1,0 +1,78 @@
+//! What a user of this crate can set. Every default stands here.
+
+use std::time::Duration;
+
+use meow_core::crypto::SigningKey;
+
+/// How links are dialled.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientConfig {
+    /// Largest frame in bytes (33,792: the largest sealed packet and 1 KiB).
+    pub max_frame: usize,
+    /// Time for name resolution, handshake and a free stream together (10 s).
+    pub connect_timeout: Duration,
+    /// How long a connection without open links is kept (20 s).
+    pub idle_timeout: Duration,
+    /// How long a connection lives on without a sign of the far side (40 s). The shorter one of both sides counts.
+    pub silence_timeout: Duration,
+    /// How often a connection with open links shows a sign of life when nothing else is sent (15 s).
+    pub keep_alive: Duration,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            max_frame: MAX_FRAME,
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(20),
+            silence_timeout: Duration::from_secs(40),
+            keep_alive: Duration::from_secs(15),
+        }
+    }
+}
+
+/// How a listener serves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ServerConfig {
+    /// The Skp, which every handshake proves. Needed to listen.
+    pub identity: Option<SigningKey>,
+    /// Largest frame in bytes (33,792).
+    pub max_frame: usize,
+    /// Time for a handshake (10 s).
+    pub handshake_timeout: Duration,
+    /// How long a connection lives on without a sign of the far side (40 s).
+    pub silence_timeout: Duration,
+    /// Most open connections; further ones are refused (1,024).
+    pub max_connections: usize,
+    /// Most open connections of one address, or of one /64 network (128).
+    pub max_per_address: usize,
+    /// From this many open connections on, an address is made to answer before anything is kept for it (256).
+    pub retry_from: usize,
+    /// Most links at a time on one connection; further ones wait at the client (256).
+    pub max_links: u32,
+    /// Most links that wait to be accepted; further ones are reset (1,024).
+    pub max_waiting: usize,
+    /// How long closing waits for open links (10 s).
+    pub drain: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            identity: None,
+            max_frame: MAX_FRAME,
+            handshake_timeout: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(40),
+            max_connections: 1024,
+            max_per_address: 128,
+            retry_from: 256,
+            max_links: 256,
+            max_waiting: 1024,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+const MAX_FRAME: usize = 32 * 1024 + 1024;

@@ -1,0 +1,196 @@
+//! Dialling: one connection for each endpoint, shared by its links.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use meow_core::Result;
+use meow_core::transport::{Endpoint, Host, Link, Peer};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, IdleTimeout, TransportConfig, VarInt};
+use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
+
+use crate::config::ClientConfig;
+use crate::error::UdpError;
+use crate::link::{DONE, link};
+use crate::{WINDOW, proof};
+
+/// QUIC wants a name; it is not sent, and a raw public key is for no name.
+const NO_NAME: &str = "meow";
+
+pub(crate) struct Dialer {
+    config: ClientConfig,
+    /// One for each address family, opened when it is first needed.
+    sockets: [OnceCell<quinn::Endpoint>; 2],
+    places: Mutex<HashMap<String, Arc<Place>>>,
+}
+
+/// Host and port, with the connection to it. Held while a new one is dialled, so that there is one at a time.
+type Place = tokio::sync::Mutex<Option<Live>>;
+
+#[derive(Clone)]
+struct Live {
+    connection: Connection,
+    server: [u8; 32],
+    /// Counts links, and what they sent until it has arrived.
+    open: Arc<TaskTracker>,
+}
+
+impl Dialer {
+    pub(crate) fn new(config: ClientConfig) -> Arc<Self> {
+        Arc::new(Self { config, sockets: Default::default(), places: Mutex::default() })
+    }
+
+    pub(crate) fn config(&self) -> &ClientConfig {
+        &self.config
+    }
+
+    pub(crate) async fn connect(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Link> {
+        crate::check(endpoint)?;
+        let opening = tokio::time::timeout(self.config.connect_timeout, self.open(endpoint));
+        Ok(opening.await.unwrap_or(Err(UdpError::ConnectTimeout))?)
+    }
+
+    async fn open(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Link, UdpError> {
+        let place = self.place(endpoint.authority());
+        let (live, held) = {
+            let mut current = place.lock().await;
+            let live = match current.take() {
+                Some(live) if live.connection.close_reason().is_none() => live,
+                _ => self.dial(endpoint, &place).await?,
+            };
+            *current = Some(live.clone());
+            // From here on the connection is in use: it is not closed as idle before the link exists.
+            let held = live.open.token();
+            (live, held)
+        };
+        let streams = live.connection.open_bi().await.map_err(UdpError::Broken)?;
+        let mut peer = Peer::at(live.connection.remote_address().ip());
+        peer.server = Some(live.server);
+        let link = link(streams, self.config.max_frame, peer, &live.open);
+        drop(held);
+        Ok(link)
+    }
+
+    async fn dial(self: &Arc<Self>, endpoint: &Endpoint, place: &Arc<Place>) -> Result<Live, UdpError> {
+        let port = endpoint.port().ok_or(UdpError::Endpoint("the port is missing"))?;
+        let found: Vec<SocketAddr> = match endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))? {
+            Host::Ip(address) => vec![SocketAddr::new(*address, port)],
+            Host::Name(name) => {
+                tokio::net::lookup_host((name.as_str(), port)).await.map_err(UdpError::Resolve)?.collect()
+            }
+        };
+        // A silent address costs no more than its share of the time.
+        let share = self.config.connect_timeout / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
+        let mut last = UdpError::NoAddress;
+        for address in found {
+            match tokio::time::timeout(share, self.dial_at(address)).await {
+                Ok(Ok(live)) => {
+                    let watched = live.clone();
+                    tokio::spawn(watch(
+                        Arc::downgrade(self),
+                        Arc::clone(place),
+                        endpoint.authority(),
+                        watched,
+                    ));
+                    return Ok(live);
+                }
+                Ok(Err(e)) => last = e,
+                Err(_) => last = UdpError::ConnectTimeout,
+            }
+        }
+        Err(last)
+    }
+
+    async fn dial_at(&self, address: SocketAddr) -> Result<Live, UdpError> {
+        let connecting = self
+            .socket(address)
+            .await?
+            .connect_with(self.quic()?, address, NO_NAME)
+            .map_err(UdpError::Dial)?;
+        let connection = connecting.await.map_err(UdpError::Connect)?;
+        let server = proof::proved(&connection).ok_or(UdpError::NoProof)?;
+        Ok(Live { connection, server, open: Arc::new(TaskTracker::new()) })
+    }
+
+    async fn socket(&self, to: SocketAddr) -> Result<&quinn::Endpoint, UdpError> {
+        let [v4, v6] = &self.sockets;
+        let (cell, any) = match to {
+            SocketAddr::V4(_) => (v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+            SocketAddr::V6(_) => (v6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
+        };
+        cell.get_or_try_init(|| async { quinn::Endpoint::client(any).map_err(UdpError::Bind) }).await
+    }
+
+    fn quic(&self) -> Result<quinn::ClientConfig, UdpError> {
+        let crypto: Arc<QuicClientConfig> = proof::client()?;
+        let silence = IdleTimeout::try_from(self.config.silence_timeout).map_err(|_| UdpError::Setting)?;
+        let mut transport = TransportConfig::default();
+        transport
+            .max_idle_timeout(Some(silence))
+            .keep_alive_interval(Some(self.config.keep_alive))
+            // Only clients open links; a server's one-way stream says that it takes no more.
+            .max_concurrent_bidi_streams(VarInt::from_u32(0))
+            .max_concurrent_uni_streams(VarInt::from_u32(1))
+            .datagram_receive_buffer_size(None)
+            .receive_window(WINDOW)
+            .stream_receive_window(WINDOW)
+            .send_window(WINDOW.into_inner());
+        let mut config = quinn::ClientConfig::new(crypto);
+        config.transport_config(Arc::new(transport));
+        Ok(config)
+    }
+
+    fn place(&self, name: String) -> Arc<Place> {
+        Arc::clone(self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default())
+    }
+
+    /// Takes a place off the map that nobody uses.
+    fn forget(&self, name: &str) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        // Held by this map alone: by nobody who dials there.
+        if places.get(name).is_some_and(|place| Arc::strong_count(place) == 1) {
+            places.remove(name);
+        }
+    }
+}
+
+/// Looks after a connection until it takes no more links: it broke, its server leaves, or nobody uses it.
+async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, name: String, live: Live) {
+    let Some(idle) = dialer.upgrade().map(|dialer| dialer.config.idle_timeout) else { return };
+    let mut quiet = false;
+    loop {
+        tokio::select! {
+            _ = live.connection.closed() => {}
+            // Whatever comes on it: that it is there says that the server leaves.
+            _ = live.connection.accept_uni() => {}
+            () = tokio::time::sleep(idle / 2) => {
+                let mut current = place.lock().await;
+                let idle_twice = std::mem::replace(&mut quiet, live.open.is_empty()) && quiet;
+                if !idle_twice && dialer.strong_count() > 0 {
+                    continue;
+                }
+                leave(&mut current, &live);
+            }
+        }
+        break;
+    }
+    leave(&mut *place.lock().await, &live);
+    drop(place);
+    if let Some(dialer) = dialer.upgrade() {
+        dialer.forget(&name);
+    }
+    live.open.close();
+    tokio::select! {
+        () = live.open.wait() => live.connection.close(DONE, b""),
+        _ = live.connection.closed() => {}
+    }
+}
+
+/// The connection takes no new links.
+fn leave(current: &mut Option<Live>, live: &Live) {
+    if current.as_ref().is_some_and(|c| c.connection.stable_id() == live.connection.stable_id()) {
+        *current = None;
+    }
+}

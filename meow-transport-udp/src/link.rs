@@ -1,0 +1,200 @@
+//! One bidirectional stream as a link: each frame is a 32-bit big-endian length, then that many bytes.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
+use meow_core::Result;
+use meow_core::transport::{Frame, Link, LinkProfile, Pattern, Peer, RecvFrames, SendFrames, check_frame};
+use quinn::{RecvStream, SendStream, VarInt, WriteError};
+use tokio::task::JoinHandle;
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::error::UdpError;
+
+/// Code of a stream that is broken off: the link was dropped, or the far side broke the framing.
+pub(crate) const BROKEN_OFF: VarInt = VarInt::from_u32(1);
+/// Code of a stream, or of a connection, for which there is no room now.
+pub(crate) const BUSY: VarInt = VarInt::from_u32(2);
+/// Code of a connection that ends because nobody uses it any more, or the listener closes.
+pub(crate) const DONE: VarInt = VarInt::from_u32(0);
+
+/// What a stream can do.
+pub(crate) fn profile(max_frame: usize) -> LinkProfile {
+    LinkProfile::new(Pattern::Session, max_frame)
+}
+
+/// Both halves of a stream. `open` counts the link until all that it sent has arrived or is given up.
+pub(crate) fn link(
+    (tx, rx): (SendStream, RecvStream),
+    max_frame: usize,
+    peer: Peer,
+    open: &Arc<TaskTracker>,
+) -> Link {
+    let framing =
+        LengthDelimitedCodec::builder().length_field_length(4).max_frame_length(max_frame).new_codec();
+    let frames = FramedRead::with_capacity(rx, framing, READ_BUFFER);
+    let out = Out { stream: tx, finished: false };
+    let tx = Tx { writer: Writer::Idle(out), max_frame, open: Arc::clone(open), _counted: open.token() };
+    Link::new(tx, Rx { frames, state: Inbound::Open, _counted: open.token() }, profile(max_frame), peer)
+}
+
+/// Bytes that a stream reads ahead; longer frames grow the buffer to their length.
+const READ_BUFFER: usize = 2048;
+
+/// The sending side of a stream. Dropped before it was finished, it is broken off: by itself the library would take
+/// that for a clean end.
+struct Out {
+    stream: SendStream,
+    finished: bool,
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        if !self.finished {
+            // A stream that is gone already needs no breaking off.
+            let _ = self.stream.reset(BROKEN_OFF);
+        }
+    }
+}
+
+enum Writer {
+    Idle(Out),
+    /// The rest of a frame waits for the far side to read. A task of its own writes it: whoever sent it may now wait
+    /// for an answer, and nobody else would go on.
+    Busy {
+        writing: JoinHandle<Result<Out, WriteError>>,
+        stopped: BoxFuture<'static, ()>,
+    },
+    Lost,
+}
+
+struct Tx {
+    writer: Writer,
+    max_frame: usize,
+    open: Arc<TaskTracker>,
+    _counted: TaskTrackerToken,
+}
+
+impl Tx {
+    /// The stream, once no frame waits. Dropped, it changes nothing.
+    async fn idle(&mut self) -> Result<&mut Out, UdpError> {
+        if let Writer::Busy { writing, .. } = &mut self.writer {
+            let written = writing.await;
+            self.writer = Writer::Lost;
+            // A task ends without a result only with its runtime.
+            self.writer = Writer::Idle(written.map_err(|_| UdpError::Closed)??);
+        }
+        match &mut self.writer {
+            Writer::Idle(out) => Ok(out),
+            Writer::Busy { .. } | Writer::Lost => Err(UdpError::Closed),
+        }
+    }
+}
+
+impl SendFrames for Tx {
+    async fn send(&mut self, frame: Frame) -> Result<()> {
+        check_frame(&frame, self.max_frame)?;
+        let length = u32::try_from(frame.len()).map_err(|_| UdpError::Setting)?;
+        let out = self.idle().await?;
+        if out.finished {
+            return Err(UdpError::Finished.into());
+        }
+        // From here on nothing waits: a frame is taken whole or not at all.
+        let mut rest = [Bytes::copy_from_slice(&length.to_be_bytes()), frame];
+        while rest.iter().any(|chunk| !chunk.is_empty()) {
+            match out.stream.write_chunks(&mut rest).now_or_never() {
+                Some(written) => drop(written.map_err(UdpError::from)?),
+                None => {
+                    self.write_in_background(rest);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        let out = self.idle().await?;
+        if !out.finished {
+            out.stream.finish().map_err(|_| UdpError::Closed)?;
+            out.finished = true;
+            // What was finished may still be under way when the link is dropped.
+            let arrived = out.stream.stopped();
+            self.open.spawn(async move {
+                // Arrived, refused or lost with its connection: in each case there is nothing left to wait for.
+                let _ = arrived.await;
+            });
+        }
+        Ok(())
+    }
+
+    async fn closed(&mut self) {
+        // Stopped by the far side, lost, or all of it arrived after `finish`.
+        match &mut self.writer {
+            Writer::Idle(out) => drop(out.stream.stopped().await),
+            Writer::Busy { stopped, .. } => stopped.await,
+            Writer::Lost => {}
+        }
+    }
+}
+
+impl Tx {
+    fn write_in_background(&mut self, mut rest: [Bytes; 2]) {
+        let Writer::Idle(mut out) = std::mem::replace(&mut self.writer, Writer::Lost) else { return };
+        let stopped = out.stream.stopped().map(drop).boxed();
+        let writing = self.open.spawn(async move {
+            out.stream.write_all_chunks(&mut rest).await?;
+            Ok(out)
+        });
+        self.writer = Writer::Busy { writing, stopped };
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let Writer::Busy { writing, .. } = &self.writer {
+            writing.abort();
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Inbound {
+    Open,
+    Ended,
+    /// Broken off, or the far side broke the framing: what follows is no end.
+    Failed,
+}
+
+struct Rx {
+    frames: FramedRead<RecvStream, LengthDelimitedCodec>,
+    state: Inbound,
+    _counted: TaskTrackerToken,
+}
+
+impl RecvFrames for Rx {
+    async fn recv(&mut self) -> Result<Option<Frame>> {
+        match self.state {
+            Inbound::Open => {}
+            Inbound::Ended => return Ok(None),
+            Inbound::Failed => return Err(UdpError::Closed.into()),
+        }
+        let failure = match self.frames.next().await {
+            Some(Ok(frame)) if !frame.is_empty() => return Ok(Some(frame.freeze())),
+            None => {
+                self.state = Inbound::Ended;
+                return Ok(None);
+            }
+            Some(Ok(_)) => UdpError::Empty,
+            Some(Err(e)) if e.kind() == io::ErrorKind::InvalidData => UdpError::Framing(e),
+            Some(Err(_)) => UdpError::Closed,
+        };
+        self.state = Inbound::Failed;
+        Err(failure.into())
+    }
+}
