@@ -16,6 +16,10 @@ pub use meow_transport::Transports;
 #[cfg(feature = "http")]
 pub use meow_transport_http as http;
 
+/// QUIC links.
+#[cfg(feature = "udp")]
+pub use meow_transport_udp as udp;
+
 /// The client engine.
 #[cfg(feature = "client")]
 pub use meow_client as client;
@@ -37,6 +41,8 @@ impl EnabledTransports for Transports {
         let transports = Transports::new();
         #[cfg(feature = "http")]
         let transports = transports.with(meow_transport_http::Http::default());
+        #[cfg(feature = "udp")]
+        let transports = transports.with(meow_transport_udp::Udp::default());
         transports
     }
 }

@@ -59,7 +59,7 @@ impl Servers {
     /// # Errors
     /// `WrongPeer` when another server answers, `Unreachable`, or what the transport says.
     pub(crate) async fn descriptor(&self, at: &Endpoint, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
-        let packet = exchange(&self.transports, at, &DESCRIBE, PATIENCE).await?;
+        let packet = exchange(&self.transports, at, fingerprint, &DESCRIBE, PATIENCE).await?;
         let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&packet)? else {
             return Err(Error::new(ErrorKind::Limit, format!("{at} is too busy to answer; try again later")));
         };
@@ -115,7 +115,7 @@ impl Servers {
                 let mut random = self.random.lock();
                 seal_request(&request, fingerprint, key, &mut *random as &mut dyn Random)?
             };
-            let answer = exchange(&self.transports, url, &packet, PATIENCE + ask.wait).await?;
+            let answer = exchange(&self.transports, url, fingerprint, &packet, PATIENCE + ask.wait).await?;
             if !ClearAnswer::matches(&answer) {
                 return pending.open(&answer);
             }

@@ -91,6 +91,11 @@ impl ServerIdentity {
         &self.fingerprint
     }
 
+    /// The Skp, for transports that prove it in their handshake.
+    pub fn skp(&self) -> &SigningKey {
+        &self.skp
+    }
+
     /// The key that the mailbox store is encrypted with.
     pub fn store_key(&self) -> Secret {
         Secret::new(derive(KeyLabel::ServerStore, &[], &*self.skp.seed(), &[]))
@@ -99,10 +104,6 @@ impl ServerIdentity {
     /// The sealing keys that still open requests.
     pub fn sealing_keys(&self) -> impl Iterator<Item = SealingKeyInfo> {
         self.ring.info()
-    }
-
-    pub(crate) fn skp(&self) -> &SigningKey {
-        &self.skp
     }
 
     pub(crate) fn public(&self) -> VerifyKey {

@@ -35,13 +35,17 @@ async fn accepted(listener: &mut Listener) -> Option<Link> {
 }
 
 async fn give_back(mut link: Link) {
-    while let Ok(Some(frame)) = link.rx.recv().await {
-        if link.tx.send(frame).await.is_err() {
+    // A link that broke is dropped, which breaks it off for the other side too.
+    while let Ok(frame) = link.rx.recv().await {
+        let sent = match frame {
+            Some(frame) => link.tx.send(frame).await,
+            // The other side may be gone.
+            None => return drop(link.tx.finish().await),
+        };
+        if sent.is_err() {
             return;
         }
     }
-    // The other side may be gone.
-    let _ = link.tx.finish().await;
 }
 
 /// Sends one frame and gets it back.

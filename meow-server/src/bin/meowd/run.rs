@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use meow_core::transport::{Endpoint, Host};
 use meow_core::{Error, ErrorKind, Result};
-use meow_server::{Admission, Relay, RelayHandle};
+use meow_server::{Admission, Relay, RelayHandle, ServerIdentity};
 use meow_transport::Transports;
-use meow_transport_http::{Account, ClientConfig, Http, Identity, Network, ServerConfig};
+use meow_transport_http::{Account, Http, Identity, Network};
+use meow_transport_udp::Udp;
 use zeroize::Zeroizing;
 
 use crate::args::RunArgs;
@@ -35,7 +36,7 @@ pub(crate) fn run(args: RunArgs) -> Result<()> {
 }
 
 async fn serve(settings: &Settings) -> Result<()> {
-    let transports = transports(settings)?;
+    let http = http(settings)?;
     let mut signals = Signals::new()?;
     let data = Data::at(settings.data.clone());
     data.create()?;
@@ -43,7 +44,7 @@ async fn serve(settings: &Settings) -> Result<()> {
     let identity = data.identity_or_new()?;
     let store = data.store(&identity)?;
     let mut builder = Relay::builder()
-        .transports(transports)
+        .transports(Transports::new().with(http).with(udp(settings, &identity)))
         .store(Arc::new(store))
         .identity(identity)
         .limits(settings.limits())
@@ -80,8 +81,8 @@ fn listen(settings: &Settings) -> Result<Vec<Endpoint>> {
     }
 }
 
-fn transports(settings: &Settings) -> Result<Transports> {
-    let mut server = ServerConfig::default();
+fn http(settings: &Settings) -> Result<Http> {
+    let mut server = meow_transport_http::ServerConfig::default();
     server.identity = match (&settings.tls_cert, &settings.tls_key) {
         (Some(chain), Some(key)) => {
             Some(Identity { chain: read("certificate", chain)?.to_vec(), key: read("private key", key)? })
@@ -96,7 +97,16 @@ fn transports(settings: &Settings) -> Result<Transports> {
     let limits = settings.limits();
     server.max_connections = limits.links;
     server.drain = limits.stop_time;
-    Ok(Transports::new().with(Http::new(ClientConfig::default(), server)?))
+    Http::new(meow_transport_http::ClientConfig::default(), server)
+}
+
+fn udp(settings: &Settings, identity: &ServerIdentity) -> Udp {
+    let mut server = meow_transport_udp::ServerConfig::default();
+    server.identity = Some(identity.skp().clone());
+    let limits = settings.limits();
+    server.max_connections = limits.links;
+    server.drain = limits.stop_time;
+    Udp::new(meow_transport_udp::ClientConfig::default(), server)
 }
 
 /// A proxy on this machine that names its client makes what comes through it foreign, not local.

@@ -1,0 +1,280 @@
+//! Servers that are not the one meant, peers that break off or break the framing, addresses that change or are forged.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::{PATIENCE, ask, echo, udp};
+use meow_core::ErrorKind;
+use meow_core::crypto::{SigningKey, SystemRandom};
+use meow_core::request::fingerprint;
+use meow_core::transport::{Endpoint, Transport};
+use meow_transport_udp::{ClientConfig, ServerConfig, Udp};
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+fn at(address: SocketAddr) -> Endpoint {
+    format!("udp://{address}").parse().unwrap()
+}
+
+fn address(of: &Endpoint) -> SocketAddr {
+    of.authority().parse().unwrap()
+}
+
+/// Passes datagrams on between any number of clients and one server. Each call of `next` gives the sockets that it uses
+/// towards the server from then on, so the server sees clients come from elsewhere.
+struct Nat {
+    local: SocketAddr,
+    generation: Arc<AtomicUsize>,
+    passed: Arc<AtomicUsize>,
+}
+
+impl Nat {
+    async fn before(server: SocketAddr) -> Self {
+        let inside = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let local = inside.local_addr().unwrap();
+        let (generation, passed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (current, count) = (Arc::clone(&generation), Arc::clone(&passed));
+        tokio::spawn(async move {
+            let mut outside: Option<(usize, SocketAddr, Arc<UdpSocket>)> = None;
+            let mut buffer = vec![0; 65_536];
+            while let Ok((length, from)) = inside.recv_from(&mut buffer).await {
+                count.fetch_add(1, Ordering::SeqCst);
+                let now = current.load(Ordering::SeqCst);
+                if outside.as_ref().is_none_or(|(made, client, _)| *made != now || *client != from) {
+                    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                    tokio::spawn(back(Arc::clone(&socket), Arc::clone(&inside), from));
+                    outside = Some((now, from, socket));
+                }
+                let (_, _, socket) = outside.as_ref().unwrap();
+                socket.send_to(&buffer[..length], server).await.unwrap();
+            }
+        });
+        Self { local, generation, passed }
+    }
+
+    fn rebind(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+async fn back(outside: Arc<UdpSocket>, inside: Arc<UdpSocket>, client: SocketAddr) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(length) = outside.recv(&mut buffer).await {
+        inside.send_to(&buffer[..length], client).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn links_say_which_server_was_proved() {
+    let skp = SigningKey::generate(&mut SystemRandom).unwrap();
+    let want = fingerprint(&skp.public());
+    let server = udp(|config| config.identity = Some(skp.clone()));
+    let local = echo(&server).await;
+    let link = Udp::default().connect(&local).await.unwrap();
+    assert_eq!(link.peer.server, Some(want));
+    assert!(!format!("{server:?} {link:?}").contains(&format!("{:?}", &skp.seed()[..4])));
+    let other = echo(&udp(|_| {})).await;
+    let link = Udp::default().connect(&other).await.unwrap();
+    assert!(link.peer.server.is_some_and(|proved| proved != want));
+}
+
+#[tokio::test]
+async fn listening_needs_a_key_and_a_free_port() {
+    let any: Endpoint = "udp://127.0.0.1:0".parse().unwrap();
+    assert_eq!(Udp::default().listen(&any).await.err().map(|e| e.kind()), Some(ErrorKind::Usage));
+    let server = udp(|_| {});
+    let listener = server.listen(&any).await.unwrap();
+    let taken = server.listen(listener.local()).await;
+    assert_eq!(taken.err().map(|e| e.kind()), Some(ErrorKind::System));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_of_one_server_share_a_connection_and_idle_ones_go() {
+    let server = udp(|_| {});
+    let nat = Nat::before(address(&echo(&server).await)).await;
+    let mut config = ClientConfig::default();
+    config.idle_timeout = Duration::from_millis(400);
+    let client = Udp::new(config, ServerConfig::default());
+    assert_eq!(ask(&client, &at(nat.local), b"one").await.unwrap(), b"one");
+    let (first, mut links) = (nat.passed.load(Ordering::SeqCst), Vec::new());
+    for _ in 0..20 {
+        links.push(client.connect(&at(nat.local)).await.unwrap());
+    }
+    // A handshake of its own would cost each of them two packets at least.
+    assert!(nat.passed.load(Ordering::SeqCst) - first < 20);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for mut link in links {
+        link.tx.send("held".into()).await.unwrap();
+        link.tx.finish().await.unwrap();
+        assert_eq!(
+            link.rx.recv().await.unwrap().as_deref(),
+            Some(&b"held"[..]),
+            "open links keep their connection"
+        );
+    }
+    let quiet = async {
+        loop {
+            let before = nat.passed.load(Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            if nat.passed.load(Ordering::SeqCst) == before {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, quiet).await.expect("an unused connection is closed");
+    assert_eq!(ask(&client, &at(nat.local), b"two").await.unwrap(), b"two");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_whose_address_changes_keeps_its_links() {
+    let server = udp(|_| {});
+    let nat = Nat::before(address(&echo(&server).await)).await;
+    let client = Udp::default();
+    let mut link = client.connect(&at(nat.local)).await.unwrap();
+    for round in 0..5u8 {
+        let frame = vec![round; 20_000];
+        link.tx.send(frame.clone().into()).await.unwrap();
+        let back = timeout(PATIENCE, link.rx.recv()).await.expect("an answer after the change");
+        assert_eq!(back.unwrap().as_deref(), Some(&frame[..]));
+        nat.rebind();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a45_retry_under_load_addresses_answer_before_anything_is_kept_for_them() {
+    let server = udp(|config| config.retry_from = 0);
+    let local = address(&echo(&server).await);
+    // Honest clients get through the Retry.
+    assert_eq!(ask(&Udp::default(), &at(local), b"hello").await.unwrap(), b"hello");
+    // A first packet from somebody who gives a forged address: captured from a real client, and sent from elsewhere.
+    let trap = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let to_trap = at(trap.local_addr().unwrap());
+    let dialing = tokio::spawn(async move { Udp::default().connect(&to_trap).await });
+    let mut first = vec![0; 65_536];
+    let (length, _) = timeout(PATIENCE, trap.recv_from(&mut first)).await.unwrap().unwrap();
+    dialing.abort();
+    let victim = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    victim.send_to(&first[..length], local).await.unwrap();
+    let mut sent = 0;
+    while let Ok(Ok((more, _))) = timeout(Duration::from_secs(1), victim.recv_from(&mut first)).await {
+        sent += more;
+    }
+    assert!(sent > 0 && sent < length, "{sent} bytes went to an address that sent {length}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a45_limits_hold_and_others_are_served() {
+    let server = udp(|config| {
+        config.max_per_address = 2;
+        config.max_links = 3;
+    });
+    let local = echo(&server).await;
+    let clients: Vec<Udp> = (0..3).map(|_| udp(|_| {})).collect();
+    let mut held = Vec::new();
+    for client in &clients[..2] {
+        held.push(client.connect(&local).await.unwrap());
+    }
+    let refused = clients[2].connect(&local).await.err().map(|e| e.kind());
+    assert_eq!(refused, Some(ErrorKind::Unreachable), "a third connection of one address");
+    for link in &mut held {
+        link.tx.send("hold".into()).await.unwrap();
+    }
+    let more = [clients[0].connect(&local).await.unwrap(), clients[0].connect(&local).await.unwrap()];
+    let waiting = clients[0].connect(&local);
+    tokio::pin!(waiting);
+    assert!(timeout(Duration::from_millis(300), &mut waiting).await.is_err(), "a fourth link waits");
+    drop(more);
+    timeout(PATIENCE, waiting).await.expect("and comes when another has ended").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a45_garbage_changes_nothing() {
+    let server = udp(|_| {});
+    let local = echo(&server).await;
+    let mut link = Udp::default().connect(&local).await.unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut dice = 1u32;
+    for length in 0..1400usize {
+        let bytes: Vec<u8> = (0..length)
+            .map(|_| {
+                dice = dice.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (dice >> 24) as u8
+            })
+            .collect();
+        socket.send_to(&bytes, address(&local)).await.unwrap();
+    }
+    link.tx.send("still there".into()).await.unwrap();
+    let back = timeout(PATIENCE, link.rx.recv()).await.expect("an answer");
+    assert_eq!(back.unwrap().as_deref(), Some(&b"still there"[..]));
+    assert_eq!(ask(&Udp::default(), &local, b"new").await.unwrap(), b"new");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_beyond_the_limit_end_the_link_unread() {
+    // The client's idea of a frame is larger than the server's.
+    let server = udp(|config| config.max_frame = 1000);
+    let local = echo(&server).await;
+    let mut link = Udp::default().connect(&local).await.unwrap();
+    link.tx.send(vec![1; 1000].into()).await.unwrap();
+    let back = timeout(PATIENCE, link.rx.recv()).await.unwrap();
+    assert_eq!(back.unwrap().map(|frame| frame.len()), Some(1000));
+    link.tx.send(vec![1; 1001].into()).await.unwrap();
+    let seen = timeout(PATIENCE, link.rx.recv()).await.expect("an end");
+    assert_eq!(seen.err().map(|e| e.kind()), Some(ErrorKind::Unreachable));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a45_rapid_reset() {
+    let server = udp(|config| {
+        config.max_links = 16;
+        config.max_waiting = 8;
+    });
+    let mut listener = server.listen(&"udp://127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let local = listener.local().clone();
+    let attacker = Udp::default();
+    let attack = {
+        let (attacker, local) = (attacker.clone(), local.clone());
+        tokio::spawn(async move {
+            for _ in 0..3000 {
+                // It may be turned away; then it comes again.
+                if let Ok(mut link) = attacker.connect(&local).await {
+                    let _ = link.tx.send("reset".into()).await;
+                }
+            }
+        })
+    };
+    // An honest client on a connection of its own is served meanwhile: what a reset leaves behind is let go.
+    let served = tokio::spawn(async move {
+        let (mut held, mut honest) = (0usize, false);
+        while !honest {
+            let mut link = listener.accept().await.unwrap().unwrap();
+            match link.rx.recv().await {
+                Ok(Some(frame)) if &frame[..] == b"honest" => {
+                    link.tx.send(frame).await.unwrap();
+                    link.tx.finish().await.unwrap();
+                    honest = true;
+                }
+                _ => held += 1,
+            }
+        }
+        (held, listener)
+    });
+    let honest = async {
+        loop {
+            match ask(&Udp::default(), &local, b"honest").await {
+                Ok(answer) => return answer,
+                Err(e) => assert_eq!(e.kind(), ErrorKind::Unreachable, "{e:?}"),
+            }
+        }
+    };
+    assert_eq!(timeout(PATIENCE, honest).await.expect("an answer"), b"honest");
+    let (_, listener) = timeout(PATIENCE, served).await.expect("an end").unwrap();
+    attack.abort();
+    drop(listener);
+}
