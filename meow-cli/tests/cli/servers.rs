@@ -45,6 +45,27 @@ fn another_server_at_the_address_is_not_trusted() {
 }
 
 #[test]
+fn quic_carries_all_and_a_killed_relay_loses_nothing() {
+    let world = World::new();
+    let mut relay = world.relay_at("relay", "udp://127.0.0.1:0");
+    assert!(relay.reference.starts_with("udp://127.0.0.1:"), "{}", relay.reference);
+    let (alice, bob) = world.pair(&relay);
+    alice.run(["send", "bob", "before"]).done();
+    relay.stop();
+    alice.json(["send", "bob", "meanwhile"]).code(3);
+    relay.again();
+    alice.run(["receive"]).done();
+    assert_eq!(bob.json(["receive", "--wait", "20"]).done().texts(), ["before", "meanwhile"]);
+    alice.run(["receive", "--wait", "20"]).done();
+    let log = alice.log("bob");
+    assert!(log.iter().all(|(outgoing, _, delivery)| *outgoing && delivery == "decrypted"), "{log:?}");
+    // The handshake itself says which server it is.
+    let other = world.relay_at("other", "udp://127.0.0.1:0");
+    let reference = format!("{}#skp={}", other.url(), relay.fingerprint());
+    alice.json(["server", "add", &reference]).failed(9, "wrong_peer");
+}
+
+#[test]
 fn an_unreachable_server_keeps_nothing_from_being_queued() {
     let world = World::new();
     let mut relay = world.relay("relay");
