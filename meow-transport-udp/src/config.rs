@@ -10,7 +10,7 @@ use meow_core::crypto::SigningKey;
 pub struct ClientConfig {
     /// Largest frame in bytes (33,792: the largest sealed packet and 1 KiB).
     pub max_frame: usize,
-    /// Time for name resolution, handshake and a free stream together (10 s).
+    /// Time for name resolution, handshake and a free stream together (5 s).
     pub connect_timeout: Duration,
     /// How long a connection without open links is kept (20 s).
     pub idle_timeout: Duration,
@@ -24,7 +24,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             max_frame: MAX_FRAME,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(20),
             silence_timeout: Duration::from_secs(40),
             keep_alive: Duration::from_secs(15),
