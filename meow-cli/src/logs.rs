@@ -5,7 +5,8 @@ use std::io;
 use tracing_subscriber::EnvFilter;
 
 /// The crates whose lines are wanted; libraries below them quote more than they should.
-const OURS: [&str; 4] = ["meow_core", "meow_client", "meow_transport", "meow_transport_http"];
+const OURS: [&str; 5] =
+    ["meow_core", "meow_client", "meow_transport", "meow_transport_http", "meow_transport_udp"];
 
 /// Starts logging: warnings, with `-v` information, with `-vv` and `-vvv` what helps to debug.
 pub(crate) fn start(verbose: u8, json: bool) {

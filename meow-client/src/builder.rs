@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::client::{Client, Inner, blocking};
 use crate::clock::{Clock, SystemClock};
 use crate::keys::{KeyStorage, KeyVault};
+use crate::others::Trouble;
 use crate::random::SharedRandom;
 use crate::records::{DEVICE, Device, load, save};
 use crate::server::Servers;
@@ -191,6 +192,7 @@ impl ClientBuilder {
                 network: Notify::new(),
                 events: watch::Sender::new(0),
                 suspended: watch::Sender::new(false),
+                trouble: Trouble::default(),
                 fresh: Mutex::new(HashSet::new()),
             }),
         }

@@ -18,6 +18,7 @@ use meow_core::{Error, ErrorKind, Result};
 use crate::client::{Client, Inner, blocking};
 use crate::contacts::{check_name, name_is_free};
 use crate::mailbox::{OwnMailbox, Registering, unexpected};
+use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::records::{ContactRecord, DEVICE, Device, load, save};
 use crate::server::{Ask, refused};
@@ -243,6 +244,7 @@ fn insert_contact(
 ) -> Result<()> {
     name_is_free(txn, &name)?;
     let id = *machine.id();
+    mailboxes_changed(txn)?;
     txn.put(Table::Names, name.as_bytes(), id.as_bytes())?;
     put_items(txn, inner, &id, item)?;
     let record =

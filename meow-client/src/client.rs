@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::event::{Event, EventKind};
 use crate::keys::KeyVault;
+use crate::others::Trouble;
 use crate::random::SharedRandom;
 use crate::records::{next_number, save};
 use crate::server::Servers;
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     /// Highest event number known to this process.
     pub(crate) events: watch::Sender<u64>,
     pub(crate) suspended: watch::Sender<bool>,
+    pub(crate) trouble: Trouble,
     /// Contacts whose server has shown in this process that the store is not an old copy.
     pub(crate) fresh: Mutex<HashSet<ContactId>>,
 }

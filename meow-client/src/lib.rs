@@ -14,6 +14,7 @@ mod ids;
 mod keys;
 mod log;
 mod mailbox;
+mod others;
 mod outbox;
 mod random;
 mod receive;

@@ -9,6 +9,7 @@ use meow_core::{Error, ErrorKind, Result, Retry};
 
 use crate::client::{Client, Inner};
 use crate::ids::MessageId;
+use crate::others::OUTBOX;
 use crate::records::{
     LogEntry, OutboxEntry, Stage, contact_of, decode, load, next_number, ordered_key, save,
 };
@@ -81,7 +82,7 @@ pub(crate) fn deposit_id(random: &mut dyn Random) -> Result<[u8; 16]> {
 const PLAIN: u64 = 1 << 63;
 
 pub(crate) fn put(txn: &mut dyn StoreTxn, contact: &ContactId, entry: &OutboxEntry) -> Result<[u8; 24]> {
-    let number = next_number(txn, b"outbox")?;
+    let number = next_number(txn, OUTBOX)?;
     let place = if matches!(entry.stage, Stage::Plain) { number | PLAIN } else { number };
     let key = ordered_key(contact, place);
     save(txn, Table::Outbox, &key, entry)?;

@@ -14,6 +14,7 @@ use crate::cards::MAX_OWN_SERVERS;
 use crate::client::Inner;
 use crate::event::EventKind;
 use crate::mailbox::{OwnMailbox, Registering, unexpected};
+use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::receive::closing_key;
 use crate::records::{ContactRecord, MailboxRecord, contact, load, save};
@@ -196,6 +197,7 @@ impl Inner {
             txn.put(Table::Meta, &gone_key(&key), &[])?;
             let mut record = contact(txn, &id)?;
             record.machine.move_mailbox(lkp, token, opened);
+            mailboxes_changed(txn)?;
             inner.renew(txn, &id, &mut record, EventKind::MailboxGone { server })?;
             save(txn, Table::Contacts, id.as_bytes(), &record)
         })

@@ -9,6 +9,7 @@ use meow_core::{Error, Result};
 use crate::client::{Client, Inner};
 use crate::contacts::own_mailboxes;
 use crate::mailbox::OwnMailbox;
+use crate::others::mailboxes_changed;
 use crate::receive::CLOSING;
 use crate::records::{contact, contact_of, decode, save};
 use crate::run::of_the_store;
@@ -36,6 +37,7 @@ impl Client {
                     save(txn, Table::Meta, &left_over_key(&mailbox), &mailbox)?;
                 }
                 forget(txn, &id)?;
+                mailboxes_changed(txn)?;
                 txn.delete(Table::Names, name.as_bytes())
             })
             .await?;

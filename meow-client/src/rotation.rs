@@ -12,6 +12,7 @@ use crate::cards::MAX_OWN_SERVERS;
 use crate::client::{Client, Inner};
 use crate::contacts::own_mailboxes;
 use crate::mailbox::{OwnMailbox, Registering};
+use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::receive::CLOSING;
 use crate::records::{contact, contact_of, save};
@@ -57,6 +58,7 @@ impl Client {
                 let mut record = contact(txn, &id)?;
                 let out = record.machine.begin_rotation(lkp, token, servers, &mut *inner.random.lock())?;
                 put_items(txn, inner, &id, [out.item])?;
+                mailboxes_changed(txn)?;
                 save(txn, Table::Contacts, id.as_bytes(), &record)
             })
             .await?;

@@ -82,6 +82,7 @@ impl Client {
                 end = self.inner.send_loop() => return end,
                 end = self.inner.fetch_loop() => return end,
                 end = self.inner.upkeep_loop() => return end,
+                end = self.inner.glance_loop() => return end,
                 asleep = suspended.wait_for(|s| *s) => {
                     asleep.map_err(client_ended)?;
                 }
@@ -230,7 +231,6 @@ impl Inner {
                 }
             }
             let pause = match flushed.left {
-                // What another process queued is found at the latest then.
                 None => {
                     failures = 0;
                     Duration::from_secs(30)
@@ -286,14 +286,15 @@ impl Inner {
     /// Polls one mailbox until its contact or the mailbox is gone, or the store fails.
     async fn poll(self: Arc<Self>, polled: Polled) -> ([u8; 64], Result<()>) {
         let key = polled.mailbox.key();
-        let mut failures = 0u32;
+        let (mut failures, mut failing) = (0u32, None);
         loop {
             match self.fetch(polled.contact, &polled.mailbox, HOLD).await {
-                Ok(_) => failures = 0,
+                Ok(_) => (failures, failing) = (0, None),
                 Err(e) if of_the_store(&e) => return (key, Err(e)),
                 Err(e) => {
                     failures += 1;
                     tracing::debug!(kind = e.kind().name(), "a mailbox cannot be polled now");
+                    failing.get_or_insert_with(|| self.trouble.begin(e));
                     sleep(backoff(failures)).await;
                 }
             }

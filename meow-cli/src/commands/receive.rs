@@ -66,9 +66,8 @@ impl Printer<'_> {
     /// Prints what comes until told to stop. Servers that are away now are tried again and again.
     async fn follow(&self) -> Result<(), Failure> {
         self.drain().await?;
-        if let Some(problem) = self.exchange().await? {
-            complain(problem.kind(), &format!("{problem}; trying on"), self.output.json);
-        }
+        // What is wrong now is told below, as what goes wrong later.
+        self.exchange().await?;
         let print = async {
             loop {
                 self.drain().await?;
@@ -77,7 +76,16 @@ impl Printer<'_> {
                 }
             }
         };
-        self.driven(print).await
+        let tell = async {
+            loop {
+                let problem = self.client.trouble().await;
+                complain(problem.kind(), &format!("{problem}; trying on"), self.output.json);
+            }
+        };
+        tokio::select! {
+            ended = self.driven(print) => ended,
+            () = tell => Ok(()),
+        }
     }
 
     /// Sends and fetches once. Gives what kept mail from being fetched.

@@ -58,6 +58,32 @@ fn a_receiver_and_senders_share_a_home() {
     assert!(bob.json(["receive"]).done().texts().is_empty());
 }
 
+#[test]
+fn a_receiver_notices_contacts_and_messages_of_other_processes() {
+    let world = World::new();
+    let mut relay = world.relay("relay");
+    let (alice, bob) = (world.person("alice", &relay), world.person("bob", &relay));
+    // Both follow before there is anybody to follow, and nobody else receives.
+    let mut alices = Running::start(&alice, ["receive", "--follow"]);
+    let mut bobs = Running::start(&bob, ["receive", "--follow"]);
+    alice.run(["card", "new", "bob", "--out", "card"]).done();
+    bob.run(["card", "take", "card", "--as", "alice"]).done();
+    assert_eq!(alices.event("established")["contact"], "bob");
+    assert_eq!(bobs.event("established")["contact"], "alice");
+    // The new mailbox is polled by who did not make it.
+    alice.run(["rotate", "bob"]).done();
+    bob.run(["send", "alice", "moved"]).done();
+    assert_eq!(alices.event("message")["text"], "moved");
+    // What is queued while the relay is away goes out with the receiver.
+    relay.stop();
+    bob.run(["send", "alice", "later"]).code(3);
+    relay.again();
+    assert_eq!(alices.event("message")["text"], "later");
+    for running in [alices, bobs] {
+        assert_eq!(running.signal("TERM"), Some(0));
+    }
+}
+
 /// Keeps everybody else from writing to a home, until told.
 fn hold(person: &Person, held: mpsc::Sender<()>, release: mpsc::Receiver<()>) {
     let home = Home::new(&person.home);
@@ -121,7 +147,11 @@ fn a_receiver_finds_the_relay_again() {
     let mut receiver = Running::start(&bob, ["receive", "--follow"]);
     alice.run(["send", "bob", "before"]).done();
     assert_eq!(receiver.event("message")["text"], "before");
+    let mut complaints = BufReader::new(receiver.child.stderr.take().unwrap());
     relay.stop();
+    let mut line = String::new();
+    complaints.read_line(&mut line).unwrap();
+    assert!(line.contains("\"unreachable\"") && line.contains("trying on"), "{line}");
     alice.run(["send", "bob", "during"]).code(3);
     // One that starts without the relay says so, and goes on.
     let mut second = bob.command().args(["--json", "receive", "--follow"]).spawn().unwrap();
