@@ -10,6 +10,7 @@ pub mod http;
 pub mod identity;
 pub mod lanes;
 pub mod messages;
+pub mod onion;
 pub mod openings;
 pub mod ratchet;
 pub mod requests;
@@ -40,6 +41,7 @@ pub fn targets() -> Vec<Target> {
         cards::TARGETS,
         lanes::TARGETS,
         messages::TARGETS,
+        onion::TARGETS,
         openings::TARGETS,
         ratchet::TARGETS,
         contacts::TARGETS,

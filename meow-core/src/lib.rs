@@ -8,6 +8,7 @@ pub mod error;
 pub mod identity;
 pub mod lane;
 pub mod message;
+pub mod onion;
 pub mod opening;
 pub mod policy;
 pub mod ratchet;

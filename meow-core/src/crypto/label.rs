@@ -62,6 +62,8 @@ labels! {
         ServerStore => "meow server store",
         /// Seed of the Skp's sealing keys at rest, from a server's key file.
         ServerKeys => "meow server keys",
+        /// Keys of one hop of an onion packet. Context: ephemeral key, key of the hop.
+        Onion => "meow onion",
     }
 }
 

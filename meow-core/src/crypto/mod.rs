@@ -11,6 +11,7 @@ mod random;
 mod sign;
 #[cfg(test)]
 mod vectors;
+mod wide;
 mod x25519;
 
 pub use aead::{AEAD_TAG, header_mask, open_gcm, open_siv, seal_gcm, seal_siv, seal_siv_in_place};
@@ -21,6 +22,7 @@ pub use label::{HashLabel, HpkeLabel, KeyLabel, SignLabel};
 pub use password::{PasswordCost, password_key};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use sign::{Signature, SigningKey, VerifyKey};
+pub use wide::{WIDE_LEAST, WideKey, key_stream, short_mac};
 pub use x25519::{DhPublic, DhSecret};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};

@@ -91,6 +91,8 @@ pub enum Suite {
     Opening = 3,
     /// A rendez-vous card.
     Card = 4,
+    /// An onion packet: X25519, HKDF-SHA256, HMAC-SHA256, ChaCha20, LIONESS.
+    Onion = 7,
 }
 
 impl Suite {

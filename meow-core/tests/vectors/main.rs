@@ -10,6 +10,7 @@ mod derivations;
 mod harness;
 mod identity;
 mod lanes;
+mod matriochka;
 mod messages;
 mod openings;
 mod ratchet;
