@@ -57,7 +57,15 @@ impl Context {
         let home = self.home()?;
         // Nobody types a password to learn that there is nothing to open.
         if Home::new(&home).load_keys().map_err(|e| at(&home, e))?.is_none() {
-            let none = Error::new(ErrorKind::NotFound, "there is no identity yet; make one with `meow init`");
+            let none = if home.join("store.db").exists() {
+                Error::new(
+                    ErrorKind::Damaged,
+                    "there is a store, but no key file: put keys.meow back from a backup. Where `meow init` was \
+                     interrupted here, run it again; it moves this store into a folder",
+                )
+            } else {
+                Error::new(ErrorKind::NotFound, "there is no identity yet; make one with `meow init`")
+            };
             return Err(at(&home, none));
         }
         let unlock = self.password(false)?;

@@ -5,23 +5,20 @@ use std::time::Duration;
 
 use meow_core::card::{CardFile, CardSecrets};
 use meow_core::contact::Contact;
-use meow_core::crypto::KemPublic;
 use meow_core::identity::Root;
 use meow_core::lane::ServerRef;
 use meow_core::opening::MAX_GREETING;
 use meow_core::policy::Policy;
-use meow_core::request::{Answer, BlobGet, RequestKind};
 use meow_core::store::{StoreTxn, Table};
-use meow_core::wire::{Fixed, Text};
+use meow_core::wire::Text;
 use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::{Client, Inner, blocking};
 use crate::contacts::{check_name, name_is_free};
-use crate::mailbox::{OwnMailbox, Registering, unexpected};
+use crate::mailbox::{OwnMailbox, Registering};
 use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::records::{ContactRecord, DEVICE, Device, load, save};
-use crate::server::{Ask, refused};
 use crate::servers::{OwnServer, own_servers};
 use crate::unlock::Unlock;
 
@@ -78,7 +75,7 @@ impl Client {
         }
         let card = NewCard { uri: file.to_uri()?, file: file.to_bytes()?, expires };
         let machine = Contact::issue(fresh.secrets, file.card().clone());
-        inner.add_contact(name, machine).await?;
+        inner.add_contact(name, machine, file.card().hash()?).await?;
         inner.mailboxes.notify_waiters();
         Ok(card)
     }
@@ -112,7 +109,10 @@ impl Client {
         let hash = card.card().hash()?;
         inner.read(move |txn| not_taken(txn, &hash)).await?;
         let kem = match card.kem() {
-            Some(kem) => kem.clone(),
+            Some(kem) => {
+                inner.check_unused(card).await?;
+                kem.clone()
+            }
             None => inner.fetch_kem(card).await?,
         };
         let fresh = inner.fresh_identity(name, unlock).await?;
@@ -185,37 +185,13 @@ impl Inner {
         Ok(opened)
     }
 
-    /// Fetches the ML-KEM key that goes with a card in URI form.
-    async fn fetch_kem(self: &Arc<Self>, card: &CardFile) -> Result<KemPublic> {
-        let lane = card.card().lane();
-        let mut last = Error::new(ErrorKind::Malformed, "the card names no server; ask for a new one");
-        for server in lane.servers.iter() {
-            let get =
-                BlobGet { mailbox: lane.lkp, token: lane.token, name: Fixed(card.card().kem_blob_name()) };
-            let ask = Ask {
-                server,
-                private_url: None,
-                kind: RequestKind::BlobGet(get),
-                answer: 2,
-                wait: Duration::ZERO,
-            };
-            last = match self.servers.ask(&ask).await {
-                Ok(Answer::Blob(blob)) => return Ok(card.card().open_kem(&blob)?),
-                Ok(Answer::Refused(r)) => Error::new(
-                    ErrorKind::AlreadyUsed,
-                    "the card was used or withdrawn: its server no longer holds what goes with it; ask for a new card",
-                )
-                .with_source(refused(server, r)),
-                Ok(_) => unexpected(),
-                Err(e) => e,
-            };
-        }
-        Err(last)
-    }
-
-    async fn add_contact(self: &Arc<Self>, name: &str, machine: Contact) -> Result<()> {
+    async fn add_contact(self: &Arc<Self>, name: &str, machine: Contact, card: [u8; 32]) -> Result<()> {
         let name = name.to_owned();
-        self.write(move |txn, inner| insert_contact(txn, inner, name, machine, None)).await
+        self.write(move |txn, inner| {
+            txn.put(Table::Meta, &card_key(&card), MADE_HERE)?;
+            insert_contact(txn, inner, name, machine, None)
+        })
+        .await
     }
 
     async fn add_contact_taken(
@@ -228,7 +204,7 @@ impl Inner {
         let name = name.to_owned();
         self.write(move |txn, inner| {
             not_taken(txn, &card)?;
-            txn.put(Table::Meta, &taken_key(&card), &[])?;
+            txn.put(Table::Meta, &card_key(&card), &[])?;
             insert_contact(txn, inner, name, machine, Some(answer))
         })
         .await
@@ -252,14 +228,21 @@ fn insert_contact(
     save(txn, Table::Contacts, id.as_bytes(), &record)
 }
 
-/// Key of the note that a card was taken here.
-fn taken_key(card: &[u8; 32]) -> Vec<u8> {
+/// Key of the note that a card was taken here, or made here.
+fn card_key(card: &[u8; 32]) -> Vec<u8> {
     [b"card:", card.as_slice()].concat()
 }
 
+/// Value of the note on a card that was made here.
+const MADE_HERE: &[u8] = b"own";
+
 fn not_taken(txn: &dyn StoreTxn, card: &[u8; 32]) -> Result<()> {
-    match txn.get(Table::Meta, &taken_key(card))? {
+    match txn.get(Table::Meta, &card_key(card))? {
         None => Ok(()),
+        Some(note) if note == MADE_HERE => Err(Error::new(
+            ErrorKind::Usage,
+            "this is a card of your own: hand it to the one whom it is for, and take theirs if they have made one",
+        )),
         Some(_) => Err(Error::new(
             ErrorKind::AlreadyUsed,
             "this card was taken here before; a card makes one contact: ask for a new one",

@@ -292,7 +292,10 @@ const STALL_QUEUED_MS: u64 = 10 * 60 * 1000;
 fn not_yet(name: &str) -> Error {
     Error::new(
         ErrorKind::Limit,
-        format!("keys with {name} are not confirmed yet; the message goes out once {name} has been online"),
+        format!(
+            "keys with {name} are not confirmed yet; the message goes out once {name} has been online. If that does not \
+             help, somebody else took the card before: ask for a new one"
+        ),
     )
     .with_retry(Retry::After(30))
 }

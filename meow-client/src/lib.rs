@@ -28,6 +28,7 @@ mod servers;
 pub mod store;
 mod unlock;
 mod upkeep;
+mod used_card;
 
 pub use builder::{ClientBuilder, OpenStore, Words};
 pub use cards::NewCard;

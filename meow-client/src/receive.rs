@@ -19,6 +19,7 @@ use crate::ids::MessageId;
 use crate::outbox::{drop_superseded, put_again, put_items};
 use crate::records::{ContactRecord, LogEntry, contact, load, next_number, ordered_key, save};
 use crate::recover::may_renew;
+use crate::used_card::note_used;
 
 /// Items of one contact that do not open are kept up to this number, for a try with newer keys.
 const MAX_ASIDE: usize = 64;
@@ -30,6 +31,7 @@ impl Inner {
     pub(crate) async fn process(self: &Arc<Self>, id: ContactId, items: Vec<MailItem>) -> Result<()> {
         self.write(move |txn, inner| {
             let mut record = contact(txn, &id)?;
+            let card = record.machine.card_blob_name();
             let mut unreadable = false;
             for item in items {
                 let item = item.item.into_vec();
@@ -47,6 +49,9 @@ impl Inner {
             if unreadable {
                 // One for all of them: whoever can deposit could send any number.
                 inner.emit(txn, &record.name, EventKind::Unreadable)?;
+            }
+            if let Some(name) = card.filter(|_| record.machine.card_blob_name().is_none()) {
+                note_used(txn, &id, &name)?;
             }
             trim_done(txn, &id)?;
             inner.answer(txn, &id, &mut record)?;

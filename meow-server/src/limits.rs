@@ -104,6 +104,7 @@ impl RelayLimits {
             ("write_queue", self.write_queue),
             ("batch", self.batch),
             ("readers", self.readers),
+            ("mailbox_items", self.mailbox.mailbox_items as usize),
         ];
         if let Some((name, _)) = counts.iter().find(|(_, n)| !(1..=1 << 28).contains(n)) {
             return Err(Error::new(ErrorKind::Usage, format!("the limit {name} must be from 1 to 2^28")));
@@ -114,6 +115,10 @@ impl RelayLimits {
                 ErrorKind::Usage,
                 format!("the limit {name} must be at most {most} bytes"),
             ));
+        }
+        if self.mailbox.keep_secs == 0 {
+            let text = "the limit keep_secs must be at least 1: what is confirmed is to be kept";
+            return Err(Error::new(ErrorKind::Usage, text));
         }
         if self.upkeep.is_zero() {
             return Err(Error::new(ErrorKind::Usage, "the limit upkeep must be longer than nothing"));

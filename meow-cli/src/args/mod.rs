@@ -140,8 +140,10 @@ pub(crate) fn parse() -> Result<Cli, Exit> {
         let help = matches!(e.kind(), ClapKind::DisplayHelp | ClapKind::DisplayVersion);
         if json && !help {
             let text = e.render().to_string();
-            let message = text.lines().next().unwrap_or_default();
-            let message = message.strip_prefix("error: ").unwrap_or(message);
+            // The first paragraph: what is wrong, and what it is about in lines of its own.
+            let about: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let message = about.join(" ");
+            let message = message.strip_prefix("error: ").unwrap_or(&message);
             complain(ErrorKind::Usage, &format!("{message}; `meow --help` explains"), true);
         } else if e.print().is_err() {
             // Nobody reads: nothing more can be said, and the exit code says it.

@@ -71,21 +71,40 @@ fn a10_a_card_is_taken_once() {
     let relay = world.relay("relay");
     let (alice, bob, eve) =
         (world.person("alice", &relay), world.person("bob", &relay), world.person("eve", &relay));
-    alice.run(["card", "new", "bob", "--out", "card"]).done();
+    let made = alice.json(["card", "new", "bob", "--out", "card"]).done();
+    let uri = made.record()["uri"].as_str().unwrap().to_owned();
+    alice.json(["card", "take", "card", "--as", "me"]).failed(2, "usage");
     bob.run(["card", "take", "card", "--as", "alice"]).done();
     bob.json(["card", "take", "card", "--as", "again"]).failed(7, "already_used");
     alice.run(["receive"]).done();
-    // A second taker gets no further than an answer that nobody takes.
-    let uri = eve.json(["card", "take", "card", "--as", "alice"]);
-    assert!(uri.code == Some(0) || uri.code == Some(7), "{uri:?}");
-    for person in [&eve, &alice, &bob, &alice, &eve] {
-        person.run(["receive"]).code(0);
+    // Once Alice has the answer, others are told at once, in either form, and keep nothing.
+    eve.json(["card", "take", "card", "--as", "alice"]).failed(7, "already_used");
+    eve.json(["card", "take", &uri, "--as", "alice"]).failed(7, "already_used");
+    assert!(eve.json(["contacts"]).done().records.is_empty());
+    for person in [&bob, &alice] {
+        person.run(["receive"]).done();
     }
     assert_eq!(alice.json(["contacts"]).done().records.len(), 1);
-    for contact in eve.json(["contacts"]).done().records {
-        assert_ne!(contact["status"], "established");
+    assert_eq!(bob.json(["contacts"]).done().record()["status"], "established");
+}
+
+#[test]
+fn a10_the_slower_of_two_takers_learns_why_nothing_goes_out() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let (alice, bob, eve) =
+        (world.person("alice", &relay), world.person("bob", &relay), world.person("eve", &relay));
+    alice.run(["card", "new", "bob", "--out", "card"]).done();
+    for person in [&bob, &eve] {
+        person.run(["card", "take", "card", "--as", "alice"]).done();
+    }
+    for person in [&alice, &bob, &alice, &eve] {
+        person.run(["receive"]).done();
     }
     assert_eq!(bob.json(["contacts"]).done().record()["status"], "established");
+    assert_eq!(eve.json(["contacts"]).done().record()["status"], "confirming");
+    let sent = eve.json(["send", "alice", "hello?"]).code(3);
+    assert!(sent.record()["waiting"].as_str().unwrap().contains("somebody else took the card"), "{sent:?}");
 }
 
 #[test]

@@ -23,6 +23,8 @@ fn wrong_usage_is_told_in_one_form_or_the_other() {
         assert!(text.err.starts_with("error: "), "{text:?}");
     }
     alice.run(["receive", "--follow", "--wait", "3"]).code(2);
+    let error = alice.json(["send", "bob"]).failed(2, "usage");
+    assert!(error.err.contains("<TEXT|->"), "says what is missing: {error:?}");
 }
 
 #[test]
@@ -97,6 +99,25 @@ fn damaged_and_newer_data_is_left_alone() {
 }
 
 #[cfg(unix)]
+#[test]
+fn a_lost_key_file_is_no_invitation_to_begin_anew() {
+    let world = World::new();
+    let alice = world.nobody("alice");
+    alice.run(["init"]).done();
+    let keys = alice.home.join("keys.meow");
+    let kept = fs::read(&keys).unwrap();
+    fs::remove_file(&keys).unwrap();
+    let error = alice.json(["contacts"]).failed(8, "damaged");
+    assert!(error.err.contains("keys.meow"), "{error:?}");
+    // What is there is not deleted, even so.
+    alice.run(["init"]).done();
+    fs::write(&keys, kept).unwrap();
+    for file in ["store.db", "store.db.id"] {
+        fs::rename(alice.home.join("unfinished-1").join(file), alice.home.join(file)).unwrap();
+    }
+    alice.run(["contacts"]).done();
+}
+
 #[test]
 fn a_home_that_others_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;

@@ -266,6 +266,14 @@ impl Contact {
         }
     }
 
+    /// While a card is out: the name under which its KEM key is parked.
+    pub fn card_blob_name(&self) -> Option<[u8; 16]> {
+        match &self.phase {
+            Phase::CardOut(out) => Some(out.card.kem_blob_name()),
+            _ => None,
+        }
+    }
+
     pub(super) fn my_lane(&self) -> LaneId {
         LaneId::of(&self.me.lane.public())
     }

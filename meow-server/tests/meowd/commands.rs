@@ -47,7 +47,7 @@ async fn files_are_private_and_the_folder_is_for_one() {
     let relay = Relay::start(&data, &[]).await;
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
-    for name in ["server.key", "sealing.keys", "mail.db", "mail.db-wal"] {
+    for name in ["server.key", "sealing.keys", "mail.db", "mail.db-wal", "meowd.lock", "reference"] {
         assert_eq!(mode(&data.join(name)), 0o600, "{name}");
     }
     let second = said(&["run", "--data", data.to_str().unwrap(), "--listen", "http://127.0.0.1:0"]).await;
@@ -203,6 +203,9 @@ async fn wrong_usage_is_told_and_changes_nothing() {
         ([&run[..], &["--trusted-proxy", "localhost"]].concat(), "write an address"),
         ([&run[..], &["--store-limit", "4GB"]].concat(), "write a size like"),
         ([&run[..], &["--rate", "0", "--listen", "http://127.0.0.1:0"]].concat(), "the limit rate"),
+        ([&run[..], &["--keep-days", "0", "--listen", "http://127.0.0.1:0"]].concat(), "is to be kept"),
+        ([&run[..], &["--mailbox-items", "0", "--listen", "http://127.0.0.1:0"]].concat(), "mailbox_items"),
+        ([&run[..], &["--public-url", "ftp://x", "--listen", "http://127.0.0.1:0"]].concat(), "known: http"),
         (
             [
                 &run[..],
@@ -260,6 +263,9 @@ async fn damaged_and_lost_files_are_told() {
     fs::write(path("server.key"), key).unwrap();
     fs::remove_file(path("sealing.keys")).unwrap();
     Relay::start(dir.path(), &[]).await.stop("TERM").await;
+    fs::remove_file(path("mail.db")).unwrap();
+    let end = Relay::start(dir.path(), &[]).await.stop("TERM").await;
+    assert!(end.err.contains("is gone"), "{}", end.err);
 }
 
 #[tokio::test]

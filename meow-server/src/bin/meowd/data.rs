@@ -49,12 +49,7 @@ impl Data {
             let text = format!("cannot use the data folder {}: check its permissions", self.dir.display());
             Error::new(ErrorKind::System, text).with_source(e)
         };
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.dir.join(LOCK))
-            .map_err(system)?;
+        let file = private().truncate(false).open(self.dir.join(LOCK)).map_err(system)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
@@ -80,6 +75,11 @@ impl Data {
     /// The identity, made on the first start.
     pub(crate) fn identity_or_new(&self) -> Result<ServerIdentity> {
         let fresh = !self.dir.join(STORE).exists();
+        if fresh && self.dir.join(REFERENCE).exists() {
+            tracing::warn!(
+                "the mailbox store of this relay is gone, and an empty one is begun: its mail is lost"
+            );
+        }
         if fresh { ServerIdentity::open_or_create(&self.dir, &mut SystemRandom) } else { self.identity() }
     }
 
@@ -109,7 +109,7 @@ impl Data {
     pub(crate) fn note_reference(&self, reference: &ServerReference) -> Result<()> {
         let (path, fresh) = (self.dir.join(REFERENCE), self.dir.join("reference.new"));
         let write = || {
-            let mut file = File::create(&fresh)?;
+            let mut file = private().truncate(true).open(&fresh)?;
             writeln!(file, "{reference}")?;
             file.sync_all()?;
             fs::rename(&fresh, &path)
@@ -140,4 +140,13 @@ impl Data {
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+/// How files of the folder are made: for their owner only.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }

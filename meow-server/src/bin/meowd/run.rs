@@ -43,8 +43,13 @@ async fn serve(settings: &Settings) -> Result<()> {
     let _lock = data.lock()?;
     let identity = data.identity_or_new()?;
     let store = data.store(&identity)?;
+    let transports = Transports::new().with(http).with(udp(settings, &identity));
+    for url in settings.public_url.iter().flatten() {
+        // No client could use it, so it is a slip.
+        transports.get(url)?;
+    }
     let mut builder = Relay::builder()
-        .transports(Transports::new().with(http).with(udp(settings, &identity)))
+        .transports(transports)
         .store(Arc::new(store))
         .identity(identity)
         .limits(settings.limits())
