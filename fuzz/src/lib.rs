@@ -14,6 +14,7 @@ pub mod onion;
 pub mod openings;
 pub mod ratchet;
 pub mod requests;
+pub mod segments;
 pub mod text;
 mod world;
 
@@ -48,6 +49,7 @@ pub fn targets() -> Vec<Target> {
         identity::TARGETS,
         text::TARGETS,
         http::TARGETS,
+        segments::TARGETS,
     ]
     .concat()
 }

@@ -13,6 +13,7 @@ pub mod opening;
 pub mod policy;
 pub mod ratchet;
 pub mod request;
+pub mod segment;
 pub mod store;
 pub mod transport;
 pub mod wire;

@@ -7,7 +7,11 @@ use std::sync::Arc;
 use meow_core::transport::{Endpoint, Link, LinkProfile, Listener, SharedTransport, Transport};
 use meow_core::{Error, ErrorKind, Result};
 
+use crate::Segmented;
+
 /// The transports that an application uses, by URL scheme. A plain value: nothing is registered globally.
+///
+/// Each transport is put into [`Segmented`]: whatever its frames are like, links take whole packets.
 ///
 /// A scheme registered twice belongs to the transport registered last. So an application can start from a
 /// ready-made set and put one scheme in with a configuration of its own.
@@ -31,6 +35,7 @@ impl Transports {
     /// Like [`with`](Self::with), for a transport that is already shared.
     #[must_use]
     pub fn with_shared(mut self, transport: SharedTransport) -> Self {
+        let transport: SharedTransport = Arc::new(Segmented::new(transport));
         for scheme in transport.schemes() {
             self.by_scheme.insert(scheme, Arc::clone(&transport));
         }

@@ -74,6 +74,8 @@ labels! {
         ServerFingerprint => "meow server fingerprint",
         /// Id of a lane: of its signing key.
         LaneId => "meow lane id",
+        /// Tag under which a packet that came raw over a bus is answered in segments.
+        SegmentTag => "meow segment tag",
         /// Link of the lane list chain.
         LaneList => "meow lane list",
         /// A card, whole.

@@ -33,6 +33,9 @@ pub enum CostClass {
 pub struct LinkProfile {
     /// Largest frame in bytes; a larger one is refused before anything is sent.
     pub max_frame: usize,
+    /// Largest packet in bytes that travels in one piece, without being cut into segments below this link. It is
+    /// `max_frame` for plain links; a link of pattern [`Bus`](Pattern::Bus) with less than 256 is a thin one.
+    pub single: usize,
     /// Frames arrive or the link fails; false means single frames can vanish.
     pub reliable: bool,
     /// Frames arrive in the order of sending.
@@ -59,6 +62,7 @@ impl LinkProfile {
     pub fn new(pattern: Pattern, max_frame: usize) -> Self {
         Self {
             max_frame,
+            single: max_frame,
             reliable: true,
             ordered: true,
             pattern,

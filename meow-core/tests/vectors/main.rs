@@ -14,4 +14,5 @@ mod matriochka;
 mod messages;
 mod openings;
 mod ratchet;
+mod segments;
 mod wire;

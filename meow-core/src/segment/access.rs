@@ -1,0 +1,272 @@
+//! When a station may use a shared channel: listen before talk, random back-off, duty cycle.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::rto::Dice;
+
+/// Frames up to this length go ahead of longer ones: acknowledgements, for which somebody waits.
+const SHORT: usize = 32;
+/// Slots that a short frame waits for at most.
+const SHORT_SLOTS: u64 = 2;
+/// Slots that a frame waits for at most, at its first try; twice as many at each further one.
+const SLOTS: u64 = 8;
+const MAX_DOUBLINGS: u32 = 4;
+/// Frames that follow each other without a new back-off.
+const BURST: u32 = 16;
+/// Parts of the period that airtime is counted by.
+const PARTS: u32 = 60;
+/// Share of the airtime that only short frames may use: one in so many.
+const RESERVE: u32 = 10;
+
+/// What a station must obey.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AccessRules {
+    /// Bits per second on the air.
+    pub bit_rate: u64,
+    /// Time that every frame takes beyond its bytes.
+    pub preamble: Duration,
+    /// Most airtime within any period, in parts per million.
+    pub duty_ppm: Option<u32>,
+    /// The period that the duty cycle is meant for (an hour, in law).
+    pub period: Duration,
+    /// How long the channel has to be silent before a frame; none for a channel of one's own.
+    pub listen: Option<Duration>,
+    /// A step of the back-off: as long as it takes to hear that another station has begun.
+    pub slot: Duration,
+}
+
+impl AccessRules {
+    /// A channel of this bit rate with nothing to obey.
+    pub fn new(bit_rate: u64) -> Self {
+        Self {
+            bit_rate: bit_rate.max(1),
+            preamble: Duration::ZERO,
+            duty_ppm: None,
+            period: Duration::from_secs(3600),
+            listen: None,
+            slot: Duration::from_millis(10),
+        }
+    }
+
+    /// How long a frame of this many bytes is on the air.
+    pub fn airtime(&self, bytes: usize) -> Duration {
+        self.preamble + Duration::from_micros((bytes as u64).saturating_mul(8_000_000) / self.bit_rate.max(1))
+    }
+
+    /// Airtime within a period, for short frames and for others.
+    fn budget(&self, short: bool) -> Option<Duration> {
+        let all = self.period.mul_f64(f64::from(self.duty_ppm?) / 1e6);
+        Some(if short { all } else { all - all / RESERVE })
+    }
+
+    /// Whether a frame of this many bytes could ever be sent.
+    pub fn fits(&self, bytes: usize) -> bool {
+        self.budget(bytes <= SHORT).is_none_or(|budget| self.airtime(bytes) <= budget)
+    }
+}
+
+/// An answer to "may I".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Yes: say so with [`Access::sent`].
+    Now,
+    /// Ask again at this time, or when something else was heard.
+    At(Duration),
+}
+
+/// The channel as one station sees it. Time counts from a start of the caller's choice.
+#[derive(Debug)]
+pub struct Access {
+    rules: AccessRules,
+    dice: Dice,
+    /// The channel was busy until here.
+    busy: Duration,
+    /// Until when one's own last frame is on the air.
+    own: Duration,
+    burst: u32,
+    tries: u32,
+    /// The back-off that was drawn, and what `busy` was then.
+    drawn: Option<(Duration, Duration)>,
+    /// Airtime by parts of the period: number of the part, and how much.
+    used: VecDeque<(u64, Duration)>,
+}
+
+impl Access {
+    /// `seed` decides the back-off; stations need different ones.
+    pub fn new(rules: AccessRules, seed: u64) -> Self {
+        Self {
+            rules,
+            dice: Dice(seed),
+            busy: Duration::ZERO,
+            own: Duration::ZERO,
+            burst: 0,
+            tries: 0,
+            drawn: None,
+            used: VecDeque::new(),
+        }
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &AccessRules {
+        &self.rules
+    }
+
+    /// Another station is on the air now.
+    pub fn heard(&mut self, now: Duration) {
+        self.busy = self.busy.max(now);
+    }
+
+    /// Whether a frame of this many bytes may begin now.
+    pub fn turn(&mut self, now: Duration, bytes: usize) -> Turn {
+        if now < self.own {
+            return Turn::At(self.own);
+        }
+        if let Some(at) = self.out_of_budget(now, bytes) {
+            return Turn::At(at);
+        }
+        let Some(listen) = self.rules.listen else { return Turn::Now };
+        // Right after a frame of one's own the channel is still one's own.
+        if self.burst > 0 && self.burst < BURST && self.busy <= self.own && now <= self.own + listen {
+            return Turn::Now;
+        }
+        let short = bytes <= SHORT;
+        let wait = match self.drawn {
+            Some((wait, busy)) if busy == self.busy => wait,
+            earlier => {
+                if earlier.is_some() {
+                    self.tries += 1;
+                }
+                let slots = if short { SHORT_SLOTS } else { SLOTS << self.tries.min(MAX_DOUBLINGS) };
+                let steps = u32::try_from(self.dice.draw() % slots).unwrap_or(0) + u32::from(!short);
+                let wait = self.rules.slot * steps;
+                // Counted from now, or from the end of what is on the air.
+                let wait = now.max(self.busy + listen) + wait;
+                self.drawn = Some((wait, self.busy));
+                wait
+            }
+        };
+        if now >= wait { Turn::Now } else { Turn::At(wait) }
+    }
+
+    /// A frame of this many bytes has begun. Gives the end of its time on the air.
+    pub fn sent(&mut self, now: Duration, bytes: usize) -> Duration {
+        let airtime = self.rules.airtime(bytes);
+        let follows = self.rules.listen.is_some_and(|listen| now <= self.own + listen);
+        self.burst = if follows && self.burst < BURST { self.burst + 1 } else { 1 };
+        self.own = now + airtime;
+        (self.tries, self.drawn) = (0, None);
+        if self.rules.duty_ppm.is_some() {
+            let part = self.part(now);
+            match self.used.back_mut() {
+                Some((last, used)) if *last == part => *used += airtime,
+                _ => self.used.push_back((part, airtime)),
+            }
+        }
+        self.own
+    }
+
+    fn part(&self, now: Duration) -> u64 {
+        let length = (self.rules.period / PARTS).as_micros().max(1);
+        u64::try_from(now.as_micros() / length).unwrap_or(u64::MAX)
+    }
+
+    /// When there is airtime for this frame again; none if there is now. A part counts until a whole period after its end,
+    /// so no period at all, wherever it begins, holds more than the budget.
+    fn out_of_budget(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
+        let budget = self.rules.budget(bytes <= SHORT)?;
+        let part = self.part(now);
+        while self.used.front().is_some_and(|(old, _)| old + u64::from(PARTS) < part) {
+            self.used.pop_front();
+        }
+        let mut over = self.used.iter().map(|(_, used)| *used).sum::<Duration>() + self.rules.airtime(bytes);
+        for (old, used) in &self.used {
+            if over <= budget {
+                break;
+            }
+            over = over.saturating_sub(*used);
+            if over <= budget {
+                let next = u32::try_from(old + u64::from(PARTS) + 1).unwrap_or(u32::MAX);
+                return Some(self.rules.period / PARTS * next);
+            }
+        }
+        (over > budget).then(|| now + self.rules.period)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Attack 42: whatever is asked for and whenever, no period holds more airtime than the duty cycle allows.
+    fn a42_duty_cycle_is_never_exceeded(asks: &[(u64, usize)]) -> Result<(), TestCaseError> {
+        let mut rules = AccessRules::new(10_000);
+        (rules.duty_ppm, rules.period, rules.preamble) = (Some(20_000), Duration::from_secs(60), ms(5));
+        let mut access = Access::new(rules.clone(), 1);
+        let (mut now, mut log) = (Duration::ZERO, Vec::new());
+        for (pause, bytes) in asks {
+            now += ms(*pause);
+            while let Turn::At(at) = access.turn(now, *bytes) {
+                prop_assert!(at > now, "asked to wait for the past");
+                now = at;
+            }
+            log.push((now, rules.airtime(*bytes)));
+            access.sent(now, *bytes);
+        }
+        let budget = rules.period.mul_f64(0.02);
+        for (start, _) in &log {
+            let within = log.iter().filter(|(at, _)| at >= start && *at < *start + rules.period);
+            let used: Duration = within.map(|(_, airtime)| *airtime).sum();
+            prop_assert!(used <= budget, "{used:?} within a period");
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a42_duty_cycle(asks in prop::collection::vec((0u64..30_000, 1usize..256), 1..300)) {
+            a42_duty_cycle_is_never_exceeded(&asks)?;
+        }
+    }
+
+    #[test]
+    fn the_last_tenth_is_for_short_frames() {
+        let mut rules = AccessRules::new(8_000);
+        (rules.duty_ppm, rules.period) = (Some(100_000), Duration::from_secs(10));
+        let mut access = Access::new(rules, 1);
+        let mut now = Duration::ZERO;
+        while access.turn(now, 100) == Turn::Now {
+            now = access.sent(now, 100);
+        }
+        assert_eq!(now, ms(900));
+        assert!(matches!(access.turn(now, 100), Turn::At(at) if at >= Duration::from_secs(10)));
+        assert_eq!(access.turn(now, 10), Turn::Now);
+    }
+
+    #[test]
+    fn who_hears_somebody_waits_and_bursts_end() {
+        let mut rules = AccessRules::new(8_000);
+        rules.listen = Some(ms(20));
+        let mut access = Access::new(rules, 7);
+        access.heard(ms(100));
+        let Turn::At(at) = access.turn(ms(100), 100) else { panic!("talks into another's frame") };
+        assert!(at >= ms(130));
+        // Heard again in the meantime: drawn anew, from then on.
+        access.heard(at);
+        let Turn::At(again) = access.turn(at, 100) else { panic!("talks into another's frame") };
+        assert!(again >= at + ms(30));
+        let mut now = again;
+        let mut burst = 0;
+        while access.turn(now, 100) == Turn::Now {
+            now = access.sent(now, 100);
+            burst += 1;
+        }
+        assert_eq!(burst, BURST);
+    }
+}

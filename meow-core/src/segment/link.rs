@@ -1,0 +1,122 @@
+//! One link among those of a medium.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::config::Config;
+use super::header::{Ack, Data, Segment, Tag};
+use super::inbound::Inbound;
+use super::machine::Broken;
+use super::outbound::{Outbound, Picked};
+use super::rto::Rto;
+
+/// Names a link within its machine; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub(super) u64);
+
+/// What there is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// A packet.
+    Packet(Bytes),
+    /// Nothing yet.
+    Nothing,
+    /// The far side has finished.
+    End,
+    /// The link is broken, and nothing more comes.
+    Broken(Broken),
+}
+
+#[derive(Debug)]
+pub(super) struct LinkState {
+    /// None for a dialled link until its first packet.
+    pub(super) tag: Option<Tag>,
+    pub(super) dialled: bool,
+    /// Something came from the far side: it knows the link.
+    pub(super) heard: bool,
+    /// When something was last heard, or the link began.
+    pub(super) touched: Duration,
+    pub(super) out: Outbound,
+    pub(super) inn: Inbound,
+    pub(super) rto: Rto,
+    pub(super) broken: Option<Broken>,
+    /// An accepted link shows itself with its first packet.
+    pub(super) shown: bool,
+    pub(super) tx_held: bool,
+    pub(super) rx_held: bool,
+    /// An acknowledgement is to be sent; true if one is wanted back.
+    pub(super) ack_due: Option<bool>,
+    /// Its packets travel as they are, so far.
+    pub(super) raw: Raw,
+}
+
+/// Whether a link lives by packets that go as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Raw {
+    No,
+    /// Dialled: asked, and takes every raw packet that is heard.
+    Asked,
+    /// Accepted: a raw packet came, not answered yet.
+    Came,
+    /// Accepted, and answered by this packet.
+    Answered(Bytes),
+}
+
+impl LinkState {
+    pub(super) fn new(config: &Config, dialled: bool, tag: Option<Tag>, now: Duration) -> Self {
+        Self {
+            tag,
+            dialled,
+            heard: false,
+            touched: now,
+            out: Outbound::new(config.window, config.repeat),
+            inn: Inbound::new(config.window),
+            rto: Rto::new(config.answer_time(), config.airtime(config.max_frame)),
+            broken: None,
+            shown: dialled,
+            tx_held: true,
+            rx_held: true,
+            ack_due: None,
+            raw: Raw::No,
+        }
+    }
+
+    /// The far side owes something: a packet that was begun, or an answer to a poll.
+    pub(super) fn waits(&self) -> bool {
+        self.broken.is_none() && (self.out.poll.is_some() || !self.shown)
+    }
+
+    /// Nobody here uses it any more, and nothing is under way.
+    pub(super) fn is_over(&self) -> bool {
+        let sent = self.broken.is_some() || self.out.is_done() || (!self.tx_held && self.out.is_idle());
+        !self.tx_held && !self.rx_held && sent
+    }
+
+    pub(super) fn break_off(&mut self, why: Broken) {
+        if self.broken.is_none() {
+            self.broken = Some(why);
+            self.out.clear();
+            self.ack_due = None;
+        }
+    }
+
+    pub(super) fn ack(&mut self, poll: bool) -> Option<Segment> {
+        let (base, window, bitmap) = self.inn.state();
+        self.inn.told_closed = window == 0;
+        Some(Segment::Ack(Ack { tag: self.tag?, acceptor: !self.dialled, poll, base, window, bitmap }))
+    }
+
+    pub(super) fn data(&self, picked: Picked, repeat: bool) -> Option<Segment> {
+        Some(Segment::Data(Data {
+            tag: self.tag?,
+            acceptor: !self.dialled,
+            open: self.dialled && !self.heard,
+            poll: picked.last && repeat,
+            end: picked.end,
+            fin: picked.fin,
+            seq: picked.seq,
+            data: picked.data,
+        }))
+    }
+}

@@ -1,0 +1,58 @@
+//! How long to wait for an acknowledgement (after RFC 6298).
+
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct Rto {
+    floor: Duration,
+    /// Smoothed round trip and its variation, once one was measured.
+    measured: Option<(Duration, Duration)>,
+    initial: Duration,
+}
+
+/// The shortest wait: a busy machine is no loss.
+const LEAST: Duration = Duration::from_millis(50);
+/// The longest wait, whatever was measured.
+const MOST: Duration = Duration::from_secs(120);
+/// Doublings at most.
+const MAX_DOUBLINGS: u32 = 5;
+
+impl Rto {
+    /// `answer` is how long an answer takes at least, `frame` the time of the longest frame.
+    pub(super) fn new(answer: Duration, frame: Duration) -> Self {
+        let initial = (answer * 2 + frame).max(Duration::from_millis(200));
+        Self { floor: (answer + answer / 2).max(LEAST), measured: None, initial }
+    }
+
+    pub(super) fn sample(&mut self, rtt: Duration) {
+        self.measured = Some(match self.measured {
+            None => (rtt, rtt / 2),
+            Some((smooth, variation)) => {
+                let off = smooth.abs_diff(rtt);
+                ((smooth * 7 + rtt) / 8, (variation * 3 + off) / 4)
+            }
+        });
+    }
+
+    /// The wait after `tries` waits in vain. `draw` is random: up to half as much is added, so that stations that
+    /// collided do not meet again.
+    pub(super) fn wait(&self, tries: u32, draw: u64) -> Duration {
+        let plain = self.measured.map_or(self.initial, |(smooth, variation)| smooth + variation * 4);
+        let wait = plain.max(self.floor).saturating_mul(1 << tries.min(MAX_DOUBLINGS)).min(MOST);
+        wait + wait.mul_f64((draw >> 11) as f64 / (1u64 << 53) as f64 / 2.0)
+    }
+}
+
+/// SplitMix64: repeatable, and good enough for jitter.
+#[derive(Debug)]
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,177 @@
+//! Which frame goes next, and what happens when nothing is heard.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::header::LONGEST_ACK;
+use super::link::LinkId;
+use super::machine::{Broken, Machine};
+use super::outbound::Poll;
+
+impl Machine {
+    /// The next frame for the medium, if there is one: acknowledgements first, then raw packets, then pieces of packets,
+    /// link by link.
+    pub fn transmit(&mut self, now: Duration) -> Option<Bytes> {
+        if let Some(frame) = self.strays.pop_front() {
+            return Some(frame);
+        }
+        while let Some(id) = self.due.pop_front() {
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            let Some(poll) = link.ack_due.take() else { continue };
+            let Some(ack) = link.ack(poll) else { continue };
+            if poll {
+                self.polled(id, now);
+            }
+            return Some(ack.encode());
+        }
+        if now < self.quiet {
+            return None;
+        }
+        if let Some(packet) = self.raws.pop_front() {
+            self.note_echo(packet.clone());
+            return Some(packet);
+        }
+        let id = self.whose_turn(now)?;
+        let link = self.links.get_mut(&id)?;
+        let picked = link.out.pick(now)?;
+        let (last, repeat) = (picked.last, self.config.repeat);
+        let segment = link.data(picked, repeat)?;
+        self.turn = id;
+        if last && repeat {
+            self.polled(id, now);
+        }
+        Some(segment.encode())
+    }
+
+    fn whose_turn(&self, now: Duration) -> Option<LinkId> {
+        let ready =
+            |id: &LinkId| self.links.get(id).is_some_and(|l| l.broken.is_none() && l.out.can_pick(now));
+        let after = LinkId(self.turn.0 + 1);
+        let mut order = self.links.range(after..).chain(self.links.range(..after)).map(|(id, _)| *id);
+        order.find(ready)
+    }
+
+    /// A poll is leaving: until it has, no clock runs.
+    fn polled(&mut self, id: LinkId, now: Duration) {
+        let quiet = self.config.answer_time() * 2;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.out.poll.is_none() {
+            link.touched = link.touched.max(if link.out.tries == 0 { now } else { link.touched });
+        }
+        link.out.poll = Some(Poll::default());
+        self.leaving = Some(id);
+        if self.config.half_duplex {
+            self.quiet = now + quiet;
+        }
+    }
+
+    /// The last frame of [`transmit`](Self::transmit) has left.
+    pub fn sent(&mut self, now: Duration) {
+        if let Some(id) = self.leaving.take()
+            && let Some(link) = self.links.get_mut(&id)
+            && let Some(poll) = &mut link.out.poll
+        {
+            *poll = Poll {
+                left: Some(now),
+                deadline: Some(now + link.rto.wait(link.out.tries, self.dice.draw())),
+            };
+            if self.config.half_duplex {
+                self.quiet = now + self.config.answer_time() * 2;
+            }
+        }
+        if !self.config.repeat {
+            // What has left has arrived: there may be room, or a link is over.
+            let ids: Vec<_> = self.links.keys().copied().collect();
+            for id in ids {
+                self.events.push_back(super::Event::Changed(id));
+                self.sweep(id);
+            }
+        }
+    }
+
+    /// Another station's piece was heard: more follow, or an answer to its poll.
+    pub(super) fn keep_quiet(&mut self, now: Duration, poll: bool) {
+        if self.config.half_duplex {
+            let next = if poll {
+                self.config.airtime(LONGEST_ACK)
+            } else {
+                self.config.airtime(self.config.max_frame)
+            };
+            self.quiet = self.quiet.max(now + self.config.rtt + next);
+        }
+    }
+
+    /// The far side takes nothing for now: it says when it does again, and is asked in case that was lost.
+    pub(super) fn await_credit(&mut self, id: LinkId, now: Duration) {
+        let draw = self.dice.draw();
+        if let Some(link) = self.links.get_mut(&id)
+            && link.out.poll.is_none()
+            && link.out.is_blocked()
+        {
+            let wait = link.rto.wait(3, draw);
+            link.out.poll = Some(Poll { left: None, deadline: Some(now + wait) });
+        }
+    }
+
+    /// When [`expire`](Self::expire) or [`transmit`](Self::transmit) has something to do by the clock.
+    pub fn timeout(&self, now: Duration) -> Option<Duration> {
+        let mut first: Option<Duration> = None;
+        let mut at = |time: Duration| first = Some(first.map_or(time, |f| f.min(time)));
+        let waiting = !self.raws.is_empty()
+            || self.links.values().any(|link| link.broken.is_none() && !link.out.is_idle());
+        if waiting && self.quiet > now {
+            at(self.quiet);
+        }
+        for link in self.links.values().filter(|link| link.broken.is_none()) {
+            if let Some(deadline) = link.out.poll.as_ref().and_then(|poll| poll.deadline) {
+                at(deadline);
+            }
+            link.out.held_until().filter(|until| *until > now).into_iter().for_each(&mut at);
+            if link.waits() {
+                at(link.touched + self.config.patience);
+            }
+        }
+        first
+    }
+
+    /// Does what is due: repeats polls, gives up far sides that are silent.
+    pub fn expire(&mut self, now: Duration) {
+        if self.quiet <= now {
+            self.quiet = Duration::ZERO;
+        }
+        let late = |link: &super::link::LinkState| {
+            let poll = link.out.poll.as_ref().and_then(|poll| poll.deadline).is_some_and(|d| d <= now);
+            let silent = link.waits() && link.touched + self.config.patience <= now;
+            link.broken.is_none() && (poll || silent)
+        };
+        let ids: Vec<_> = self.links.iter().filter(|(_, link)| late(link)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.overdue(id, now);
+        }
+        // Of those that have got something to send while the far side takes nothing.
+        let blocked = |link: &super::link::LinkState| link.broken.is_none() && link.out.is_blocked();
+        let ids: Vec<_> = self.links.iter().filter(|(_, link)| blocked(link)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.await_credit(id, now);
+        }
+    }
+
+    fn overdue(&mut self, id: LinkId, now: Duration) {
+        let patience = self.config.patience;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.waits() && link.touched + patience <= now {
+            self.break_link(id, Broken::Vanished);
+            return;
+        }
+        link.out.tries += 1;
+        if link.dialled && !link.heard {
+            link.out.repeat_first();
+            return;
+        }
+        if let Some(poll) = &mut link.out.poll {
+            *poll = Poll::default();
+        }
+        self.owe(id, true);
+    }
+}
