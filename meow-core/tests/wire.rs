@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use meow_core::request::{ITEM_SIZES, THIN_ITEM_OVERHEAD, THIN_ITEM_SIZES};
 use meow_core::wire::{
-    Blob, Fixed, List, SIZE_CLASSES, Suite, Text, VERSION, Wire, WireError, pad, padded_len, unpad,
+    Blob, Fixed, List, SIZE_CLASSES, Suite, THIN_FRAMING, THIN_SIZES, Text, VERSION, Wire, WireError,
+    is_thin, is_thin_class, pad, padded_len, size_of_class, unpad,
 };
 use meow_core::{Error, ErrorKind};
 use proptest::prelude::*;
@@ -128,6 +130,15 @@ fn the_outermost_byte_is_checked() {
 #[test]
 fn classes_are_those_of_the_spec() {
     assert_eq!(SIZE_CLASSES, [256, 512, 2048, 8192, 32_768]);
+    assert_eq!(THIN_SIZES.map(|len| len + THIN_FRAMING), [64, 128, 240], "on the air");
+    let rows: Vec<_> = (0..8u8).map(|index| (size_of_class(index).unwrap(), is_thin_class(index))).collect();
+    assert!(rows[..5].iter().map(|row| (row.0, row.1)).eq(SIZE_CLASSES.map(|len| (len, false))));
+    assert!(rows[5..].iter().map(|row| (row.0, row.1)).eq(THIN_SIZES.map(|len| (len, true))));
+    assert_eq!((size_of_class(8), is_thin_class(8)), (None, false));
+    for (item, packet) in THIN_ITEM_SIZES.into_iter().zip(THIN_SIZES) {
+        assert_eq!(item + THIN_ITEM_OVERHEAD, packet);
+        assert!(is_thin(packet) && !SIZE_CLASSES.contains(&packet) && !ITEM_SIZES.contains(&item));
+    }
     assert_eq!((padded_len(0), padded_len(256), padded_len(257)), (Some(256), Some(256), Some(512)));
     assert_eq!(padded_len(32_769), None);
     assert_eq!(pad(&mut vec![0; 256], 256), Err(WireError::TooLong), "no room for the marker");

@@ -5,7 +5,9 @@ mod bounded;
 mod size;
 
 pub use bounded::{Blob, Fixed, List, Text};
-pub use size::{SIZE_CLASSES, pad, padded_len, unpad};
+pub use size::{
+    SIZE_CLASSES, THIN_FRAMING, THIN_SIZES, is_thin, is_thin_class, pad, padded_len, size_of_class, unpad,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
