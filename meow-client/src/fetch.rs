@@ -123,7 +123,7 @@ impl Inner {
             sig: Fixed([0; 64]),
         };
         let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-        match self.ask_own(&mailbox.server, RequestKind::Pull(signed), class, wait).await? {
+        match self.ask(&mailbox.server, RequestKind::Pull(signed), class, wait).await? {
             Answer::Items(items) => Ok(Pulled::Items(items)),
             Answer::Refused(r) if r.code == RefusalCode::StaleCounter => {
                 self.behind(id, mailbox, counter, r.seen).await.map(|()| Pulled::Again)
@@ -151,7 +151,7 @@ impl Inner {
         let counter = self.write(move |txn, _| take_counter(txn, &key)).await?;
         let body = Acknowledge { mailbox: mailbox.lkp.public(), counter, upto, sig: Fixed([0; 64]) };
         let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-        match self.ask_own(&mailbox.server, RequestKind::Acknowledge(signed), 0, Duration::ZERO).await? {
+        match self.ask(&mailbox.server, RequestKind::Acknowledge(signed), 0, Duration::ZERO).await? {
             Answer::Done => Ok(()),
             // Overtaken by another process: what it leaves is delivered again and recognised.
             Answer::Refused(r) if r.code == RefusalCode::StaleCounter => Ok(()),

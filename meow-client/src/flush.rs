@@ -18,7 +18,7 @@ use crate::ids::MessageId;
 use crate::mailbox::unexpected;
 use crate::outbox::{damaged, deposit_id, put};
 use crate::records::{ContactRecord, LogEntry, OutboxEntry, Stage, contact, decode, load, ordered_key, save};
-use crate::server::{Ask, refused};
+use crate::server::refused;
 use crate::upkeep::{await_receipt, awaited_no_more};
 
 /// What became of a flush.
@@ -195,7 +195,7 @@ impl Inner {
     }
 
     /// Deposits finished bytes at the first server of the contact that takes them.
-    async fn deposit(&self, target: &DepositTarget, id: [u8; 16], item: Vec<u8>) -> Result<()> {
+    async fn deposit(self: &Arc<Self>, target: &DepositTarget, id: [u8; 16], item: Vec<u8>) -> Result<()> {
         let item = Blob::new(item).map_err(|_| Error::new(ErrorKind::Bug, "a sealed item is too long"))?;
         let mut last = Error::new(ErrorKind::Malformed, "the contact named no server; ask for a new card");
         for server in &target.servers {
@@ -206,8 +206,7 @@ impl Inner {
                 keep_secs: 0,
                 item: item.clone(),
             });
-            let ask = Ask { server, private_url: None, kind, answer: 0, wait: Duration::ZERO };
-            last = match self.servers.ask(&ask).await {
+            last = match self.ask(server, kind, 0, Duration::ZERO).await {
                 Ok(Answer::Done) => return Ok(()),
                 Ok(Answer::Refused(r)) if r.code == RefusalCode::Denied => {
                     refused(server, r).with_retry(Retry::After(300))

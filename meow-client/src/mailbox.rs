@@ -7,15 +7,13 @@ use meow_core::crypto::{SigningKey, VerifyKey};
 use meow_core::lane::ServerRef;
 use meow_core::request::{Answer, BlobPut, Close, Deposit, RefusalCode, Register, RequestKind};
 use meow_core::store::{StoreTxn, Table};
-use meow_core::transport::Endpoint;
 use meow_core::wire::{Blob, Fixed};
 use meow_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::client::Inner;
 use crate::records::{MailboxRecord, ServerRecord, load, save};
-use crate::server::{Ask, refused};
-use crate::servers::private_url;
+use crate::server::refused;
 
 /// A mailbox of one's own at one server.
 #[derive(Clone, Serialize, Deserialize)]
@@ -50,19 +48,6 @@ pub(crate) fn take_counter(txn: &mut dyn StoreTxn, key: &[u8; 64]) -> Result<u64
 }
 
 impl Inner {
-    /// Asks the server of one's own mailbox, by the private URL where there is one.
-    pub(crate) async fn ask_own(
-        self: &Arc<Self>,
-        server: &ServerRef,
-        kind: RequestKind,
-        answer: u8,
-        wait: Duration,
-    ) -> Result<Answer> {
-        let fingerprint = *server.fingerprint();
-        let url: Option<Endpoint> = self.read(move |txn| private_url(txn, &fingerprint)).await?;
-        self.servers.ask(&Ask { server, private_url: url.as_ref(), kind, answer, wait }).await
-    }
-
     async fn counter(self: &Arc<Self>, mailbox: &OwnMailbox) -> Result<u64> {
         let key = mailbox.key();
         self.write(move |txn, _| take_counter(txn, &key)).await
@@ -106,7 +91,7 @@ impl Inner {
             sig: Fixed([0; 64]),
         };
         let signed = body.signed(&fingerprint, &what.mailbox.lkp)?;
-        self.ask_own(&what.mailbox.server, RequestKind::Register(signed), 0, Duration::ZERO).await
+        self.ask(&what.mailbox.server, RequestKind::Register(signed), 0, Duration::ZERO).await
     }
 
     /// Parks a blob beside a mailbox, for whoever has its token.
@@ -126,7 +111,7 @@ impl Inner {
             sig: Fixed([0; 64]),
         };
         let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-        match self.ask_own(&mailbox.server, RequestKind::BlobPut(signed), 0, Duration::ZERO).await? {
+        match self.ask(&mailbox.server, RequestKind::BlobPut(signed), 0, Duration::ZERO).await? {
             Answer::Done => Ok(()),
             Answer::Refused(r) => Err(refused(&mailbox.server, r)),
             _ => Err(unexpected()),
@@ -142,7 +127,7 @@ impl Inner {
             sig: Fixed([0; 64]),
         };
         let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-        let answer = self.ask_own(&mailbox.server, RequestKind::Close(signed), 0, Duration::ZERO).await?;
+        let answer = self.ask(&mailbox.server, RequestKind::Close(signed), 0, Duration::ZERO).await?;
         let gone = match answer {
             Answer::Done => true,
             Answer::Refused(r) if r.code == RefusalCode::Denied => true,

@@ -26,6 +26,15 @@ pub(crate) struct ServerRecord {
     pub(crate) position: u64,
 }
 
+/// How a server of one's own is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServerReached {
+    /// The URLs of its newest descriptor.
+    pub(crate) listed: Vec<Endpoint>,
+    /// The URL by which it answered last.
+    pub(crate) by: Endpoint,
+}
+
 /// A contact, with the state of its machine.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct ContactRecord {

@@ -1,15 +1,18 @@
 //! One's own servers: where mailboxes are made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use meow_core::lane::{ServerRef, ServerReference};
+use meow_core::lane::{MAX_URL, MAX_URLS, ServerRef, ServerReference};
+use meow_core::request::{Answer, RequestKind};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::transport::Endpoint;
 use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result};
 
-use crate::client::Client;
-use crate::records::{ServerRecord, decode, load, next_number, save};
+use crate::client::{Client, Inner};
+use crate::records::{ServerReached, ServerRecord, decode, load, next_number, save};
+use crate::server::Ask;
 
 /// A server of one's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,19 +22,33 @@ pub struct OwnServer {
     pub reference: ServerReference,
     /// When it was added, in Unix milliseconds.
     pub added_ms: u64,
+    /// Where else it is, as its newest signed descriptor says. The client uses whichever URL works.
+    pub listed: Vec<Endpoint>,
+    /// The URL by which it answered last.
+    pub in_use: Option<Endpoint>,
 }
 
 impl OwnServer {
-    /// What contacts get to see of it: without credentials and invitation.
+    /// What contacts get to see of it: without credentials and invitation. A place on this machine is named only
+    /// where there is no other.
     pub(crate) fn public(&self) -> Result<ServerRef> {
-        let url = self.reference.url.clone().without_credentials();
-        Ok(ServerRef::new(self.reference.fingerprint, &[url])?)
+        let own = self.reference.url.clone().without_credentials();
+        let mut urls = vec![own.clone()];
+        urls.extend(self.listed.iter().filter(|url| url.to_string().len() <= MAX_URL).cloned());
+        if urls.iter().any(|url| url.host().is_some()) {
+            urls.retain(|url| url.host().is_some());
+        }
+        urls.truncate(MAX_URLS);
+        Ok(ServerRef::new(self.reference.fingerprint, &urls)?)
     }
 
-    fn from_record(record: ServerRecord) -> Self {
+    fn new(record: ServerRecord, reached: Option<ServerReached>) -> Self {
+        let own = record.url.clone().without_credentials();
+        let (mut listed, in_use) = reached.map_or((Vec::new(), None), |r| (r.listed, Some(r.by)));
+        listed.retain(|url| *url != own);
         let reference =
             ServerReference { url: record.url, fingerprint: record.fingerprint.0, invite: record.invite };
-        Self { reference, added_ms: record.added_ms }
+        Self { reference, added_ms: record.added_ms, listed, in_use }
     }
 }
 
@@ -42,18 +59,74 @@ pub(crate) fn own_servers(txn: &dyn StoreTxn) -> Result<Vec<OwnServer>> {
         records.push(decode::<ServerRecord>(Table::Servers, &value)?);
     }
     records.sort_by_key(|r| r.position);
-    Ok(records.into_iter().map(OwnServer::from_record).collect())
+    records
+        .into_iter()
+        .map(|record| {
+            let reached = load(txn, Table::Meta, &reached_key(&record.fingerprint.0))?;
+            Ok(OwnServer::new(record, reached))
+        })
+        .collect()
 }
 
-/// The URL with credentials under which a server of one's own is dialled.
-pub(crate) fn private_url(txn: &dyn StoreTxn, fingerprint: &[u8; 32]) -> Result<Option<Endpoint>> {
-    let record: Option<ServerRecord> = load(txn, Table::Servers, fingerprint)?;
-    Ok(record.map(|r| r.url))
+fn reached_key(fingerprint: &[u8; 32]) -> Vec<u8> {
+    [b"reached ".as_slice(), fingerprint].concat()
+}
+
+impl Inner {
+    /// Asks a server: one of the user's own by the user's URL too, with credentials; any by those that it lists.
+    ///
+    /// # Errors
+    /// As [`Servers::ask`](crate::server::Servers::ask), and those of the store.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        server: &ServerRef,
+        kind: RequestKind,
+        answer: u8,
+        wait: Duration,
+    ) -> Result<Answer> {
+        let fingerprint = *server.fingerprint();
+        let own = self
+            .read(move |txn| {
+                let record: Option<ServerRecord> = load(txn, Table::Servers, &fingerprint)?;
+                let Some(record) = record else { return Ok(None) };
+                Ok(Some((record.url, load::<ServerReached>(txn, Table::Meta, &reached_key(&fingerprint))?)))
+            })
+            .await?;
+        let Some((url, reached)) = own else {
+            return self.servers.ask(&Ask { server, private_url: None, kind, answer, wait }).await;
+        };
+        if let Some(reached) = &reached {
+            self.servers.told().remembers(&fingerprint, reached.listed.clone());
+        }
+        let answer = self.servers.ask(&Ask { server, private_url: Some(&url), kind, answer, wait }).await;
+        self.note_reached(fingerprint, reached).await?;
+        answer
+    }
+
+    /// Keeps how a server of one's own is reached, for a start at which its first URL is dead.
+    async fn note_reached(
+        self: &Arc<Self>,
+        fingerprint: [u8; 32],
+        before: Option<ServerReached>,
+    ) -> Result<()> {
+        let Some((listed, by)) = self.servers.told().last(&fingerprint) else { return Ok(()) };
+        let now = ServerReached { listed, by };
+        if before.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        self.write(move |txn, _| match txn.get(Table::Servers, &fingerprint)? {
+            Some(_) => save(txn, Table::Meta, &reached_key(&fingerprint), &now),
+            // It was removed while it was asked.
+            None => Ok(()),
+        })
+        .await
+    }
 }
 
 impl Client {
-    /// Adds a server of one's own, after asking it for its descriptor and checking its fingerprint. New
-    /// contacts get mailboxes on every server of one's own, at most four.
+    /// Adds a server of one's own, after asking it for its descriptor and checking its fingerprint. From then on the
+    /// client uses whichever works of this URL and those that the descriptor lists. New contacts get mailboxes on
+    /// every server of one's own, at most four.
     ///
     /// # Errors
     /// `WrongPeer` when another server answers there, `Unreachable`, `UnknownScheme`. For a server that is in
@@ -63,7 +136,7 @@ impl Client {
     /// Dropping the future adds the server or does not.
     pub async fn add_server(&self, reference: &ServerReference) -> Result<()> {
         self.inner.servers.descriptor(&reference.url, &reference.fingerprint).await?;
-        let reference = reference.clone();
+        let (reference, fingerprint) = (reference.clone(), reference.fingerprint);
         self.inner
             .write(move |txn, inner| {
                 let known: Option<ServerRecord> = load(txn, Table::Servers, &reference.fingerprint)?;
@@ -78,9 +151,10 @@ impl Client {
                     added_ms: inner.now_ms(),
                     position,
                 };
-                save(txn, Table::Servers, &reference.fingerprint, &record)
+                save(txn, Table::Servers, &record.fingerprint.0, &record)
             })
-            .await
+            .await?;
+        self.inner.note_reached(fingerprint, None).await
     }
 
     /// One's own servers, in the order in which they were added.
@@ -104,6 +178,7 @@ impl Client {
                         "no such server; `meow server list` lists them",
                     ));
                 }
+                txn.delete(Table::Meta, &reached_key(&fingerprint))?;
                 txn.delete(Table::Servers, &fingerprint)
             })
             .await

@@ -5,7 +5,7 @@ use meow::{Client, EnabledTransports, Error, ErrorKind, Transports};
 use serde::Serialize;
 
 use super::Outcome;
-use super::server::ServerAdded;
+use super::server::Added;
 use crate::args::Init;
 use crate::context::{Context, at};
 use crate::exit::{Exit, Failure};
@@ -62,7 +62,7 @@ pub(super) async fn run(context: &Context, args: Init) -> Outcome {
             )
             .with_source(e)
         })?;
-        context.output.put(&ServerAdded::new(reference))?;
+        context.output.put(&Added::of(&client, &reference).await?)?;
     }
     Ok(Exit::Done)
 }

@@ -1,7 +1,7 @@
 //! `meow server`
 
 use meow::client::OwnServer;
-use meow::{Error, ErrorKind, ServerReference};
+use meow::{Client, Error, ErrorKind, ServerReference};
 use serde::Serialize;
 
 use super::Outcome;
@@ -9,6 +9,7 @@ use crate::args::ServerCommand;
 use crate::context::Context;
 use crate::exit::{Exit, usage};
 use crate::output::Record;
+use crate::text::one_line;
 use crate::utc::utc;
 
 /// A reference as it may be shown: without credentials and invitation.
@@ -17,32 +18,63 @@ pub(super) fn public(mut reference: ServerReference) -> String {
     reference.to_string()
 }
 
+/// A server, with every URL that leads there.
 #[derive(Serialize)]
-pub(super) struct ServerAdded {
+pub(super) struct Known {
     server: String,
+    urls: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_use: Option<String>,
 }
 
-impl ServerAdded {
-    pub(super) fn new(reference: ServerReference) -> Self {
-        Self { server: public(reference) }
+impl Known {
+    fn new(server: &OwnServer) -> Self {
+        let urls = std::iter::once(&server.reference.url).chain(&server.listed);
+        Self {
+            server: public(server.reference.clone()),
+            urls: urls.map(ToString::to_string).collect(),
+            in_use: server.in_use.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// One line for each URL.
+    fn urls(&self) -> String {
+        let line = |url| {
+            let mark = if self.in_use.as_ref() == Some(url) { "  in use" } else { "" };
+            format!("\n  {}{mark}", one_line(url))
+        };
+        self.urls.iter().map(line).collect()
     }
 }
 
-impl Record for ServerAdded {
+#[derive(Serialize)]
+pub(super) struct Added(Known);
+
+impl Added {
+    /// The server of this reference, which was added a moment ago.
+    pub(super) async fn of(client: &Client, reference: &ServerReference) -> Result<Self, Error> {
+        let servers = client.servers().await?;
+        let added = servers.iter().find(|server| server.reference.fingerprint == reference.fingerprint);
+        added.map(|server| Self(Known::new(server))).ok_or_else(gone)
+    }
+}
+
+impl Record for Added {
     fn text(&self) -> String {
-        format!("added {}", self.server)
+        format!("added {}{}", self.0.server, self.0.urls())
     }
 }
 
 #[derive(Serialize)]
 struct Listed {
-    server: String,
+    #[serde(flatten)]
+    known: Known,
     added_ms: u64,
 }
 
 impl Record for Listed {
     fn text(&self) -> String {
-        format!("{}  added {}", self.server, utc(self.added_ms))
+        format!("{}  added {}{}", self.known.server, utc(self.added_ms), self.known.urls())
     }
 }
 
@@ -63,11 +95,11 @@ pub(super) async fn run(context: &Context, command: ServerCommand) -> Outcome {
     match command {
         ServerCommand::Add { reference } => {
             client.add_server(&reference).await?;
-            context.output.put(&ServerAdded::new(reference))?;
+            context.output.put(&Added::of(&client, &reference).await?)?;
         }
         ServerCommand::List => {
-            for OwnServer { reference, added_ms, .. } in client.servers().await? {
-                context.output.put(&Listed { server: public(reference), added_ms })?;
+            for server in client.servers().await? {
+                context.output.put(&Listed { known: Known::new(&server), added_ms: server.added_ms })?;
             }
         }
         ServerCommand::Remove { server } => {
@@ -93,8 +125,10 @@ fn find(servers: Vec<OwnServer>, text: &str) -> Result<ServerReference, Error> {
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
         (Some(_), Some(_)) => Err(usage("more than one server is meant; give the fingerprint after #skp=")),
-        (None, _) => {
-            Err(Error::new(ErrorKind::NotFound, "there is no such server; `meow server list` lists them"))
-        }
+        (None, _) => Err(gone()),
     }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::NotFound, "there is no such server; `meow server list` lists them")
 }

@@ -10,6 +10,7 @@
 mod cards;
 mod doctor;
 mod errors;
+mod failover;
 mod guide;
 mod help;
 mod messages;

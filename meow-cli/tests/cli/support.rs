@@ -70,12 +70,17 @@ impl World {
 
     /// A relay with its data in this folder.
     pub(crate) fn relay(&self, name: &str) -> Relay {
-        Relay::start(self.path(name), "http://127.0.0.1:0")
+        Relay::start(self.path(name), &["--listen", "http://127.0.0.1:0"])
     }
 
     /// A relay at a given address.
     pub(crate) fn relay_at(&self, name: &str, listen: &str) -> Relay {
-        Relay::start(self.path(name), listen)
+        Relay::start(self.path(name), &["--listen", listen])
+    }
+
+    /// A relay with these arguments.
+    pub(crate) fn relay_with(&self, name: &str, args: &[&str]) -> Relay {
+        Relay::start(self.path(name), args)
     }
 
     /// Somebody without an identity yet.
@@ -122,10 +127,10 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    fn start(data: PathBuf, listen: &str) -> Self {
+    fn start(data: PathBuf, args: &[&str]) -> Self {
         let mut child = Command::new(meowd())
             .args([OsStr::new("run"), OsStr::new("--data"), data.as_os_str()])
-            .args(["--listen", listen])
+            .args(args)
             .env("MEOWD_LOG_LEVEL", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -155,7 +160,7 @@ impl Relay {
     /// Starts it again, at the same address.
     pub(crate) fn again(&mut self) {
         let reference = self.reference.clone();
-        *self = Self::start(self.data.clone(), self.url().trim_end_matches('/'));
+        *self = Self::start(self.data.clone(), &["--listen", self.url().trim_end_matches('/')]);
         assert_eq!(self.reference, reference);
     }
 }

@@ -1,7 +1,6 @@
 //! Sealed requests to servers, with their descriptors kept in memory.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meow_core::crypto::Random;
@@ -10,24 +9,23 @@ use meow_core::request::{
     Answer, ClearAnswer, ClearCode, DESCRIBE, Descriptor, RefusalCode, Refused, Request, RequestKind,
     seal_request,
 };
-use meow_core::transport::Endpoint;
+use meow_core::transport::{Endpoint, Link};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use meow_transport::Transports;
 
-use super::exchange;
+use super::choose::{Failures, order};
+use super::reach::{connect, exchange, open};
+use super::told::{Told, counter_of_own};
 use crate::random::SharedRandom;
 
 /// How long a server may take beyond the wait that it was asked for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Descriptors that are kept in memory.
-const MAX_KNOWN: usize = 1000;
-
 /// One request to one server.
 pub(crate) struct Ask<'a> {
     /// The server that must answer.
     pub(crate) server: &'a ServerRef,
-    /// URLs to use before those of `server` (one's own, with credentials).
+    /// The URL by which the user knows the server, with credentials, where it is one of the user's own.
     pub(crate) private_url: Option<&'a Endpoint>,
     /// What is asked.
     pub(crate) kind: RequestKind,
@@ -41,17 +39,29 @@ pub(crate) struct Ask<'a> {
 pub(crate) struct Servers {
     transports: Transports,
     random: SharedRandom,
-    known: Mutex<HashMap<[u8; 32], Arc<Descriptor>>>,
+    told: Mutex<Told>,
+    failures: Mutex<Failures>,
 }
 
 impl Servers {
     pub(crate) fn new(transports: Transports, random: SharedRandom) -> Self {
-        Self { transports, random, known: Mutex::default() }
+        Self { transports, random, told: Mutex::default(), failures: Mutex::default() }
     }
 
     /// Forgets what was learnt of servers, so that everything is looked up anew (the network changed).
     pub(crate) fn forget(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.told().forget();
+        self.failures().clear();
+    }
+
+    /// What servers have told of themselves.
+    pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
+        // Whole after every statement that holds the lock, as are the failures.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The server's own word about itself, verified against the fingerprint.
@@ -59,49 +69,79 @@ impl Servers {
     /// # Errors
     /// `WrongPeer` when another server answers, `Unreachable`, or what the transport says.
     pub(crate) async fn descriptor(&self, at: &Endpoint, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
-        let packet = exchange(&self.transports, at, fingerprint, &DESCRIBE, PATIENCE).await?;
+        let link = connect(&self.transports, at, fingerprint).await?;
+        self.describe(link, at, fingerprint).await
+    }
+
+    async fn describe(&self, link: Link, at: &Endpoint, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
+        let packet = exchange(link, at, &DESCRIBE, PATIENCE).await?;
         let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&packet)? else {
             return Err(Error::new(ErrorKind::Limit, format!("{at} is too busy to answer; try again later")));
         };
         let descriptor = Arc::new(signed.verified(fingerprint)?);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_KNOWN {
-            // Contacts name servers at will; those in use are asked again.
-            known.clear();
-        }
-        known.insert(*fingerprint, Arc::clone(&descriptor));
+        self.told().describes(fingerprint, &descriptor, at);
         Ok(descriptor)
     }
 
-    /// Asks, trying the server's URLs in order until one works. The same request can reach the server
-    /// twice when a link breaks after it was sent: requests are idempotent or counted.
+    /// Asks by whichever of the server's URLs works (see [`order`]): the user's, those that its descriptor lists,
+    /// those of `server`. A link that breaks is followed by the next one, so that the same request can reach the
+    /// server twice: requests are idempotent or counted.
     ///
     /// # Errors
-    /// That of the last URL tried. A refusal by the server is not an error here.
+    /// That of the last URL tried, but `WrongPeer` before others. A refusal by the server is not an error here.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it open whether the server acted.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
-        let mut last = None;
-        for url in ask.private_url.cloned().into_iter().chain(ask.server.endpoints()) {
-            match self.ask_at(&url, ask).await {
-                Ok(answer) => return Ok(answer),
+        let fingerprint = ask.server.fingerprint();
+        let listed = self.told().urls(fingerprint);
+        let named = listed.into_iter().chain(ask.server.endpoints());
+        let mut ways = order(&self.transports, ask.private_url.cloned(), named, &self.failures())?;
+        let (mut last, mut repeated) = (None, false);
+        loop {
+            let opened = open(&self.transports, &mut ways, fingerprint).await;
+            opened.overtaken.iter().for_each(|url| self.failures().failed(url));
+            for (url, e) in opened.failed {
+                self.failed(&url, e, &mut last);
+            }
+            let Some((url, link)) = opened.open else { break };
+            match self.ask_at(&url, link, ask).await {
+                Ok(answer) => {
+                    self.failures().worked(&url);
+                    self.told().used(fingerprint, &url);
+                    return Ok(if repeated { counter_of_own(&ask.kind, answer) } else { answer });
+                }
                 // What the server proved or said holds for every URL; only the way there can differ.
                 Err(e) if e.retry() == Retry::Never && e.kind() == ErrorKind::Limit => return Err(e),
-                Err(e) => last = Some(e),
+                Err(e) => self.failed(&url, e, &mut last),
             }
+            repeated = true;
         }
         Err(last.unwrap_or_else(|| {
             Error::new(ErrorKind::Usage, "this server has no usable URL; ask for its current reference")
         }))
     }
 
-    async fn ask_at(&self, url: &Endpoint, ask: &Ask<'_>) -> Result<Answer> {
+    fn failed(&self, url: &Endpoint, e: Error, last: &mut Option<Error>) {
+        tracing::debug!(kind = e.kind().name(), "one way to a server does not work");
+        self.failures().failed(url);
+        if last.as_ref().is_none_or(|last| last.kind() != ErrorKind::WrongPeer) {
+            *last = Some(e);
+        }
+    }
+
+    async fn ask_at(&self, url: &Endpoint, link: Link, ask: &Ask<'_>) -> Result<Answer> {
         let fingerprint = ask.server.fingerprint();
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(fingerprint).cloned();
+        let mut link = Some(link);
+        // Each link carries one packet there and one back.
+        let mut next_link = async || match link.take() {
+            Some(link) => Ok(link),
+            None => connect(&self.transports, url, fingerprint).await,
+        };
+        let known = self.told().descriptor(fingerprint);
         let mut descriptor = match known {
             Some(d) => d,
-            None => self.descriptor(url, fingerprint).await?,
+            None => self.describe(next_link().await?, url, fingerprint).await?,
         };
         for _ in 0..2 {
             let key = descriptor.online_key().ok_or_else(|| {
@@ -115,13 +155,13 @@ impl Servers {
                 let mut random = self.random.lock();
                 seal_request(&request, fingerprint, key, &mut *random as &mut dyn Random)?
             };
-            let answer = exchange(&self.transports, url, fingerprint, &packet, PATIENCE + ask.wait).await?;
+            let answer = exchange(next_link().await?, url, &packet, PATIENCE + ask.wait).await?;
             if !ClearAnswer::matches(&answer) {
                 return pending.open(&answer);
             }
             match ClearAnswer::from_packet(&answer)? {
                 ClearAnswer::Refused(ClearCode::UnknownKey) => {
-                    descriptor = self.descriptor(url, fingerprint).await?;
+                    descriptor = self.describe(next_link().await?, url, fingerprint).await?;
                 }
                 ClearAnswer::Refused(ClearCode::Busy) => {
                     return Err(Error::new(ErrorKind::Limit, format!("{url} is busy; try again in a while")));

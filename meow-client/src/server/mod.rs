@@ -1,7 +1,8 @@
 //! Asking servers: which URL, which key, one sealed round trip.
 
 mod ask;
+mod choose;
 mod reach;
+mod told;
 
 pub(crate) use ask::{Ask, Servers, refused};
-use reach::exchange;
