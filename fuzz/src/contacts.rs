@@ -125,8 +125,9 @@ impl Talk {
     }
 }
 
-fn talk() -> Talk {
+fn talk(thin: bool) -> Talk {
     let mut talk = Talk::established();
+    talk.taker.0.set_thin(thin);
     for n in 0..3 {
         let item = talk.taker_sends(&text(&format!("number {n}")));
         talk.issuer_gets(item);
@@ -138,8 +139,9 @@ fn talk() -> Talk {
 }
 
 /// Losses, duplicates and late arrivals, both ways.
-fn gaps() -> Talk {
+fn gaps(thin: bool) -> Talk {
     let mut talk = Talk::established();
+    talk.taker.0.set_thin(thin);
     let mut sent: Vec<_> = (0..7).map(|n| talk.taker_sends(&text(&format!("number {n}")))).collect();
     for n in [6, 2, 0, 4, 3, 3] {
         talk.issuer_gets(sent[n].clone());
@@ -158,8 +160,9 @@ fn gaps() -> Talk {
 }
 
 /// One side begins, then the other, then both at once; stragglers of the ratchet before come late.
-fn renewals() -> Talk {
+fn renewals(thin: bool) -> Talk {
     let mut talk = Talk::established();
+    talk.taker.0.set_thin(thin);
     let straggler = talk.taker_sends(&text("before the renewal"));
     let fresh = talk.taker_renews();
     talk.issuer_gets(fresh.clone());
@@ -197,7 +200,7 @@ fn statements() -> Talk {
 pub fn contact_items_seeds() -> Vec<Seed> {
     let (_, opening, _) = taker();
     let flipped = |item: &[u8], at: usize| [&item[..at], &[item[at] ^ 1], &item[at + 1..]].concat();
-    let talk = talk();
+    let talk = talk(false);
     let mut tampered = talk.items.clone();
     let last = tampered.len() - 1;
     tampered[last] = flipped(&tampered[last], 40);
@@ -205,13 +208,17 @@ pub fn contact_items_seeds() -> Vec<Seed> {
         seed("opening", sequence([&opening.item])),
         seed("established", sequence(&Talk::established().items)),
         seed("talk", sequence(&talk.items)),
-        seed("gaps", sequence(&gaps().items)),
-        seed("renewals", sequence(&renewals().items)),
+        seed("gaps", sequence(&gaps(false).items)),
+        seed("renewals", sequence(&renewals(false).items)),
+        seed("thin-talk", sequence(&self::talk(true).items)),
+        seed("thin-gaps", sequence(&gaps(true).items)),
+        seed("thin-renewals", sequence(&renewals(true).items)),
         seed("statements", sequence(&statements().items)),
         seed("last-tampered", sequence(&tampered)),
         seed("bad-before-the-opening", sequence(talk.items.iter().skip(1))),
         seed("bad-opening", sequence([&flipped(&opening.item, 1200)])),
         seed("bad-suite", sequence([&vec![4; 96], &vec![0x12; 96]])),
+        seed("bad-thin", sequence([&vec![4; 45], &vec![0x12; 109], &vec![7; 221]])),
         seed("bad-empty", []),
     ]
 }

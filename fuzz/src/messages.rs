@@ -3,18 +3,43 @@
 use meow_core::crypto::KemSecret;
 use meow_core::lane::MAX_SERVERS;
 use meow_core::message::{Body, Confirm, Content, Lookup, Prekeys, Receipt, Seen};
+use meow_core::ratchet::{Numbers, THIN_OVERHEAD};
 use meow_core::wire::{Blob, Fixed, List, Wire, unpad};
 
 use crate::{Seed, Target, seed, world};
 
 /// The targets of this module.
-pub const TARGETS: &[Target] = &[Target { name: "message_body", run: body, seeds: body_seeds }];
+pub const TARGETS: &[Target] = &[
+    Target { name: "message_body", run: body, seeds: body_seeds },
+    Target { name: "thin_body", run: thin, seeds: thin_seeds },
+];
+
+/// Numbers of a thin message that does not say its own, and the last sequence of its reader.
+const NUMBERS: Numbers = Numbers { seq: 5, epoch: 1 };
+const SENT: u64 = 80_000;
 
 /// A padded plaintext, as it comes out of the ratchet.
 pub fn body(data: &[u8]) -> bool {
     let Ok(body) = Body::from_padded(data) else { return false };
     let bytes = body.to_wire().expect("what was decoded can be encoded");
     assert_eq!(bytes, unpad(data).expect("it was padded"), "one value, one encoding");
+    let (parties, lane) = (world::parties(), world::signing(22).public());
+    let signed = body.check_signature(&parties, &lane, true).is_ok();
+    assert!(
+        !signed || body.check_signature(&parties.turned(), &lane, true).is_err(),
+        "bound to its direction"
+    );
+    Seen::default().then(&body.content).expect("a content has a digest");
+    true
+}
+
+/// A thin plaintext; its first byte says whether the numbers are known without it.
+pub fn thin(data: &[u8]) -> bool {
+    let Some((known, plain)) = data.split_first() else { return false };
+    let implied = known & 1 == 1;
+    let Ok(body) = Body::from_thin(plain, implied.then_some(NUMBERS), SENT) else { return false };
+    let again = body.to_thin(implied, plain.len()).expect("what was decoded can be encoded");
+    assert_eq!(again, plain, "one value, one encoding");
     let (parties, lane) = (world::parties(), world::signing(22).public());
     let signed = body.check_signature(&parties, &lane, true).is_ok();
     assert!(
@@ -88,6 +113,54 @@ pub fn body_seeds() -> Vec<Seed> {
     let head = [&[1, 0, 0, 0, 0, 0, 0, 4][..], &len].concat();
     seeds.push(seed("bad-kem-key", [&head[..], &confirm, &[0, 0x80]].concat()));
     seeds.push(seed("bad-padding", [0; 40]));
+    seeds.push(seed("bad-empty", []));
+    seeds
+}
+
+/// Seeds of [`thin`].
+pub fn thin_seeds() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    let timeless = [
+        ("text-without-time", Content::text(0, "miau, größer").expect("short")),
+        ("data-without-time", Content::data(0, "app/t", vec![21, 0]).expect("short")),
+        ("long-text", Content::text(9, "m".repeat(180)).expect("short")),
+    ];
+    for (name, content) in contents().into_iter().chain(timeless) {
+        for (suffix, implied, signed) in [
+            ("", true, true),
+            ("-deniable", true, false),
+            ("-numbered", false, true),
+            ("-both", false, false),
+        ] {
+            let digest = Seen::default().short();
+            let content = content.clone();
+            let Numbers { seq, epoch } = NUMBERS;
+            let mut body = Body { seq, epoch, seen: 70_000, digest, content, sig: None };
+            let Some(size) = body.fit_thin(implied, signed, THIN_OVERHEAD).expect("encodes") else {
+                continue;
+            };
+            if signed {
+                body.sign(&world::parties(), &world::signing(22)).expect("signs");
+            }
+            let plain = body.to_thin(implied, size - THIN_OVERHEAD).expect("fits");
+            seeds.push(seed(&format!("{name}{suffix}"), [&[u8::from(implied)], plain.as_slice()].concat()));
+        }
+    }
+    let implied = |name: &str, rest: &[u8]| seed(name, [&[1, 0, 7, 1, 2, 3, 4], rest].concat());
+    seeds.push(implied("bad-marker", &[b'a', 0x8a, 0]));
+    seeds.push(implied("bad-kind", &[b'a', 0x86, 0]));
+    seeds.push(implied("bad-no-marker", &[b'a']));
+    seeds.push(implied("bad-text", &[0xff, 0x82]));
+    seeds.push(implied("bad-data", &[3, b'a', 0x84]));
+    seeds.push(implied("bad-data-type", &[0, b'a', 0x84]));
+    seeds.push(implied("bad-whole-without-time", &[1, 3, 0, 1, b'a', 0x80]));
+    seeds.push(implied("bad-whole-trailing", &[0, 0, 0, 0x80]));
+    seeds.push(implied("bad-whole", &[1, 1, 0x80]));
+    seeds.push(implied("bad-signature", &[b'a', 0x83]));
+    seeds.push(seed("bad-numbers", [0, 0x81, 0, 0, 0, 1, 2, 3, 4, b'a', 0x82]));
+    seeds.push(seed("bad-numbers-cut", [0, 0x81, 0x82]));
+    seeds.push(seed("bad-implied-cut", [1, 7, 0x82]));
+    seeds.push(seed("bad-padding", [1; 1].into_iter().chain([0; 40]).collect::<Vec<u8>>()));
     seeds.push(seed("bad-empty", []));
     seeds
 }

@@ -88,6 +88,7 @@ impl Contact {
             listening: Listening::default(),
             accepted: VecDeque::new(),
             verified: false,
+            thin: false,
         }
     }
 

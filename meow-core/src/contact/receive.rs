@@ -5,7 +5,8 @@ use super::sequence::Place;
 use super::state::{Contact, Phase};
 use crate::crypto::Random;
 use crate::message::{Body, Content, Seen};
-use crate::ratchet::{Ratchet, RatchetError, Step};
+use crate::ratchet::{Numbers, Ratchet, RatchetError, Step};
+use crate::request::THIN_ITEM_SIZES;
 use crate::wire::Suite;
 
 /// Most messages that are shown before the other side has sent them again under new keys.
@@ -16,6 +17,22 @@ const MAX_EARLY: usize = 2_000;
 enum Which {
     Current,
     Former(usize),
+}
+
+/// What a message holds.
+enum Plain {
+    Whole(Vec<u8>),
+    Thin(Vec<u8>, Option<Numbers>),
+}
+
+/// The length alone tells a thin item from others, and both forms bind which they are.
+fn decrypt(ratchet: &Ratchet, ad: &[u8; 32], item: &[u8]) -> Result<(Plain, Step), RatchetError> {
+    if THIN_ITEM_SIZES.contains(&item.len()) {
+        let opened = ratchet.decrypt_thin(ad, item)?;
+        return Ok((Plain::Thin(opened.plaintext, opened.implied), opened.step));
+    }
+    let (plain, step) = ratchet.decrypt(ad, item)?;
+    Ok((Plain::Whole(plain), step))
 }
 
 impl Contact {
@@ -30,6 +47,7 @@ impl Contact {
         random: &mut dyn Random,
     ) -> Result<Received, ContactError> {
         match item.first() {
+            _ if THIN_ITEM_SIZES.contains(&item.len()) => self.receive_message(item, now_ms, random),
             Some(first) if *first == Suite::Ratchet.byte() => self.receive_message(item, now_ms, random),
             Some(first) if *first == Suite::Opening.byte() => self.receive_opening(item, now_ms, random),
             _ => Ok(Received::Unreadable),
@@ -42,7 +60,7 @@ impl Contact {
         now_ms: u64,
         random: &mut dyn Random,
     ) -> Result<Received, ContactError> {
-        let Some((which, plain, step)) = (match self.open(item) {
+        let Some((which, plain, mut step)) = (match self.open(item) {
             Ok(opened) => Some(opened),
             Err(RatchetError::Repeated) => return Ok(Received::Duplicate),
             Err(RatchetError::Crypto(e)) => return Err(e.into()),
@@ -55,6 +73,7 @@ impl Contact {
         if place == Place::Refused {
             return Ok(Received::Unreadable);
         }
+        step.numbered(Numbers { seq: body.seq, epoch: body.epoch });
         match which {
             Which::Current => {
                 if let Some(session) = &mut self.session {
@@ -98,16 +117,16 @@ impl Contact {
         Ok(Received::Opened(output))
     }
 
-    fn open(&self, item: &[u8]) -> Result<(Which, Vec<u8>, Step), RatchetError> {
+    fn open(&self, item: &[u8]) -> Result<(Which, Plain, Step), RatchetError> {
         let ad = self.parties().ok_or(RatchetError::NotStarted)?.turned().associated_data();
         let session = self.session.as_ref().ok_or(RatchetError::NotStarted)?;
-        let mut repeated = match session.ratchet.decrypt(&ad, item) {
+        let mut repeated = match decrypt(&session.ratchet, &ad, item) {
             Ok((plain, step)) => return Ok((Which::Current, plain, step)),
             Err(RatchetError::Crypto(e)) => return Err(e.into()),
             Err(e) => e == RatchetError::Repeated,
         };
         for (i, ratchet) in self.former.iter().enumerate() {
-            match Ratchet::decrypt(ratchet, &ad, item) {
+            match decrypt(ratchet, &ad, item) {
                 Ok((plain, step)) => return Ok((Which::Former(i), plain, step)),
                 Err(e) => repeated |= e == RatchetError::Repeated,
             }
@@ -116,8 +135,11 @@ impl Contact {
     }
 
     /// The body, if it is well-formed, signed as it must be, and allowed in this phase.
-    fn check(&self, plain: &[u8], which: Which) -> Option<Body> {
-        let body = Body::from_padded(plain).ok()?;
+    fn check(&self, plain: &Plain, which: Which) -> Option<Body> {
+        let body = match plain {
+            Plain::Whole(plain) => Body::from_padded(plain).ok()?,
+            Plain::Thin(plain, implied) => Body::from_thin(plain, *implied, self.sent.last()).ok()?,
+        };
         let peer = self.peer.as_ref()?;
         let unsigned_may_come =
             self.modes.theirs && (self.modes.mine || self.modes.signed_since > self.seen_by_contact());

@@ -3,8 +3,8 @@
 use super::event::{ContactError, Outgoing, SendError};
 use super::state::{Contact, Phase};
 use crate::crypto::Random;
-use crate::message::{Body, Content};
-use crate::ratchet::RatchetError;
+use crate::message::{Body, Content, seen_is_short};
+use crate::ratchet::{Numbers, RatchetError};
 
 /// Messages that a lane may only listen to before it turns keys by itself.
 const TURN_AFTER_MESSAGES: u32 = 20;
@@ -73,22 +73,37 @@ impl Contact {
 
     fn seal(&mut self, seq: u64, content: &Content, random: &mut dyn Random) -> Result<Outgoing, SendError> {
         let parties = self.parties().ok_or(SendError::NotYet)?;
+        let seen = self.got.seen();
         let mut body = Body {
             seq,
             epoch: self.me.lanes.epoch(),
-            seen: self.got.seen().upto,
-            digest: self.got.seen().short(),
+            seen: seen.upto,
+            digest: seen.short(),
             content: content.clone(),
             sig: None,
         };
-        if !(self.modes.mine && self.modes.theirs) {
-            body.sign(&parties, &self.me.lane)?;
-        }
+        let short = seen_is_short(seen.upto, self.got.top);
+        let signed = !(self.modes.mine && self.modes.theirs);
         // Receipts alone turn no keys: otherwise both sides would turn for ever.
         let turn = !matches!(content, Content::Receipt(_));
-        let session = self.session.as_mut().ok_or(RatchetError::NotStarted)?;
-        let plain = body.to_padded(session.ratchet.overhead(turn))?;
-        let item = session.ratchet.encrypt(random, turn, &parties.associated_data(), &plain)?;
+        let ratchet = &mut self.session.as_mut().ok_or(RatchetError::NotStarted)?.ratchet;
+        let (ad, numbers) = (parties.associated_data(), Numbers { seq, epoch: body.epoch });
+        let implied = short && ratchet.implies(turn, numbers);
+        let overhead = ratchet.thin_overhead(turn);
+        let thin = if self.thin { body.fit_thin(implied, signed, overhead)? } else { None };
+        if signed {
+            body.sign(&parties, &self.me.lane)?;
+        }
+        let item = match thin {
+            Some(size) => {
+                let plain = body.to_thin(implied, size.saturating_sub(overhead))?;
+                ratchet.encrypt_thin(random, turn, &ad, numbers, !implied, &plain)?
+            }
+            None => {
+                let plain = body.to_padded(ratchet.overhead(turn))?;
+                ratchet.encrypt_numbered(random, turn, &ad, numbers, &plain)?
+            }
+        };
         if turn {
             self.listening = super::state::Listening::default();
         }

@@ -36,6 +36,8 @@ pub struct Contact {
     /// Renewals that were accepted, so that none is accepted twice.
     pub(super) accepted: VecDeque<Fixed<32>>,
     pub(super) verified: bool,
+    /// Messages are sealed in the thin form where they fit.
+    pub(super) thin: bool,
 }
 
 /// This side.
@@ -241,6 +243,16 @@ impl Contact {
     /// Notes that the user compared the safety code and found it equal.
     pub fn set_verified(&mut self) {
         self.verified = true;
+    }
+
+    /// Whether messages are sealed in the thin form where they fit it.
+    pub fn thin(&self) -> bool {
+        self.thin
+    }
+
+    /// Says in which form messages are sealed from now on. What is read does not depend on it.
+    pub fn set_thin(&mut self, thin: bool) {
+        self.thin = thin;
     }
 
     /// Where to deposit for this contact; `None` before it has answered.

@@ -52,12 +52,14 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// What a content enters the digest as.
+    /// What a content enters the digest as: without the time at which it was written, which does not always travel.
     ///
     /// # Errors
     /// [`WireError`] when the content cannot be encoded.
     pub fn item(content: &Content) -> Result<Fixed<32>, WireError> {
-        let encoded = postcard::to_stdvec(content).map_err(|_| WireError::Invalid)?;
+        let timeless = content.timeless();
+        let encoded =
+            postcard::to_stdvec(timeless.as_ref().unwrap_or(content)).map_err(|_| WireError::Invalid)?;
         Ok(Fixed(hash(HashLabel::Item, &[&encoded])))
     }
 

@@ -39,7 +39,7 @@ impl From<ContentError> for Error {
 /// Application data for machines.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Data {
-    /// When it was written, by the sender's clock, in Unix milliseconds.
+    /// When it was written, by the sender's clock, in Unix milliseconds; 0 when its sender did not say.
     pub sent: u64,
     /// What it is, for example a media type.
     pub kind: Text<MAX_TYPE>,
@@ -56,7 +56,7 @@ pub enum Content {
     Empty,
     /// A text.
     Text {
-        /// When it was written, by the sender's clock, in Unix milliseconds.
+        /// When it was written, by the sender's clock, in Unix milliseconds; 0 when its sender did not say.
         sent: u64,
         /// UTF-8.
         text: Text<MAX_TEXT>,
@@ -142,6 +142,16 @@ impl Content {
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The same without the time at which it was written; `None` when it says none. Thin messages can leave the time
+    /// away, and the digest of what was seen does not cover it.
+    pub(super) fn timeless(&self) -> Option<Self> {
+        match self {
+            Self::Text { sent: 1.., text } => Some(Self::Text { sent: 0, text: text.clone() }),
+            Self::Data(data) if data.sent != 0 => Some(Self::Data(Data { sent: 0, ..data.clone() })),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! Masked message headers.
 
+use std::ops::Range;
+
 use crate::crypto::{AEAD_TAG, DhPublic, Secret, header_mask};
 use crate::wire::Suite;
 
@@ -101,10 +103,10 @@ impl Header {
     }
 }
 
-/// Masks the header that stands in `message` from its second byte up to `body`.
-pub(super) fn mask(key: &Secret, message: &mut [u8], body: usize) {
+/// Masks the header that stands at `at` in `message`.
+pub(super) fn mask(key: &Secret, message: &mut [u8], at: Range<usize>) {
     let Some(sample) = message.last_chunk::<AEAD_TAG>().copied() else { return };
-    if let Some(header) = message.get_mut(1..body) {
+    if let Some(header) = message.get_mut(at) {
         header_mask(key, &sample, header);
     }
 }

@@ -5,13 +5,17 @@
 //! padding, which are the message layer's.
 
 mod header;
+mod numbers;
 mod receive;
 mod send;
 mod skipped;
 #[cfg(test)]
 mod tests;
+mod thin;
 
+pub use numbers::Numbers;
 pub use receive::Step;
+pub use thin::{OpenedThin, THIN_OVERHEAD, THIN_OVERHEAD_EKP};
 
 use std::collections::VecDeque;
 
@@ -47,6 +51,9 @@ pub enum RatchetError {
     /// The state changed between decrypting and applying.
     #[error("the state changed since this message was decrypted")]
     Stale,
+    /// A message that leaves out numbers which its receiver cannot know.
+    #[error("the receiver cannot know the numbers of this message")]
+    Numbers,
     /// A key or the source of randomness.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
@@ -59,7 +66,7 @@ impl From<RatchetError> for Error {
             RatchetError::Repeated => ErrorKind::AlreadyUsed,
             RatchetError::NotStarted => ErrorKind::Usage,
             RatchetError::Exhausted => ErrorKind::Limit,
-            RatchetError::Stale => ErrorKind::Bug,
+            RatchetError::Stale | RatchetError::Numbers => ErrorKind::Bug,
             RatchetError::Crypto(e) => return e.into(),
         };
         Error::new(kind, format!("ratchet message: {e}")).with_source(e)
@@ -113,6 +120,8 @@ struct Sending {
     previous: u32,
     /// Headers carry the Ekp until the other side has shown that it entered the chain.
     announce: bool,
+    /// Numbers of the chain's first message, as long as all others count on from it.
+    first: Option<Numbers>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -121,6 +130,8 @@ struct Receiving {
     chain: Secret,
     n: u32,
     ekp: DhPublic,
+    /// Numbers of the chain's first message, if the one by which it was entered said its own.
+    first: Option<Numbers>,
     skipped: skipped::Keys,
 }
 
@@ -133,8 +144,15 @@ impl Ratchet {
         let own = DhSecret::generate(random)?;
         let ekp = own.public();
         let next = step(&keys.root, &own.agree(theirs)?, &ekp, theirs);
-        let sending =
-            Sending { header: keys.header_first, chain: next.chain, n: 0, ekp, previous: 0, announce: true };
+        let sending = Sending {
+            header: keys.header_first,
+            chain: next.chain,
+            n: 0,
+            ekp,
+            previous: 0,
+            announce: true,
+            first: None,
+        };
         Ok(Self {
             revision: 0,
             root: next.root,
@@ -169,12 +187,21 @@ impl Ratchet {
 
     /// Bytes that the next message will add to its plaintext.
     pub fn overhead(&self, turn: bool) -> usize {
-        let announces = match &self.sending {
+        if self.announces(turn) { OVERHEAD_EKP } else { OVERHEAD }
+    }
+
+    /// Bytes that the next message will add to its plaintext in the thin form.
+    pub fn thin_overhead(&self, turn: bool) -> usize {
+        if self.announces(turn) { THIN_OVERHEAD_EKP } else { THIN_OVERHEAD }
+    }
+
+    /// The next message carries the Ekp.
+    fn announces(&self, turn: bool) -> bool {
+        match &self.sending {
             None => true,
             Some(_) if turn && self.may_turn => true,
             Some(sending) => sending.announce,
-        };
-        if announces { OVERHEAD_EKP } else { OVERHEAD }
+        }
     }
 
     /// The current sending chain key, to show that none is used twice.

@@ -1,17 +1,27 @@
 //! The receiving half: work on the side, then replace the state.
 
-use crate::crypto::{Secret, chain_step, open_siv};
+use crate::crypto::{DhPublic, Secret, chain_step, open_siv};
 use crate::wire::Suite;
 
 use super::header::{Bytes, Header};
 use super::skipped::{Former, Keys, MAX_KEPT, MAX_SKIP, find, skip};
-use super::{NONCE, Ratchet, RatchetError, Receiving, step};
+use super::{NONCE, Numbers, Ratchet, RatchetError, Receiving, step};
 
 /// What a decrypted message changes. It is applied when the plaintext is stored; dropped, it never
 /// happened.
 pub struct Step {
-    revision: u64,
-    change: Change,
+    pub(super) revision: u64,
+    pub(super) change: Change,
+}
+
+impl Step {
+    /// Says what numbers the plaintext has. Those of the message by which a chain is entered let thin messages of
+    /// the same chain leave theirs out.
+    pub fn numbered(&mut self, numbers: Numbers) {
+        if let Change::Enter { receiving, .. } = &mut self.change {
+            receiving.first = receiving.n.checked_sub(1).and_then(|n| numbers.first(n));
+        }
+    }
 }
 
 impl std::fmt::Debug for Step {
@@ -20,7 +30,7 @@ impl std::fmt::Debug for Step {
     }
 }
 
-enum Change {
+pub(super) enum Change {
     /// The current chain went on to `n`; `keys` were skipped.
     Forward { keys: Keys, chain: Secret, n: u32, parity: bool },
     /// A skipped key of the current chain was used.
@@ -29,6 +39,36 @@ enum Change {
     Former { chain: usize, at: usize },
     /// The other side's next chain was entered; `missing` are keys of the chain before it.
     Enter { missing: Keys, root: Secret, next_receive: Secret, receiving: Receiving },
+}
+
+/// A plaintext, and what its message changes.
+pub(super) type Found = (Vec<u8>, Change);
+
+impl Receiving {
+    /// Message `n` of this chain, which has not been reached yet.
+    pub(super) fn forward(
+        &self,
+        n: u32,
+        parity: bool,
+        try_key: impl FnOnce(&Secret) -> Option<Vec<u8>>,
+    ) -> Option<Found> {
+        let count = n.checked_sub(self.n).filter(|count| *count <= MAX_SKIP)?;
+        let (keys, chain) = skip(&self.chain, self.n, count);
+        let (key, chain) = chain_step(&chain);
+        let plaintext = try_key(&key)?;
+        Some((plaintext, Change::Forward { keys, chain, n: n.checked_add(1)?, parity }))
+    }
+
+    /// Message `n` of this chain, which was skipped.
+    pub(super) fn late(
+        &self,
+        n: u32,
+        parity: bool,
+        try_key: impl FnOnce(&Secret) -> Option<Vec<u8>>,
+    ) -> Option<Found> {
+        let (at, key) = find(&self.skipped, n)?;
+        Some((try_key(key)?, Change::Late { at, parity }))
+    }
 }
 
 impl Ratchet {
@@ -52,48 +92,51 @@ impl Ratchet {
         }
     }
 
-    fn current(&self, ad: &[u8; 32], message: &[u8], repeated: &mut bool) -> Option<(Vec<u8>, Change)> {
+    fn current(&self, ad: &[u8; 32], message: &[u8], repeated: &mut bool) -> Option<Found> {
         let current = self.receiving.as_ref()?;
         let (header, clear) = Header::decode(&current.header, message)?;
         if header.turn.is_some_and(|(ekp, _)| ekp != current.ekp) {
             return None;
         }
-        let parity = header.parity;
-        if header.n < current.n {
-            let Some((at, key)) = find(&current.skipped, header.n) else {
-                *repeated = true;
-                return None;
-            };
-            return Some((open(key, ad, &clear, message)?, Change::Late { at, parity }));
+        let try_key = |key: &Secret| open(key, ad, &clear, message);
+        if header.n >= current.n {
+            return current.forward(header.n, header.parity, try_key);
         }
-        let count = header.n.checked_sub(current.n).filter(|count| *count <= MAX_SKIP)?;
-        let (keys, chain) = skip(&current.chain, current.n, count);
-        let (key, chain) = chain_step(&chain);
-        let plaintext = open(&key, ad, &clear, message)?;
-        Some((plaintext, Change::Forward { keys, chain, n: header.n.checked_add(1)?, parity }))
+        *repeated = find(&current.skipped, header.n).is_none();
+        current.late(header.n, header.parity, try_key)
     }
 
-    fn entering(&self, ad: &[u8; 32], message: &[u8]) -> Option<(Vec<u8>, Change)> {
+    fn entering(&self, ad: &[u8; 32], message: &[u8]) -> Option<Found> {
         let (header, clear) = Header::decode(&self.next_receive, message)?;
-        let (ekp, previous) = header.turn?;
-        if header.n > MAX_SKIP {
+        self.enter(header.turn?, header.n, |key| open(key, ad, &clear, message))
+    }
+
+    /// Enters the other side's next chain with its message `n`, whose header says `turn`.
+    pub(super) fn enter(
+        &self,
+        turn: (DhPublic, u32),
+        n: u32,
+        try_key: impl FnOnce(&Secret) -> Option<Vec<u8>>,
+    ) -> Option<Found> {
+        let (ekp, previous) = turn;
+        if n > MAX_SKIP {
             return None;
         }
         let next = step(&self.root, &self.own.agree(&ekp).ok()?, &ekp, &self.own_public());
-        let (skipped, chain) = skip(&next.chain, 0, header.n);
+        let (skipped, chain) = skip(&next.chain, 0, n);
         let (key, chain) = chain_step(&chain);
-        let plaintext = open(&key, ad, &clear, message)?;
+        let plaintext = try_key(&key)?;
         // Only now, authenticated, may the message have keys of the former chain kept. Beyond the limit the
         // rest of that chain is given up, so that the conversation goes on.
         let missing = self.receiving.as_ref().map_or_else(Keys::new, |current| {
             skip(&current.chain, current.n, previous.saturating_sub(current.n).min(MAX_SKIP)).0
         });
-        let receiving =
-            Receiving { header: self.next_receive.clone(), chain, n: header.n.checked_add(1)?, ekp, skipped };
+        let header = self.next_receive.clone();
+        let receiving = Receiving { header, chain, n: n.checked_add(1)?, ekp, first: None, skipped };
         Some((plaintext, Change::Enter { missing, root: next.root, next_receive: next.header, receiving }))
     }
 
-    fn former(&self, ad: &[u8; 32], message: &[u8]) -> Option<(Vec<u8>, Change)> {
+    fn former(&self, ad: &[u8; 32], message: &[u8]) -> Option<Found> {
         self.former.iter().enumerate().rev().find_map(|(chain, former)| {
             let (header, clear) = Header::decode(&former.header, message)?;
             if header.turn.is_some_and(|(ekp, _)| ekp != former.ekp) {
@@ -136,10 +179,12 @@ impl Ratchet {
                 }
             }
             Change::Enter { missing, root, next_receive, receiving } => {
-                if let Some(Receiving { header, ekp, mut skipped, .. }) = self.receiving.replace(receiving) {
+                if let Some(Receiving { header, ekp, first, mut skipped, .. }) =
+                    self.receiving.replace(receiving)
+                {
                     skipped.extend(missing);
                     if !skipped.is_empty() {
-                        self.former.push_back(Former { header, ekp, keys: skipped });
+                        self.former.push_back(Former { header, ekp, first, keys: skipped });
                     }
                 }
                 self.root = root;

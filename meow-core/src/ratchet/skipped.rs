@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::Numbers;
 use crate::crypto::{DhPublic, Secret, chain_step};
 
 /// Most keys that one step may skip in one chain.
@@ -31,6 +32,7 @@ pub(super) fn skip(chain: &Secret, n: u32, count: u32) -> (Keys, Secret) {
 pub(super) struct Former {
     pub(super) header: Secret,
     pub(super) ekp: DhPublic,
+    pub(super) first: Option<Numbers>,
     pub(super) keys: Keys,
 }
 
@@ -38,4 +40,9 @@ pub(super) struct Former {
 pub(super) fn find(keys: &Keys, n: u32) -> Option<(usize, &Secret)> {
     let at = keys.binary_search_by_key(&n, |(n, _)| *n).ok()?;
     keys.get(at).map(|(_, key)| (at, key))
+}
+
+/// The highest number with a kept key that `matches`.
+pub(super) fn highest(keys: &Keys, matches: impl Fn(u32) -> bool) -> Option<u32> {
+    keys.iter().rev().map(|(n, _)| *n).find(|n| matches(*n))
 }

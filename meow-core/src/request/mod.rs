@@ -23,7 +23,7 @@ pub const ITEM_SIZES: [usize; 5] = [96, 352, 1888, 8032, MAX_ITEM];
 /// What a deposit in a session adds to an item on a thin link, in bytes: tag, MAC, kind.
 pub const THIN_ITEM_OVERHEAD: usize = 6 + 8 + 1;
 /// The lengths that items for thin links have, in bytes: [`THIN_SIZES`](crate::wire::THIN_SIZES) less
-/// [`THIN_ITEM_OVERHEAD`].
+/// [`THIN_ITEM_OVERHEAD`]. No other item has one of them.
 pub const THIN_ITEM_SIZES: [usize; 3] = [45, 109, 221];
 /// Largest blob that can be parked in a mailbox, in bytes.
 pub const MAX_BLOB: usize = 32_000;

@@ -93,6 +93,8 @@ pub enum Suite {
     Opening = 3,
     /// A rendez-vous card.
     Card = 4,
+    /// A thin ratchet message. Its length tells that it is one: this byte is bound, and does not travel.
+    Thin = 6,
     /// An onion packet: X25519, HKDF-SHA256, HMAC-SHA256, ChaCha20, LIONESS.
     Onion = 7,
 }

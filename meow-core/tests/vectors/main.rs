@@ -15,4 +15,5 @@ mod messages;
 mod openings;
 mod ratchet;
 mod segments;
+mod thin;
 mod wire;

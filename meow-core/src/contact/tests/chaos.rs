@@ -3,9 +3,10 @@
 use super::super::*;
 use super::sim::*;
 
-fn story(seed: u64, chaos: Chaos, messages: usize) -> Sim {
+pub(super) fn story(seed: u64, chaos: Chaos, form: Form, messages: usize) -> Sim {
     let mut sim = Sim::new(seed);
     sim.chaos = chaos;
+    sim.form = form;
     let mut sent = [0usize; 2];
     let mut steps = 0;
     while sent != [messages; 2] {
@@ -28,7 +29,7 @@ fn story(seed: u64, chaos: Chaos, messages: usize) -> Sim {
 }
 
 /// Each side has every text of the other once; receipts said so.
-fn complete(sim: &Sim, messages: usize) {
+pub(super) fn complete(sim: &Sim, messages: usize) {
     for (side, from) in [(&sim.bob, Who::Alice), (&sim.alice, Who::Bob)] {
         let mut by_seq = side.inbox.clone();
         by_seq.sort_by_key(|(seq, _)| *seq);
@@ -46,14 +47,14 @@ fn complete(sim: &Sim, messages: usize) {
 fn a06_crashes_duplicates_and_reordering_lose_nothing() {
     for seed in 0..12 {
         let chaos = Chaos { crash: 40, again: 60, reorder: 120, lose: 0 };
-        let sim = story(seed, chaos, 25);
+        let sim = story(seed, chaos, Form::Whole, 25);
         complete(&sim, 25);
     }
 }
 
 #[test]
 fn a05_in_order_delivery_shows_no_gaps() {
-    let sim = story(100, Chaos { crash: 60, again: 90, reorder: 0, lose: 0 }, 40);
+    let sim = story(100, Chaos { crash: 60, again: 90, reorder: 0, lose: 0 }, Form::Whole, 40);
     complete(&sim, 40);
     for side in [&sim.bob, &sim.alice] {
         assert!(!side.events.iter().any(|e| matches!(e, ContactEvent::Missing { .. })));
@@ -85,43 +86,53 @@ fn a05_gaps_are_shown_and_filled() {
 #[test]
 fn a_server_that_loses_deposits_loses_no_messages() {
     for seed in 110..118 {
-        // The handshake arrives; then one deposit in five is lost.
-        let mut sim = Sim::established(seed);
-        sim.chaos = Chaos { crash: 20, again: 30, reorder: 30, lose: 51 };
-        let mut sent = [0; 2];
-        while sent.iter().sum::<usize>() < 60 {
-            let which = sim.pick(2);
-            if sim.send(BOTH[which], text(&format!("{:?} {}", BOTH[which], sent[which]))).is_some() {
-                sent[which] += 1;
-            }
-            for _ in 0..3 {
-                sim.pull(Who::Bob);
-                sim.pull(Who::Alice);
-            }
-            sim.now_ms += 60_000;
+        losses(seed, Form::Whole);
+    }
+}
+
+/// The handshake arrives; then one deposit in five is lost.
+pub(super) fn losses(seed: u64, form: Form) {
+    let mut sim = Sim::established(seed);
+    sim.form = form;
+    sim.chaos = Chaos { crash: 20, again: 30, reorder: 30, lose: 51 };
+    let mut sent = [0; 2];
+    while sent.iter().sum::<usize>() < 60 {
+        let which = sim.pick(2);
+        if sim.send(BOTH[which], text(&format!("{:?} {}", BOTH[which], sent[which]))).is_some() {
+            sent[which] += 1;
         }
-        // A quiet network, and a few more words, so that holes show and are filled.
-        sim.chaos = Chaos::default();
-        for round in 0..6 {
-            sim.now_ms += 2 * 60 * 60 * 1000;
-            for who in BOTH {
-                sim.send(who, text(&format!("last words {round}"))).unwrap();
-            }
-            sim.settle();
+        for _ in 0..3 {
+            sim.pull(Who::Bob);
+            sim.pull(Who::Alice);
         }
-        for (side, n) in [(&sim.bob, sent[1]), (&sim.alice, sent[0])] {
-            assert_eq!(side.inbox.len(), n + 6, "seed {seed}");
-            assert!(!side.events.contains(&ContactEvent::Fork));
+        sim.now_ms += 60_000;
+    }
+    // A quiet network, and a few more words, so that holes show and are filled.
+    sim.chaos = Chaos::default();
+    for round in 0..6 {
+        sim.now_ms += 2 * 60 * 60 * 1000;
+        for who in BOTH {
+            sim.send(who, text(&format!("last words {round}"))).unwrap();
         }
+        sim.settle();
+    }
+    for (side, n) in [(&sim.bob, sent[1]), (&sim.alice, sent[0])] {
+        assert_eq!(side.inbox.len(), n + 6, "seed {seed}");
+        assert!(!side.events.contains(&ContactEvent::Fork));
     }
 }
 
 /// A whole life, with the process dying before each of its commits in turn.
 #[test]
 fn a06_a_crash_at_every_commit() {
+    crashes(Form::Whole);
+}
+
+pub(super) fn crashes(form: Form) {
     let life = |crash_at: Option<usize>| {
         let mut sim = Sim::new(102);
         sim.crash_at = crash_at;
+        sim.form = form;
         let mut sent = [0; 2];
         let mut rotated = false;
         for _ in 0..40 {

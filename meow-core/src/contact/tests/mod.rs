@@ -7,6 +7,7 @@ mod flow;
 mod renewal;
 mod renewals;
 mod sim;
+mod thin;
 
 use super::*;
 use crate::card::CardSecrets;

@@ -9,6 +9,7 @@ use crate::identity::Master;
 use crate::lane::ServerRef;
 use crate::message::Content;
 use crate::policy::Receipts;
+use crate::request::{ITEM_SIZES, THIN_ITEM_SIZES};
 use crate::wire::Text;
 
 pub(super) const RECEIPTS: Receipts = Receipts { decrypted: true, read: true };
@@ -82,12 +83,22 @@ pub(super) struct Chaos {
     pub(super) lose: u8,
 }
 
+/// In which form messages are sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Whole,
+    Thin,
+    /// As the dice fall.
+    Mixed,
+}
+
 pub(super) struct Sim {
     pub(super) bob: Side,
     pub(super) alice: Side,
     pub(super) random: SeededRandom,
     pub(super) now_ms: u64,
     pub(super) chaos: Chaos,
+    pub(super) form: Form,
     /// Every item that was ever deposited, and for whom.
     pub(super) capture: Vec<(Who, Vec<u8>)>,
     /// Commits so far, and the one that a crash prevents.
@@ -136,6 +147,7 @@ impl Sim {
             random,
             now_ms: 1_700_000_000_000,
             chaos: Chaos::default(),
+            form: Form::Whole,
             capture: Vec::new(),
             commits: 0,
             crash_at: None,
@@ -173,7 +185,8 @@ impl Sim {
     }
 
     fn deposit(&mut self, to: Who, out: Outgoing) {
-        assert!(crate::request::ITEM_SIZES.contains(&out.item.len()), "{} bytes", out.item.len());
+        let (len, thin) = (out.item.len(), self.form != Form::Whole);
+        assert!(ITEM_SIZES.contains(&len) || (thin && THIN_ITEM_SIZES.contains(&len)), "{len} bytes");
         self.capture.push((to, out.item.clone()));
         if !self.dice(self.chaos.lose) {
             self.side(to).mailbox.push(out.item);
@@ -188,6 +201,11 @@ impl Sim {
     ) -> Option<T> {
         let mut side = self.side(who).clone();
         let mut contact = side.contact();
+        contact.set_thin(match self.form {
+            Form::Whole => false,
+            Form::Thin => true,
+            Form::Mixed => self.dice(128),
+        });
         let (out, value) = work(&mut side, &mut contact, self.now_ms, &mut self.random);
         self.commits += 1;
         let dies = self.crash_at == Some(self.commits) || self.dice(self.chaos.crash);
@@ -290,7 +308,8 @@ pub(super) fn absorb(
     for event in output.events {
         match &event {
             ContactEvent::Message { seq, content } => {
-                assert!(!side.inbox.contains(&(*seq, content.clone())), "{seq} twice");
+                let same = |(s, c): &(u64, Content)| s == seq && c.as_text() == content.as_text();
+                assert!(!side.inbox.iter().any(same), "{seq} twice");
                 side.inbox.push((*seq, content.clone()));
             }
             ContactEvent::Decrypted { from, to } => {

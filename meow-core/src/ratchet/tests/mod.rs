@@ -1,7 +1,8 @@
-//! Tests of the ratchet: `orders` for losses and reorderings, `schedule` against a model.
+//! Tests of the ratchet: `orders` for losses and reorderings, `schedule` against a model, `thin` for thin messages.
 
 mod orders;
 mod schedule;
+mod thin;
 
 use super::*;
 use crate::crypto::SeededRandom;

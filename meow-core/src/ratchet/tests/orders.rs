@@ -3,7 +3,7 @@
 use super::*;
 
 /// Calls `f` with every order of `0..n`.
-fn permutations(n: usize, f: &mut dyn FnMut(&[usize])) {
+pub(super) fn permutations(n: usize, f: &mut dyn FnMut(&[usize])) {
     fn go(rest: &mut Vec<usize>, order: &mut Vec<usize>, f: &mut dyn FnMut(&[usize])) {
         if rest.is_empty() {
             return f(order);
