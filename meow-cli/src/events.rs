@@ -50,6 +50,9 @@ enum What {
     Unreadable,
     RolledBack,
     Renewed,
+    Thin {
+        on: bool,
+    },
     MailboxReopened {
         server: String,
     },
@@ -83,6 +86,7 @@ impl From<&EventKind> for What {
             EventKind::Unreadable => Self::Unreadable,
             EventKind::RolledBack => Self::RolledBack,
             EventKind::Renewed => Self::Renewed,
+            EventKind::Thin { on } => Self::Thin { on: *on },
             EventKind::MailboxReopened { server } => Self::MailboxReopened { server: server.clone() },
             EventKind::MailboxGone { server } => Self::MailboxGone { server: server.clone() },
             _ => Self::Unknown,
@@ -137,6 +141,10 @@ impl What {
                 "this store is older than its server remembers (a restored copy); keys are being made anew"
             }
             Self::Renewed => "keys were made anew",
+            Self::Thin { on: true } => {
+                "its servers are reached by radio only: messages are cut thin, and are post-quantum at the handshake only"
+            }
+            Self::Thin { on: false } => "messages have their full form again",
             Self::Unknown => "something happened that this version of meow does not know; update it",
         };
         fixed.to_owned()
@@ -186,6 +194,7 @@ mod tests {
             (EventKind::Unreadable, json!({"event": "unreadable"})),
             (EventKind::RolledBack, json!({"event": "rolled_back"})),
             (EventKind::Renewed, json!({"event": "renewed"})),
+            (EventKind::Thin { on: true }, json!({"event": "thin", "on": true})),
             (
                 EventKind::MailboxReopened { server: server() },
                 json!({"event": "mailbox_reopened", "server": "http://a/"}),

@@ -24,6 +24,8 @@ pub struct ContactInfo {
     pub status: Status,
     /// The user compared the safety code.
     pub verified: bool,
+    /// Messages to it are sealed in the thin form: post-quantum at the handshake only.
+    pub thin: bool,
     /// The safety code, once there is one.
     pub safety_code: Option<SafetyCode>,
     /// When it was made, in Unix milliseconds.
@@ -168,6 +170,7 @@ fn info(txn: &dyn StoreTxn, record: &ContactRecord) -> Result<ContactInfo> {
         name: record.name.clone(),
         status: machine.status(),
         verified: machine.verified(),
+        thin: machine.thin(),
         safety_code: machine.safety_code(),
         created_ms: record.created_ms,
         queued: txn.scan(Table::Outbox, machine.id().as_bytes(), None, 1000, false)?.len(),

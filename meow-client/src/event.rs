@@ -70,6 +70,12 @@ pub enum EventKind {
     RolledBack,
     /// The keys with this contact were made anew.
     Renewed,
+    /// Messages to the contact are sealed in the thin form from now on, or no longer. As long as only thin ones pass between
+    /// both, what protects them against a quantum computer is the handshake alone.
+    Thin {
+        /// Thin from now on.
+        on: bool,
+    },
     /// Our own server had lost our mailbox and opened it again. Keys are made anew, so that the contact sends again
     /// what was lost with it.
     MailboxReopened {

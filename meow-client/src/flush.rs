@@ -177,6 +177,7 @@ impl Inner {
         let log_key = ordered_key(id, message.0);
         let mut log: LogEntry = load(txn, Table::Log, &log_key)?
             .ok_or_else(|| Error::new(ErrorKind::Damaged, "a queued message is missing from the log"))?;
+        self.choose_form(txn, record)?;
         let mut random = self.random.lock();
         let out = match record.machine.send(&log.content, &mut *random) {
             Ok(out) => out,

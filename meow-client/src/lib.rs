@@ -9,6 +9,7 @@ mod event;
 mod fetch;
 mod files;
 mod flush;
+mod form;
 pub mod home;
 mod ids;
 mod keys;

@@ -71,6 +71,7 @@ impl Inner {
         if record.machine.status() != Status::Established {
             return Ok(());
         }
+        self.choose_form(txn, record)?;
         let mut random = self.random.lock();
         let deniable = record.policy.authenticity == Authenticity::Deniable;
         let mode = record.machine.set_deniable(deniable, &mut *random)?;

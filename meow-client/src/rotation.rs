@@ -56,6 +56,7 @@ impl Client {
         inner
             .write(move |txn, inner| {
                 let mut record = contact(txn, &id)?;
+                inner.choose_form(txn, &mut record)?;
                 let out = record.machine.begin_rotation(lkp, token, servers, &mut *inner.random.lock())?;
                 put_items(txn, inner, &id, [out.item])?;
                 mailboxes_changed(txn)?;

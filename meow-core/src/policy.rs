@@ -21,6 +21,18 @@ pub enum Authenticity {
     Deniable,
 }
 
+/// In which form messages are sealed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// Thin when this device reaches the contact's servers over thin links only, whole otherwise.
+    #[default]
+    ByLink,
+    /// Thin wherever it fits, for a contact that is itself behind a radio: the time of a text may be left out.
+    Thin,
+    /// Whole, whatever the links.
+    Whole,
+}
+
 /// What the contact is told about its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipts {
@@ -40,15 +52,18 @@ pub struct Policy {
     pub authenticity: Authenticity,
     /// Receipts.
     pub receipts: Receipts,
+    /// Thin or whole.
+    pub form: Form,
 }
 
 impl Default for Policy {
-    /// By server, signed, with receipts for decrypted messages and none for read ones.
+    /// By server, signed, with receipts for decrypted messages and none for read ones, in the form that the links ask for.
     fn default() -> Self {
         Self {
             routes: List::take([Route::Server]),
             authenticity: Authenticity::Signed,
             receipts: Receipts { decrypted: true, read: false },
+            form: Form::ByLink,
         }
     }
 }

@@ -15,6 +15,8 @@ struct Contact {
     contact: String,
     status: &'static str,
     verified: bool,
+    /// Radio-sized messages.
+    thin: bool,
     queued: usize,
     created_ms: u64,
 }
@@ -25,6 +27,7 @@ impl From<ContactInfo> for Contact {
             contact: info.name,
             status: info.status.name(),
             verified: info.verified,
+            thin: info.thin,
             queued: info.queued,
             created_ms: info.created_ms,
         }
@@ -32,11 +35,12 @@ impl From<ContactInfo> for Contact {
 }
 
 impl Record for Contact {
-    /// `bob: established, unverified, 2 queued`
+    /// `bob: established, unverified, thin (post-quantum at the handshake only), 2 queued`
     fn text(&self) -> String {
         let verified = if self.verified { "verified" } else { "unverified" };
         let queued = if self.queued == 0 { String::new() } else { format!(", {} queued", self.queued) };
-        format!("{}: {}, {verified}{queued}", one_line(&self.contact), self.status)
+        let thin = if self.thin { ", thin (post-quantum at the handshake only)" } else { "" };
+        format!("{}: {}, {verified}{thin}{queued}", one_line(&self.contact), self.status)
     }
 }
 

@@ -9,7 +9,7 @@ use meow_core::request::{
     Answer, ClearAnswer, ClearCode, DESCRIBE, Descriptor, RefusalCode, Refused, Request, RequestKind,
     seal_request,
 };
-use meow_core::transport::{Endpoint, Link};
+use meow_core::transport::{Endpoint, Link, LinkProfile};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use meow_transport::Transports;
 
@@ -62,6 +62,11 @@ impl Servers {
 
     fn failures(&self) -> MutexGuard<'_, Failures> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a link to a URL will be like; an error where this client cannot go.
+    pub(crate) fn estimate(&self, url: &Endpoint) -> Result<LinkProfile> {
+        self.transports.estimate(url)
     }
 
     /// The server's own word about itself, verified against the fingerprint.

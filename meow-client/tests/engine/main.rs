@@ -4,6 +4,7 @@
 mod crash;
 mod hostile;
 mod lying;
+mod radio;
 mod rollback;
 mod story;
 mod support;

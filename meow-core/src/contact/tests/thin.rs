@@ -52,6 +52,10 @@ fn a_text_of_20_bytes_fits_the_frames() {
         assert_eq!(costs(&mut sim, who, TEXT), [109, 45], "deniable");
         assert_eq!(costs(&mut sim, who, &format!("{TEXT}!")), [109, 109], "one more byte");
     }
+    // What docs/numbers.md says of the whole form.
+    sim.form = Form::Whole;
+    assert_eq!(costs(&mut sim, Who::Bob, TEXT), [96, 96]);
+    sim.form = Form::Thin;
     // As far as a thin item goes, and beyond.
     assert_eq!(costs(&mut sim, Who::Bob, &"x".repeat(196)), [352, 221]);
     assert_eq!(costs(&mut sim, Who::Bob, &"x".repeat(197)), [352, 352]);
