@@ -194,7 +194,9 @@ pub fn clear_answer_seeds() -> Vec<Seed> {
     );
     seeds.push(seed("bad-request", DESCRIBE));
     seeds.push(seed("bad-code", [0, 1, 5]));
-    seeds.push(seed("bad-kind", [0, 2]));
+    seeds.push(seed("taken", packet(ClearAnswer::Taken)));
+    seeds.push(seed("bad-taken", [0, 2, 0]));
+    seeds.push(seed("bad-kind", [0, 3]));
     seeds.push(seed("bad-version", [0x10, 1, 1]));
     seeds.push(seed("bad-suite", [1, 1, 1]));
     seeds.push(seed("bad-empty", []));

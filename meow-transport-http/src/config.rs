@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use meow_core::transport::Addresses;
 use zeroize::Zeroizing;
 
 use crate::forwarded::Network;
@@ -39,6 +40,8 @@ pub struct ClientConfig {
     pub idle_per_host: usize,
     /// Whose certificates are believed.
     pub roots: Roots,
+    /// Which addresses may be dialled, asked after a name is resolved (all).
+    pub addresses: Addresses,
 }
 
 impl Default for ClientConfig {
@@ -51,6 +54,7 @@ impl Default for ClientConfig {
             connections_per_host: 256,
             idle_per_host: 32,
             roots: Roots::Native,
+            addresses: Addresses::any(),
         }
     }
 }

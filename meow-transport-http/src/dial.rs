@@ -14,7 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use meow_core::transport::{Endpoint, Host};
+use meow_core::transport::{Addresses, Endpoint, Host};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -51,16 +51,23 @@ impl Conn {
 pub(crate) async fn dial(
     endpoint: &Endpoint,
     tls: Option<Arc<rustls::ClientConfig>>,
+    addresses: &Addresses,
 ) -> Result<Conn, HttpError> {
     let host = endpoint.host().ok_or(HttpError::Endpoint("the host is missing"))?;
     let port = endpoint.port().ok_or(HttpError::Endpoint("the port is missing"))?;
-    let socket = match host {
-        Host::Ip(address) => TcpStream::connect((*address, port)).await.map_err(HttpError::Connect)?,
+    let mut found: Vec<SocketAddr> = match host {
+        Host::Ip(address) => vec![(*address, port).into()],
         Host::Name(name) => {
-            let found = tokio::net::lookup_host((name.as_str(), port)).await.map_err(HttpError::Resolve)?;
-            race(found.collect()).await.map_err(HttpError::Connect)?
+            tokio::net::lookup_host((name.as_str(), port)).await.map_err(HttpError::Resolve)?.collect()
         }
     };
+    // Here and not before: what is asked for is what is dialled, however it was spelled and whatever a name says later.
+    let any = found.len();
+    found.retain(|address| addresses.permits(address.ip()));
+    if any > 0 && found.is_empty() {
+        return Err(HttpError::Address);
+    }
+    let socket = race(found).await.map_err(HttpError::Connect)?;
     socket.set_nodelay(true).map_err(HttpError::Connect)?;
     let stream = match tls {
         None => Stream::Plain(socket),

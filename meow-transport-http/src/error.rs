@@ -30,6 +30,8 @@ pub(crate) enum HttpError {
     Bind(#[source] io::Error),
     #[error("the name of the server cannot be resolved; check its spelling and the network")]
     Resolve(#[source] io::Error),
+    #[error("this address must not be dialled: it is not a public one")]
+    Address,
     #[error("the server cannot be reached; check its address and the network")]
     Connect(#[source] io::Error),
     #[error("no connection to the server came about in time; check its address and the network")]
@@ -91,6 +93,7 @@ impl HttpError {
             Self::Handshake(_) | Self::Broken(_) | Self::Closed | Self::AnswerTimeout => {
                 ErrorKind::Unreachable
             }
+            Self::Address => ErrorKind::Refused,
             Self::WrongCertificate(_) => ErrorKind::WrongPeer,
             Self::Busy | Self::Full(_) | Self::Budget => ErrorKind::Limit,
             Self::NotMeow(_) | Self::Framing(_) => ErrorKind::Malformed,

@@ -120,7 +120,7 @@ impl Pool {
         if let Some(conn) = kept(&route.place) {
             return Ok(self.lend(route, conn, slot));
         }
-        let dialing = async { dial(endpoint, self.tls_for(endpoint).await?).await };
+        let dialing = async { dial(endpoint, self.tls_for(endpoint).await?, &self.config.addresses).await };
         let dialed = tokio::time::timeout(self.config.connect_timeout, dialing).await;
         let conn = dialed.map_err(|_| HttpError::ConnectTimeout)??;
         Ok(self.lend(route, Box::new(conn), slot))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Canned, Echo, ask, framed};
-use meow_core::transport::{DynTransport, Endpoint};
+use meow_core::transport::{Addresses, DynTransport, Endpoint};
 use meow_core::{ErrorKind, Retry};
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,6 +45,25 @@ async fn a44_redirects_are_not_followed_and_credentials_stay() {
     // Neither does it go along to the next host, nor to the same one when the endpoint has none.
     let _ = ask(&http, &bait.endpoint(), "x").await;
     assert!(!bait.requests.lock().unwrap()[0].contains("authorization"));
+}
+
+#[tokio::test]
+async fn a44_an_address_that_is_not_permitted_is_not_dialled_whatever_it_is_called() {
+    let bait = Canned::start(ok("", &[])).await;
+    let port = bait.address.port();
+    let mut config = ClientConfig::default();
+    config.addresses = Addresses::public();
+    let strict = Http::new(config.clone(), ServerConfig::default()).unwrap();
+    for host in ["127.0.0.1", "localhost", "2130706433", "0177.1", "0x7f000001", "[::ffff:7f00:1]", "0"] {
+        let endpoint: Endpoint = format!("http://{host}:{port}/").parse().unwrap();
+        let e = ask(&strict, &endpoint, "x").await.unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{host}: {e}");
+    }
+    assert!(bait.requests.lock().unwrap().is_empty());
+    config.addresses = Addresses::public().and("127.0.0.0/8".parse().unwrap());
+    let allowed = Http::new(config, ServerConfig::default()).unwrap();
+    let _ = ask(&allowed, &bait.endpoint(), "x").await;
+    assert_eq!(bait.requests.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use meow_core::crypto::SigningKey;
+use meow_core::transport::Addresses;
 
 /// How links are dialled.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct ClientConfig {
     pub silence_timeout: Duration,
     /// How often a connection with open links shows a sign of life when nothing else is sent (15 s).
     pub keep_alive: Duration,
+    /// Which addresses may be dialled, asked after a name is resolved (all).
+    pub addresses: Addresses,
 }
 
 impl Default for ClientConfig {
@@ -28,6 +31,7 @@ impl Default for ClientConfig {
             idle_timeout: Duration::from_secs(20),
             silence_timeout: Duration::from_secs(40),
             keep_alive: Duration::from_secs(15),
+            addresses: Addresses::any(),
         }
     }
 }

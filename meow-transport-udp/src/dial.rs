@@ -75,12 +75,19 @@ impl Dialer {
 
     async fn dial(self: &Arc<Self>, endpoint: &Endpoint, place: &Arc<Place>) -> Result<Live, UdpError> {
         let port = endpoint.port().ok_or(UdpError::Endpoint("the port is missing"))?;
-        let found: Vec<SocketAddr> = match endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))? {
-            Host::Ip(address) => vec![SocketAddr::new(*address, port)],
-            Host::Name(name) => {
-                tokio::net::lookup_host((name.as_str(), port)).await.map_err(UdpError::Resolve)?.collect()
-            }
-        };
+        let mut found: Vec<SocketAddr> =
+            match endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))? {
+                Host::Ip(address) => vec![SocketAddr::new(*address, port)],
+                Host::Name(name) => {
+                    tokio::net::lookup_host((name.as_str(), port)).await.map_err(UdpError::Resolve)?.collect()
+                }
+            };
+        // What is asked for is what is dialled, whatever a name says later.
+        let any = found.len();
+        found.retain(|address| self.config.addresses.permits(address.ip()));
+        if any > 0 && found.is_empty() {
+            return Err(UdpError::Address);
+        }
         // A silent address costs no more than its share of the time.
         let share = self.config.connect_timeout / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
         let mut last = UdpError::NoAddress;

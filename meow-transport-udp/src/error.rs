@@ -25,6 +25,8 @@ pub(crate) enum UdpError {
     Resolve(#[source] io::Error),
     #[error("the name of the server has no address")]
     NoAddress,
+    #[error("this address must not be dialled: it is not a public one")]
+    Address,
     #[error("this address cannot be dialled")]
     Dial(#[source] quinn::ConnectError),
     #[error("the server cannot be reached over UDP; check its address, or whether a firewall drops UDP")]
@@ -50,6 +52,7 @@ impl UdpError {
         match self {
             Self::Endpoint(_) | Self::NoIdentity | Self::Setting | Self::Finished => ErrorKind::Usage,
             Self::Tls(_) | Self::Suite(_) | Self::Bind(_) => ErrorKind::System,
+            Self::Address => ErrorKind::Refused,
             Self::NoProof => ErrorKind::WrongPeer,
             Self::Framing(_) | Self::Empty => ErrorKind::Malformed,
             Self::Resolve(_)

@@ -13,7 +13,7 @@ use common::{PATIENCE, ask, echo, udp};
 use meow_core::ErrorKind;
 use meow_core::crypto::{SigningKey, SystemRandom};
 use meow_core::request::fingerprint;
-use meow_core::transport::{Endpoint, Transport};
+use meow_core::transport::{Addresses, Endpoint, Transport};
 use meow_transport_udp::{ClientConfig, ServerConfig, Udp};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -68,6 +68,22 @@ async fn back(outside: Arc<UdpSocket>, inside: Arc<UdpSocket>, client: SocketAdd
     while let Ok(length) = outside.recv(&mut buffer).await {
         inside.send_to(&buffer[..length], client).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a44_an_address_that_is_not_permitted_is_not_dialled_whatever_it_is_called() {
+    let server = echo(&udp(|_| {})).await;
+    let port = address(&server).port();
+    let mut config = ClientConfig::default();
+    config.addresses = Addresses::public();
+    let strict = Udp::new(config.clone(), ServerConfig::default());
+    for host in ["127.0.0.1", "localhost", "2130706433", "[::ffff:7f00:1]", "[::1]"] {
+        let endpoint: Endpoint = format!("udp://{host}:{port}").parse().unwrap();
+        let e = strict.connect(&endpoint).await.map(drop).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{host}: {e}");
+    }
+    config.addresses = Addresses::public().and("127.0.0.1".parse().unwrap());
+    assert_eq!(ask(&Udp::new(config, ServerConfig::default()), &server, b"x").await.unwrap(), b"x");
 }
 
 #[tokio::test]

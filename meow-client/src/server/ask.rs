@@ -179,7 +179,9 @@ impl Servers {
                         ),
                     ));
                 }
-                ClearAnswer::Refused(ClearCode::Unreadable) | ClearAnswer::Descriptor(_) => {
+                ClearAnswer::Refused(ClearCode::Unreadable)
+                | ClearAnswer::Descriptor(_)
+                | ClearAnswer::Taken => {
                     return Err(Error::new(
                         ErrorKind::Malformed,
                         format!("{url} could not read the request; if this stays, one side must be updated"),

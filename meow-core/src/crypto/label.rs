@@ -96,6 +96,8 @@ labels! {
         Seen => "meow seen",
         /// An invitation code, as the server stores it.
         Invite => "meow invite",
+        /// A record of a relay's file of seen packets.
+        SeenTag => "meow seen tag",
         /// The deterministic generator of tests and simulations.
         TestSeed => "meow test seed",
     }

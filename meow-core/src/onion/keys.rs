@@ -25,6 +25,11 @@ impl HopKey {
         &self.public
     }
 
+    /// Its number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// The low byte of its number, which stands in front of each packet.
     pub fn hint(&self) -> u8 {
         hint_of(self.number)

@@ -27,6 +27,8 @@ pub enum ClearAnswer {
     Descriptor(Box<SignedDescriptor>),
     /// A refusal.
     Refused(ClearCode),
+    /// An onion packet was taken. Says nothing of what becomes of it.
+    Taken,
 }
 
 impl ClearAnswer {
@@ -43,6 +45,7 @@ impl ClearAnswer {
         Ok(match self {
             Self::Descriptor(signed) => [&DESCRIBE[..], &signed.to_wire()?].concat(),
             Self::Refused(code) => vec![Suite::Clear.byte(), 1, *code as u8],
+            Self::Taken => vec![Suite::Clear.byte(), 2],
         })
     }
 
@@ -57,6 +60,7 @@ impl ClearAnswer {
             [1, 2] => Ok(Self::Refused(ClearCode::Unreadable)),
             [1, 3] => Ok(Self::Refused(ClearCode::Busy)),
             [1, 4] => Ok(Self::Refused(ClearCode::NewerVersion)),
+            [2] => Ok(Self::Taken),
             _ => Err(WireError::Invalid),
         }
     }

@@ -3,10 +3,12 @@
 //! An implementer writes [`Transport`], [`Accept`], [`SendFrames`] and [`RecvFrames`] with plain `async fn`;
 //! blanket impls box them ([`DynTransport`]) so that a registry can hold many schemes. Nothing here does I/O.
 
+mod addresses;
 mod endpoint;
 mod link;
 mod profile;
 
+pub use addresses::{AddressBlock, AddressBlockError, Addresses};
 pub use endpoint::{Credentials, Endpoint, EndpointError, Host, MAX_URL, Options};
 pub use link::{
     Accept, Frame, Link, LinkReceiver, LinkSender, Listener, Peer, RecvFrames, SendFrames, check_frame,

@@ -1,6 +1,7 @@
 //! The numbered keys that requests are sealed to, and when each is made and forgotten.
 
 use meow_core::crypto::{CryptoError, DhSecret, Random};
+use meow_core::onion::HopKey;
 use meow_core::request::SealingKey;
 use meow_core::wire::{List, Wire};
 use serde::{Deserialize, Serialize};
@@ -92,6 +93,13 @@ impl Ring {
     /// The private key of this number.
     pub(crate) fn secret(&self, number: u32) -> Option<&DhSecret> {
         self.keys.iter().find(|key| key.number == number).map(|key| &key.secret)
+    }
+
+    /// The online keys, which onion packets are for, the newest first.
+    pub(crate) fn hop_keys(&self) -> Vec<HopKey> {
+        let mut online: Vec<_> = self.keys.iter().filter(|key| !key.parcel).collect();
+        online.sort_by_key(|key| std::cmp::Reverse(key.made));
+        online.into_iter().map(|key| HopKey::new(key.number, key.secret.clone())).collect()
     }
 
     /// The newest key of each kind, as the descriptor names it. `now` is the even time, `shown` what others are

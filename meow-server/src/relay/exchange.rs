@@ -1,7 +1,9 @@
 //! One request and its answer: the checks in order of their cost, the service, the seal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use meow_core::onion::HopKey;
 use meow_core::request::{
     Answer, ClearAnswer, ClearCode, DESCRIBE, OpenedRequest, RefusalCode, RequestKind, key_number,
 };
@@ -9,6 +11,7 @@ use meow_core::transport::{Frame, Link, Peer};
 use meow_core::wire::WireError;
 use tokio::time::timeout;
 
+use super::hop;
 use super::node::Node;
 use crate::service::{Caller, Kind, Seat, busy, refuse};
 
@@ -16,7 +19,7 @@ use crate::service::{Caller, Kind, Seat, busy, refuse};
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one link: one request, one answer.
-pub(super) async fn run(node: &Node, mut link: Link) {
+pub(super) async fn run(node: &Arc<Node>, mut link: Link) {
     let packet = match timeout(node.limits.read_time, link.rx.recv()).await {
         Ok(Ok(Some(packet))) => packet,
         // Nothing asked, hung up, or too slow: there is nobody to answer.
@@ -44,7 +47,7 @@ pub(super) async fn run(node: &Node, mut link: Link) {
     let _ = timeout(LINGER, link.rx.recv()).await;
 }
 
-struct Served {
+pub(super) struct Served {
     packet: Frame,
     seat: Option<Seat>,
 }
@@ -56,23 +59,63 @@ impl Served {
         tracing::debug!(?code, "refused");
         Self { packet: packet.into(), seat: None }
     }
+
+    /// An onion packet was taken.
+    pub(super) fn taken(seat: Seat) -> Self {
+        // Two bytes always encode.
+        let packet = ClearAnswer::Taken.to_packet().unwrap_or_default();
+        Self { packet: packet.into(), seat: Some(seat) }
+    }
+
+    /// An onion packet that somebody waited for.
+    pub(super) fn packet(packet: Vec<u8>) -> Self {
+        Self { packet: packet.into(), seat: None }
+    }
 }
 
-async fn serve(node: &Node, packet: Frame, peer: Peer) -> Served {
+/// What a packet is, as far as it shows.
+enum Asked {
+    Descriptor,
+    Sealed(u32),
+    Onion(HopKey),
+}
+
+impl Asked {
+    fn of(node: &Node, packet: &Frame) -> Result<Self, ClearCode> {
+        match key_number(packet) {
+            Ok(number) => Ok(Self::Sealed(number)),
+            Err(WireError::NewerVersion) => Err(ClearCode::NewerVersion),
+            Err(_) if **packet == DESCRIBE => Ok(Self::Descriptor),
+            Err(_) => hop::key(node, packet).map(Self::Onion),
+        }
+    }
+}
+
+/// Answers what came inside an onion packet: from nowhere, and no onion packet again.
+pub(super) async fn inside(node: &Node, packet: Vec<u8>) -> Frame {
+    let packet = Frame::from(packet);
+    let served = async {
+        let asked = Asked::of(node, &packet)?;
+        let seat = Seat::take(&node.seats).ok_or(ClearCode::Busy)?;
+        match asked {
+            Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
+            Asked::Sealed(number) => sealed(node, number, packet, Peer::default(), seat).await,
+            Asked::Onion(_) => Err(ClearCode::Unreadable),
+        }
+    };
+    served.await.unwrap_or_else(Served::clear).packet
+}
+
+async fn serve(node: &Arc<Node>, packet: Frame, peer: Peer) -> Served {
     match checked(node, packet, peer).await {
         Ok(served) => served,
         Err(code) => Served::clear(code),
     }
 }
 
-async fn checked(node: &Node, packet: Frame, peer: Peer) -> Result<Served, ClearCode> {
+async fn checked(node: &Arc<Node>, packet: Frame, peer: Peer) -> Result<Served, ClearCode> {
     // 1. Length and class.
-    let number = match key_number(&packet) {
-        Ok(number) => Some(number),
-        Err(WireError::NewerVersion) => return Err(ClearCode::NewerVersion),
-        Err(_) if *packet == DESCRIBE => None,
-        Err(_) => return Err(ClearCode::Unreadable),
-    };
+    let asked = Asked::of(node, &packet)?;
     // 2. Load.
     let seat = Seat::take(&node.seats).ok_or(ClearCode::Busy)?;
     // 3. What this address may ask. The relay's own machine may ask all.
@@ -82,9 +125,20 @@ async fn checked(node: &Node, packet: Frame, peer: Peer) -> Result<Served, Clear
         None => None,
     };
     let seat = seat.with_hop(hop);
-    let Some(number) = number else {
-        return Ok(Served { packet: node.descriptor(), seat: Some(seat) });
-    };
+    match asked {
+        Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
+        Asked::Sealed(number) => sealed(node, number, packet, peer, seat).await,
+        Asked::Onion(key) => hop::take(node, &key, &packet, &peer, seat).await,
+    }
+}
+
+async fn sealed(
+    node: &Node,
+    number: u32,
+    packet: Frame,
+    peer: Peer,
+    seat: Seat,
+) -> Result<Served, ClearCode> {
     // 4. The seal.
     let secret = node.secret(number).ok_or(ClearCode::UnknownKey)?;
     let opened = {

@@ -1,6 +1,7 @@
 //! Putting a relay together, and what its owner holds while it runs.
 
 mod exchange;
+mod hop;
 mod node;
 mod serve;
 mod upkeep;
@@ -21,7 +22,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::service::DynService;
 use crate::store::{SqliteMailboxStore, StoreOptions};
-use crate::{Admission, Blobs, Clock, Mailboxes, RelayLimits, ServerIdentity, Service, SystemClock};
+use crate::{
+    Admission, Blobs, Clock, Hop, HopCounts, Mailboxes, RelayLimits, ServerIdentity, Service, SystemClock,
+};
 use node::Node;
 
 /// Most URLs in a descriptor.
@@ -45,6 +48,7 @@ impl Relay {
             services: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             random: Box::new(SystemRandom),
+            hop: None,
         }
     }
 }
@@ -62,6 +66,7 @@ pub struct RelayBuilder {
     services: Vec<Arc<dyn DynService>>,
     clock: Arc<dyn Clock>,
     random: Box<dyn Random>,
+    hop: Option<Hop>,
 }
 
 impl RelayBuilder {
@@ -146,6 +151,12 @@ impl RelayBuilder {
         self
     }
 
+    /// Makes the relay a hop of Matriochka chains. Without, it refuses onion packets.
+    pub fn hop(mut self, hop: Hop) -> Self {
+        self.hop = Some(hop);
+        self
+    }
+
     /// Starts to listen and to serve, on the current tokio runtime, which needs its timer and I/O.
     ///
     /// # Errors
@@ -187,6 +198,7 @@ impl RelayBuilder {
             clock: self.clock,
             random: self.random,
             stopping: stopping.clone(),
+            hop: self.hop,
         })?;
         let tasks = TaskTracker::new();
         tasks.spawn(upkeep::run(Arc::clone(&node)));
@@ -253,6 +265,11 @@ impl RelayHandle {
     /// The endpoints really listened at: port 0 replaced by the port that the system gave, without user and password.
     pub fn local_endpoints(&self) -> &[Endpoint] {
         &self.local
+    }
+
+    /// What became of onion packets since the start; `None` where the relay is no hop.
+    pub fn hop_counts(&self) -> Option<HopCounts> {
+        self.node.hop.as_ref().map(|hop| hop.counts.read())
     }
 
     /// Stops: takes no new links, answers held pulls, lets open requests end for a bounded time, and returns when the

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use meow_core::Result;
 use meow_core::crypto::{DhSecret, Random};
+use meow_core::onion::HopKey;
 use meow_core::request::{ClearAnswer, Descriptor, SignedDescriptor};
 use meow_core::store::MailboxStore;
 use meow_core::transport::{Endpoint, Frame};
@@ -12,7 +13,9 @@ use meow_core::{Error, ErrorKind};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::hop::HopNode;
 use crate::engine::{HeldPulls, Hops, Writer};
+use crate::onion::Hop;
 use crate::service::{DynService, Mail, Table};
 use crate::steady::SteadyTime;
 use crate::{Admission, Clock, RelayLimits, ServerIdentity};
@@ -27,6 +30,7 @@ pub(super) struct Parts {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) random: Box<dyn Random>,
     pub(super) stopping: CancellationToken,
+    pub(super) hop: Option<Hop>,
 }
 
 pub(super) struct Node {
@@ -39,6 +43,8 @@ pub(super) struct Node {
     pub(super) seats: Arc<Semaphore>,
     pub(super) opening: Semaphore,
     pub(super) stopping: CancellationToken,
+    /// There where the relay is a hop of onion chains.
+    pub(super) hop: Option<HopNode>,
     urls: Vec<Endpoint>,
     random: Mutex<Box<dyn Random>>,
     identity: Mutex<ServerIdentity>,
@@ -48,12 +54,14 @@ pub(super) struct Node {
 /// What requests are opened with and what is told of it, as of the last upkeep.
 struct Published {
     keys: crate::identity::Ring,
+    hop_keys: Vec<HopKey>,
     descriptor: Frame,
 }
 
 impl Node {
     pub(super) fn new(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, identity, urls, limits, admission, services, clock, random, stopping } = parts;
+        let Parts { store, identity, urls, limits, admission, services, clock, random, stopping, hop } =
+            parts;
         let table = Table::new(services)?;
         let held = Arc::new(HeldPulls::new(limits.held_pulls, limits.held_per_mailbox));
         let time = SteadyTime::new(Arc::clone(&clock), identity.ring().seen());
@@ -76,6 +84,7 @@ impl Node {
             stopping: stopping.clone(),
         };
         let keys = identity.ring().clone();
+        let hop = hop.map(|hop| HopNode::new(hop, identity.fingerprint(), Arc::clone(&clock))).transpose()?;
         let node = Self {
             hops: Arc::new(Hops::new(limits.rate, limits.burst, limits.active_per_address, limits.addresses)),
             links: Arc::new(Semaphore::new(limits.links)),
@@ -83,12 +92,17 @@ impl Node {
             opening: Semaphore::new(limits.opening),
             table,
             mail,
+            hop,
             urls,
             clock,
             stopping,
             random: Mutex::new(random),
             identity: Mutex::new(identity),
-            published: RwLock::new(Arc::new(Published { keys, descriptor: Frame::new() })),
+            published: RwLock::new(Arc::new(Published {
+                keys,
+                hop_keys: Vec::new(),
+                descriptor: Frame::new(),
+            })),
             limits,
         };
         node.turn_keys()?;
@@ -103,6 +117,18 @@ impl Node {
     /// The sealing key of this number.
     pub(super) fn secret(&self, number: u32) -> Option<DhSecret> {
         self.published().keys.secret(number).cloned()
+    }
+
+    /// The online key that a hint of onion packets means.
+    pub(super) fn hop_key(&self, hint: u8) -> Option<HopKey> {
+        self.published().hop_keys.iter().find(|key| key.hint() == hint).cloned()
+    }
+
+    /// Forgets the tags of onion packets for keys that are gone.
+    pub(super) async fn forget_tags(&self) {
+        if let Some(hop) = &self.hop {
+            hop.keep(&self.published().hop_keys).await;
+        }
     }
 
     fn published(&self) -> Arc<Published> {
@@ -131,7 +157,9 @@ impl Node {
             tracing::info!("sealing keys turned");
         }
         let descriptor = self.sign(&identity, now, shown)?;
-        let published = Arc::new(Published { keys: identity.ring().clone(), descriptor });
+        let keys = identity.ring().clone();
+        let hop_keys = if self.hop.is_some() { keys.hop_keys() } else { Vec::new() };
+        let published = Arc::new(Published { keys, hop_keys, descriptor });
         *self.published.write().unwrap_or_else(PoisonError::into_inner) = published;
         Ok(())
     }
@@ -154,6 +182,9 @@ impl Node {
 
     /// Ends the writer after all that is queued, and notes the time.
     pub(super) async fn rest(&self) {
+        if let Some(hop) = &self.hop {
+            hop.rest().await;
+        }
         self.mail.writer.stop().await;
         let mut identity = self.identity();
         let ring = identity.ring().at(self.mail.time.now());

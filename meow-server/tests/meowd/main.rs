@@ -8,5 +8,6 @@ mod support;
 mod commands;
 mod crash;
 mod disk;
+mod hops;
 mod process;
 mod silent;

@@ -5,6 +5,7 @@
 mod support;
 
 mod attacks;
+mod hop;
 mod lifecycle;
 mod load;
 mod setup;

@@ -53,7 +53,7 @@ impl Client {
         if ClearAnswer::matches(&answer) {
             match ClearAnswer::from_packet(&answer)? {
                 ClearAnswer::Refused(code) => return Ok(Reply::Clear(code)),
-                ClearAnswer::Descriptor(_) => panic!("a descriptor to a sealed request"),
+                other => panic!("{other:?} to a sealed request"),
             }
         }
         assert_eq!(answer.len(), SIZE_CLASSES[usize::from(class)], "answers have the size asked for");
@@ -84,7 +84,7 @@ pub async fn describe(transports: &Transports, at: &Endpoint, server: &[u8; 32])
     let answer = exchange(transports, at, DESCRIBE.to_vec()).await?;
     match ClearAnswer::from_packet(&answer)? {
         ClearAnswer::Descriptor(signed) => signed.verified(server),
-        ClearAnswer::Refused(code) => panic!("no descriptor: {code:?}"),
+        other => panic!("no descriptor: {other:?}"),
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) const DEFAULT: &str = "/var/lib/meowd";
 
 const LOCK: &str = "meowd.lock";
 const STORE: &str = "mail.db";
+const TAGS: &str = "seen.tags";
 const REFERENCE: &str = "reference";
 
 /// A data folder.
@@ -135,6 +136,11 @@ impl Data {
             Error::new(ErrorKind::Damaged, text).with_source(e)
         })?;
         Ok(Some(reference).filter(|reference| reference.fingerprint == *identity.fingerprint()))
+    }
+
+    /// The file of onion packets that were seen.
+    pub(crate) fn tags(&self) -> PathBuf {
+        self.dir.join(TAGS)
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use meow_core::transport::{Endpoint, Host};
+use meow_core::transport::{Addresses, Endpoint, Host};
 use meow_core::{Error, ErrorKind, Result};
-use meow_server::{Admission, Relay, RelayHandle, ServerIdentity};
+use meow_server::{Admission, Hop, Relay, RelayHandle, ServerIdentity};
 use meow_transport::Transports;
 use meow_transport_http::{Account, Http, Identity, Network};
 use meow_transport_udp::Udp;
@@ -54,6 +54,9 @@ async fn serve(settings: &Settings) -> Result<()> {
         .identity(identity)
         .limits(settings.limits())
         .admission(settings.admission());
+    if let Some(hop) = hop(settings, &data)? {
+        builder = builder.hop(hop);
+    }
     for endpoint in listen(settings)? {
         builder = builder.listen(endpoint);
     }
@@ -112,6 +115,29 @@ fn udp(settings: &Settings, identity: &ServerIdentity) -> Udp {
     server.max_connections = limits.links;
     server.drain = limits.stop_time;
     Udp::new(meow_transport_udp::ClientConfig::default(), server)
+}
+
+/// What makes the relay a hop. It dials where strangers point, so it dials public addresses only, and those that the
+/// operator allows.
+fn hop(settings: &Settings, data: &Data) -> Result<Option<Hop>> {
+    let (to, allow) = (settings.hop_to.as_deref(), settings.hop_allow.as_deref());
+    if settings.hop != Some(true) {
+        return match (to, allow) {
+            (None, None) => Ok(None),
+            _ => Err(Error::new(ErrorKind::Usage, "--hop-to and --hop-allow need --hop")),
+        };
+    }
+    let allow = allow.unwrap_or_default().iter();
+    let addresses = allow.fold(Addresses::public(), |rule, network| rule.and(*network));
+    let mut http = meow_transport_http::ClientConfig::default();
+    http.addresses = addresses.clone();
+    let mut udp = meow_transport_udp::ClientConfig::default();
+    udp.addresses = addresses;
+    let transports = Transports::new()
+        .with(Http::new(http, meow_transport_http::ServerConfig::default())?)
+        .with(Udp::new(udp, meow_transport_udp::ServerConfig::default()));
+    let hop = Hop::new(transports).tags(data.tags());
+    Ok(Some(to.unwrap_or_default().iter().cloned().fold(hop, Hop::to)))
 }
 
 /// A proxy on this machine that names its client makes what comes through it foreign, not local.

@@ -3,9 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::ValueEnum;
-use meow_core::transport::Endpoint;
+use meow_core::lane::ServerReference;
+use meow_core::transport::{AddressBlock, Endpoint};
 use meow_core::{Error, ErrorKind, Result};
 use meow_server::{Admission, RelayLimits};
 use meow_transport_http::Network;
@@ -77,8 +79,32 @@ pub(crate) struct Settings {
         value_delimiter = ',',
         help_heading = "HTTP"
     )]
-    #[serde(deserialize_with = "networks")]
+    #[serde(deserialize_with = "texts")]
     pub(crate) trusted_proxy: Option<Vec<Network>>,
+    /// Serves as a hop: takes onion packets, and sends them on to the servers of --hop-to [default: no]
+    #[arg(long, env = "MEOWD_HOP", num_args = 0..=1, default_missing_value = "true", require_equals = true,
+        value_name = "BOOL", help_heading = "Onion chains")]
+    pub(crate) hop: Option<bool>,
+    /// A server that onion packets may go to: its reference, URL#skp=FINGERPRINT
+    #[arg(
+        long,
+        value_name = "REFERENCE",
+        env = "MEOWD_HOP_TO",
+        value_delimiter = ',',
+        help_heading = "Onion chains"
+    )]
+    #[serde(deserialize_with = "texts")]
+    pub(crate) hop_to: Option<Vec<ServerReference>>,
+    /// A network that onion packets may go to though it is not public, as 10.0.0.0/8
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        env = "MEOWD_HOP_ALLOW",
+        value_delimiter = ',',
+        help_heading = "Onion chains"
+    )]
+    #[serde(deserialize_with = "texts")]
+    pub(crate) hop_allow: Option<Vec<AddressBlock>>,
     /// Who may open a mailbox without an invitation [default: loopback]
     #[arg(
         long,
@@ -123,9 +149,14 @@ pub(crate) struct Settings {
     pub(crate) log_level: Option<LogLevel>,
 }
 
-fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Network>>, D::Error> {
+/// A list of texts, each parsed.
+fn texts<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: std::fmt::Display>,
+{
     let texts = Vec::<String>::deserialize(deserializer)?;
-    let parsed: Result<Vec<Network>, _> = texts.iter().map(|text| text.parse()).collect();
+    let parsed: Result<Vec<T>, _> = texts.iter().map(|text| text.parse()).collect();
     parsed.map(Some).map_err(serde::de::Error::custom)
 }
 
@@ -149,7 +180,7 @@ impl Settings {
         };
         let Some(file) = file else { return Ok(self) };
         Ok(layered!(self, file:
-            data listen public_url tls_cert tls_key basic_auth_file trusted_proxy admission store_limit
+            data hop hop_to hop_allow listen public_url tls_cert tls_key basic_auth_file trusted_proxy admission store_limit
             mailbox_limit mailbox_items keep_days hold_secs max_open max_active rate burst log_format log_level
         ))
     }

@@ -1,0 +1,126 @@
+//! Sending a packet to the next server: dialled by its URLs, proven before data, retried within the packet's life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meow_core::request::{ClearAnswer, ClearCode, DESCRIBE};
+use meow_core::transport::{Endpoint, Frame, Link};
+use meow_core::{Error, ErrorKind, Result};
+use meow_transport::Transports;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::{HopLimits, Target};
+use crate::Clock;
+
+/// Time for one exchange with the next server.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Pause after the first failed attempt; it doubles with each.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The next server has it.
+    Taken,
+    /// Too many wait for that server.
+    Crowded,
+    /// Not taken within its life, or refused for good.
+    Failed,
+}
+
+/// Sends packets on.
+pub(crate) struct Forwarder {
+    transports: Transports,
+    life: Duration,
+    proof: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+enum Attempt {
+    Taken,
+    Refused,
+}
+
+impl Forwarder {
+    pub(crate) fn new(transports: Transports, limits: &HopLimits, clock: Arc<dyn Clock>) -> Self {
+        Self { transports, life: limits.life, proof: limits.proof, clock }
+    }
+
+    /// Sends a packet to a server. The same packet may reach it twice where a link breaks; the server then knows it by
+    /// its tag.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it open whether the packet was taken.
+    pub(crate) async fn send(&self, target: &Target, packet: Vec<u8>) -> Sent {
+        let Some(_place) = target.place() else { return Sent::Crowded };
+        let (packet, end) = (Frame::from(packet), Instant::now() + self.life);
+        let mut pause = PAUSE;
+        let tried = timeout_at(end, async {
+            loop {
+                match self.attempt(target, &packet).await {
+                    Ok(Attempt::Taken) => return Sent::Taken,
+                    Ok(Attempt::Refused) => return Sent::Failed,
+                    Err(e) => tracing::debug!(kind = e.kind().name(), "a packet was not sent on yet"),
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST);
+            }
+        });
+        tried.await.unwrap_or(Sent::Failed)
+    }
+
+    /// All URLs in order, once.
+    async fn attempt(&self, target: &Target, packet: &Frame) -> Result<Attempt> {
+        let Some(_link) = target.link().await else { return Ok(Attempt::Refused) };
+        let mut last = Error::new(ErrorKind::Unreachable, "the server has no URL");
+        for url in &target.urls {
+            match timeout(PATIENCE, self.exchange(target, url, packet)).await {
+                Ok(Ok(attempt)) => return Ok(attempt),
+                Ok(Err(e)) => last = e,
+                Err(_) => last = Error::new(ErrorKind::Unreachable, "no answer in time"),
+            }
+        }
+        Err(last)
+    }
+
+    async fn exchange(&self, target: &Target, url: &Endpoint, packet: &Frame) -> Result<Attempt> {
+        let link = self.proven(target, url).await?;
+        let answer = ask(link, packet.clone()).await?;
+        match ClearAnswer::from_packet(&answer)? {
+            ClearAnswer::Taken => Ok(Attempt::Taken),
+            ClearAnswer::Refused(ClearCode::Busy) => {
+                Err(Error::new(ErrorKind::Limit, "the next server is busy"))
+            }
+            // Nothing that is tried again would help: the packet's sender used an old key, or that server is no hop.
+            _ => Ok(Attempt::Refused),
+        }
+    }
+
+    /// A link to the server that proved to be the one of the catalog. Where the link does not prove it, the server's
+    /// signed descriptor does, asked for before any packet is shown.
+    async fn proven(&self, target: &Target, url: &Endpoint) -> Result<Link> {
+        let link = self.transports.connect(url).await?;
+        match link.peer.server {
+            Some(server) if server == target.fingerprint => return Ok(link),
+            Some(_) => return Err(Error::new(ErrorKind::WrongPeer, "another server answers at this URL")),
+            None if target.is_proven(self.clock.elapsed()) => return Ok(link),
+            None => {}
+        }
+        let answer = ask(link, Frame::from_static(&DESCRIBE)).await?;
+        match ClearAnswer::from_packet(&answer)? {
+            ClearAnswer::Descriptor(signed) => signed.verified(&target.fingerprint)?,
+            _ => return Err(Error::new(ErrorKind::Limit, "the next server is busy")),
+        };
+        target.prove(self.clock.elapsed() + self.proof);
+        self.transports.connect(url).await
+    }
+}
+
+async fn ask(mut link: Link, packet: Frame) -> Result<Frame> {
+    link.tx.send(packet).await?;
+    link.tx.finish().await?;
+    let gone = || Error::new(ErrorKind::Unreachable, "the link ended without an answer");
+    link.rx.recv().await?.ok_or_else(gone)
+}

@@ -1,0 +1,115 @@
+//! The relay as a hop of Matriochka chains (spec, chapter "Matriochka"): off unless the operator says so.
+//!
+//! Here is what does not touch links: which packets were seen, where the next server is and whether it may be dialled,
+//! which links wait for an answer, what is under way. `relay::hop` puts it together.
+
+mod budget;
+mod catalog;
+mod counts;
+mod forward;
+mod held;
+mod tags;
+
+pub(crate) use budget::Budget;
+pub(crate) use catalog::{Catalog, Target};
+pub(crate) use counts::Counters;
+pub use counts::HopCounts;
+pub(crate) use forward::{Forwarder, Sent};
+pub(crate) use held::Held;
+pub(crate) use tags::Tags;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meow_core::lane::ServerReference;
+use meow_core::{Error, ErrorKind, Result};
+use meow_transport::Transports;
+
+/// What a hop takes on at once, and for how long.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HopLimits {
+    /// Bytes of packets that wait here, for their delay or for the next server (default 16 MiB). Further ones are
+    /// answered "busy".
+    pub queue_bytes: usize,
+    /// Packets of one source address among them (default 1,024).
+    pub per_source: usize,
+    /// Packets for one next server among them (default 2,048); further ones are dropped.
+    pub per_target: usize,
+    /// Links to one next server at a time (default 8).
+    pub links_per_target: usize,
+    /// How long a packet is tried to be sent on, its delay not counted (default 120 s).
+    pub life: Duration,
+    /// How long a link is held open for an answer (default 150 s).
+    pub hold: Duration,
+    /// Links that are held open for an answer (default 2,048). Further ones are answered "busy".
+    pub held: usize,
+    /// Tags of seen packets that are kept for one key (default 1,000,000: 24 MB on disk and 35 MB of memory when full).
+    /// Beyond, packets are answered "busy" until the key turns.
+    pub tags: usize,
+    /// How long a server's proof, where its links have none of their own, is believed (default 1 h).
+    pub proof: Duration,
+}
+
+impl Default for HopLimits {
+    fn default() -> Self {
+        Self {
+            queue_bytes: 16 << 20,
+            per_source: 1024,
+            per_target: 2048,
+            links_per_target: 8,
+            life: Duration::from_secs(120),
+            hold: Duration::from_secs(150),
+            held: 2048,
+            tags: 1_000_000,
+            proof: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// Makes a relay a hop: it takes onion packets, serves those that end here, and sends on those for servers that it
+/// knows.
+#[derive(Debug)]
+#[must_use]
+pub struct Hop {
+    pub(crate) transports: Transports,
+    pub(crate) servers: Vec<ServerReference>,
+    pub(crate) tags: Option<PathBuf>,
+    pub(crate) limits: HopLimits,
+}
+
+impl Hop {
+    /// A hop that dials with these transports. They dial where strangers point, so give them
+    /// [`Addresses::public`](meow_core::transport::Addresses::public), and no scheme that names a place on this machine.
+    pub fn new(transports: Transports) -> Self {
+        Self { transports, servers: Vec::new(), tags: None, limits: HopLimits::default() }
+    }
+
+    /// A server that packets may go to.
+    pub fn to(mut self, server: ServerReference) -> Self {
+        self.servers.push(server);
+        self
+    }
+
+    /// Keeps the tags of seen packets in this file. Without, they are gone when the relay is: fit for an identity
+    /// whose keys are gone too.
+    pub fn tags(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tags = Some(file.into());
+        self
+    }
+
+    /// What the hop takes on.
+    pub fn limits(mut self, limits: HopLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let l = &self.limits;
+        let counts = [l.queue_bytes, l.per_source, l.per_target, l.links_per_target, l.held, l.tags];
+        if counts.iter().any(|n| !(1..=1 << 28).contains(n)) {
+            return Err(Error::new(ErrorKind::Usage, "each limit of a hop must be from 1 to 2^28"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+use meow_core::crypto::{DhSecret, SeededRandom};
+use meow_core::onion::{Delay, HopId, HopKey, OnionClass, Opened, Step, seal};
+
+use super::*;
+
+fn tags(n: usize) -> Vec<ReplayTag> {
+    let mut random = SeededRandom::new(1);
+    let key = HopKey::new(1, DhSecret::generate(&mut random).unwrap());
+    let step = Step { id: HopId([1; 16]), number: 1, key: *key.public(), delay: Delay::NONE };
+    let tag = |_| {
+        let packet = seal(OnionClass::Small, &[step], b"", &mut random).unwrap();
+        Opened::open(packet, &key).unwrap().tag()
+    };
+    (0..n).map(tag).collect()
+}
+
+fn file() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("seen.tags");
+    (dir, path)
+}
+
+#[tokio::test]
+async fn a04_a_tag_is_new_once_also_after_a_restart() {
+    let (_dir, path) = file();
+    let all = tags(3);
+    let seen = Tags::open(Some(&path), 10).unwrap();
+    assert_eq!(seen.see(7, all[0]).await, Ok(true));
+    assert_eq!(seen.see(7, all[0]).await, Ok(false));
+    assert_eq!(seen.see(8, all[0]).await, Ok(true), "another key");
+    drop(seen);
+    let seen = Tags::open(Some(&path), 10).unwrap();
+    assert_eq!(seen.see(7, all[0]).await, Ok(false));
+    assert_eq!(seen.see(7, all[1]).await, Ok(true));
+}
+
+#[tokio::test]
+async fn a04_of_many_at_once_one_is_new() {
+    let (_dir, path) = file();
+    let seen = Tags::open(Some(&path), 1000).unwrap();
+    let all = tags(20);
+    let asked = (0..200).map(|i| seen.see(1, all[i % 20]));
+    let new =
+        futures_util::future::join_all(asked).await.into_iter().filter(|seen| *seen == Ok(true)).count();
+    assert_eq!(new, 20);
+}
+
+#[tokio::test]
+async fn tags_of_keys_that_are_gone_are_forgotten_and_the_others_are_not() {
+    let (_dir, path) = file();
+    let all = tags(4);
+    let seen = Tags::open(Some(&path), 2).unwrap();
+    for (number, tag) in [(1, 0), (1, 1), (2, 2)] {
+        assert_eq!(seen.see(number, all[tag]).await, Ok(true));
+    }
+    assert!(seen.see(1, all[3]).await.is_err(), "the limit of one key");
+    seen.keep(vec![2, 3]).await.unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), 16 + 28);
+    assert_eq!(seen.see(3, all[3]).await, Ok(true));
+    drop(seen);
+    let seen = Tags::open(Some(&path), 2).unwrap();
+    assert_eq!(seen.see(2, all[2]).await, Ok(false));
+    assert_eq!(seen.see(3, all[3]).await, Ok(false));
+    assert_eq!(seen.see(1, all[0]).await, Ok(true));
+}
+
+#[tokio::test]
+async fn a49_a_tail_that_a_crash_cut_short_is_cut_off_and_damage_is_an_error() {
+    let (_dir, path) = file();
+    let all = tags(3);
+    let seen = Tags::open(Some(&path), 10).unwrap();
+    for tag in &all {
+        seen.see(1, *tag).await.unwrap();
+    }
+    drop(seen);
+    let whole = fs::read(&path).unwrap();
+    assert_eq!(whole.len(), 16 + 3 * 28);
+    // Cut anywhere: what stands whole before the cut is known, and the file can be written on.
+    for len in 16..whole.len() {
+        fs::write(&path, &whole[..len]).unwrap();
+        let seen = Tags::open(Some(&path), 10).unwrap();
+        let records = (len - 16) / 28;
+        for (i, tag) in all.iter().enumerate() {
+            assert_eq!(seen.see(1, *tag).await, Ok(i >= records), "cut at {len}");
+        }
+        drop(seen);
+        assert_eq!(fs::read(&path).unwrap(), whole, "cut at {len}");
+    }
+    // Zeros that a power cut left at the end are no record.
+    fs::write(&path, [&whole[..], &[0; 60]].concat()).unwrap();
+    drop(Tags::open(Some(&path), 10).unwrap());
+    // A bad byte before the last record is damage, and so is a bad head.
+    for at in (0..16 + 2 * 28).step_by(5) {
+        let mut bad = whole.clone();
+        bad[at] ^= 1;
+        fs::write(&path, bad).unwrap();
+        assert_eq!(
+            Tags::open(Some(&path), 10).map(drop).unwrap_err().kind(),
+            ErrorKind::Damaged,
+            "byte {at}"
+        );
+    }
+    fs::write(&path, &whole[..10]).unwrap();
+    assert!(Tags::open(Some(&path), 10).is_err());
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_not_released() {
+    let (_dir, path) = file();
+    let (log, seen) = Log::open(&path).unwrap();
+    let read_only = File::open(&path).unwrap();
+    let worker = Worker { log: Some(Log { file: read_only, ..log }), seen, most: 10 };
+    let (jobs, queue) = mpsc::channel(4);
+    let thread = thread::spawn(move || worker.run(queue));
+    let tags = Tags { jobs: Some(jobs), thread: Some(thread) };
+    assert_eq!(tags.see(1, self::tags(1)[0]).await, Err(TagError::Failed));
+}

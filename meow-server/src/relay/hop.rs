@@ -1,0 +1,203 @@
+//! One onion packet: opened, known as new, kept for its delay, and then sent on, served here, or handed back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meow_core::Result;
+use meow_core::crypto::CryptoError;
+use meow_core::onion::{Delivery, HopId, HopKey, OnionClass, Opened, Outcome};
+use meow_core::request::ClearCode;
+use meow_core::transport::{BoxFuture, Peer};
+use tokio_util::task::TaskTracker;
+
+use super::exchange::{self, Served};
+use super::node::Node;
+use crate::Clock;
+use crate::onion::{Budget, Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags};
+use crate::service::Seat;
+
+/// Units that a large packet takes from the rate of its address, beside the one that every request takes.
+const LARGE: u32 = 3;
+
+/// What a hop keeps.
+pub(super) struct HopNode {
+    own: HopId,
+    tags: Tags,
+    catalog: Catalog,
+    forwarder: Forwarder,
+    held: Arc<Held>,
+    budget: Arc<Budget>,
+    pub(super) counts: Counters,
+    limits: HopLimits,
+    /// Packets under way.
+    tasks: TaskTracker,
+}
+
+impl HopNode {
+    pub(super) fn new(hop: Hop, fingerprint: &[u8; 32], clock: Arc<dyn Clock>) -> Result<Self> {
+        hop.check()?;
+        let Hop { transports, servers, tags, limits } = hop;
+        let catalog = Catalog::new(servers, &limits)?;
+        tracing::info!(servers = catalog.len(), "this relay is a hop of onion chains");
+        Ok(Self {
+            own: HopId::of(fingerprint),
+            tags: Tags::open(tags.as_deref(), limits.tags)?,
+            catalog,
+            forwarder: Forwarder::new(transports, &limits, clock),
+            held: Held::new(limits.held),
+            budget: Budget::new(limits.queue_bytes, limits.per_source),
+            counts: Counters::default(),
+            limits,
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Forgets the tags of keys that are gone.
+    pub(super) async fn keep(&self, keys: &[HopKey]) {
+        if let Err(e) = self.tags.keep(keys.iter().map(HopKey::number).collect()).await {
+            tracing::error!(kind = e.kind().name(), "old tags of packets could not be forgotten: {e}");
+        }
+    }
+
+    /// Waits until no packet is under way; they end when the relay stops.
+    pub(super) async fn rest(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Whether this packet is new. Everything that keeps it from being known counts as "no", told as an error.
+    async fn is_new(&self, key: &HopKey, opened: &Opened) -> Result<bool, ClearCode> {
+        let new = self.tags.see(key.number(), opened.tag()).await.map_err(|_| ClearCode::Busy)?;
+        if !new {
+            self.counts.replayed.add();
+        }
+        Ok(new)
+    }
+}
+
+/// The key that a packet is for.
+///
+/// # Errors
+/// `Unreadable` where this relay is no hop, `UnknownKey` where it has no such key.
+pub(super) fn key(node: &Node, packet: &[u8]) -> Result<HopKey, ClearCode> {
+    let hint = Opened::key_hint(packet).map_err(|_| ClearCode::Unreadable)?;
+    node.hop.as_ref().ok_or(ClearCode::Unreadable)?;
+    node.hop_key(hint).ok_or(ClearCode::UnknownKey)
+}
+
+/// Takes a packet that came by a link. The answer says no more than that, whatever the packet is; or it is the answer
+/// that the packet's sender waits for.
+pub(super) async fn take(
+    node: &Arc<Node>,
+    key: &HopKey,
+    packet: &[u8],
+    peer: &Peer,
+    mut seat: Seat,
+) -> Result<Served, ClearCode> {
+    let hop = node.hop.as_ref().ok_or(ClearCode::Unreadable)?;
+    if packet.len() > OnionClass::Small.len() && !seat.charge(LARGE, node.clock.elapsed()) {
+        return Err(ClearCode::Busy);
+    }
+    let room = hop.budget.take(peer.address, packet.len()).ok_or(ClearCode::Busy)?;
+    let Ok(opened) = open(node, key, packet).await? else {
+        hop.counts.taken.add();
+        hop.counts.unreadable.add();
+        return Ok(Served::taken(seat));
+    };
+    // Before the tag is noted: who finds no place may send the same packet again.
+    let place = match opened.hold() {
+        Some(slot) => Some((slot, hop.held.place().ok_or(ClearCode::Busy)?)),
+        None => None,
+    };
+    let new = hop.is_new(key, &opened).await?;
+    hop.counts.taken.add();
+    if !new {
+        return Ok(Served::taken(seat));
+    }
+    let waiting = place.and_then(|(slot, place)| hop.held.wait(slot, place));
+    // On a task of its own: the packet goes on when the link that brought it is gone.
+    let going = Arc::clone(node);
+    hop.tasks.spawn(async move {
+        tokio::select! {
+            () = going.stopping.cancelled() => {}
+            () = release(&going, opened) => {}
+        }
+        drop(room);
+    });
+    let Some(mut waiting) = waiting else { return Ok(Served::taken(seat)) };
+    seat.leave();
+    let answer = tokio::select! {
+        answer = tokio::time::timeout(hop.limits.hold, waiting.answer()) => answer.ok().flatten(),
+        () = node.stopping.cancelled() => None,
+    };
+    Ok(answer.map_or_else(|| Served::taken(seat), Served::packet))
+}
+
+/// The one scalar multiplication, in its turn among all public-key work.
+async fn open(node: &Node, key: &HopKey, packet: &[u8]) -> Result<Result<Opened, CryptoError>, ClearCode> {
+    let _turn = node.opening.acquire().await.map_err(|_| ClearCode::Busy)?;
+    Ok(Opened::open(packet.to_vec(), key))
+}
+
+/// What is done with a packet whose tag is durable.
+fn release(node: &Arc<Node>, opened: Opened) -> BoxFuture<'_, ()> {
+    Box::pin(async move {
+        let Some(hop) = node.hop.as_ref() else { return };
+        let (class, delay) = (opened.class(), opened.delay().duration());
+        if delay > Duration::ZERO {
+            tokio::time::sleep(delay).await;
+        }
+        match opened.release() {
+            Err(_) => hop.counts.unreadable.add(),
+            Ok(Outcome::Forward { next, packet }) => send(node, next, packet).await,
+            Ok(Outcome::Reply { slot, packet }) => {
+                let handed = hop.held.answer(slot, packet);
+                if handed { hop.counts.answered.add() } else { hop.counts.unawaited.add() }
+            }
+            Ok(Outcome::Deliver(delivery)) => deliver(node, class, delivery).await,
+            // An outcome of a later version.
+            Ok(_) => hop.counts.unreadable.add(),
+        }
+    })
+}
+
+/// Serves a request as if it had come by a link from nowhere, and sends its answer on its way.
+async fn deliver(node: &Arc<Node>, class: OnionClass, delivery: Delivery) {
+    let Some(hop) = node.hop.as_ref() else { return };
+    hop.counts.delivered.add();
+    let answer = exchange::inside(node, delivery.request).await;
+    let Some(block) = delivery.reply else { return };
+    let first = block.first();
+    match block.answer(class, &answer) {
+        Ok(packet) => send(node, first, packet).await,
+        // The sender asked for an answer that does not fit the packet's class.
+        Err(_) => hop.counts.unreadable.add(),
+    }
+}
+
+async fn send(node: &Arc<Node>, next: HopId, packet: Vec<u8>) {
+    let Some(hop) = node.hop.as_ref() else { return };
+    if next == hop.own {
+        return again(node, packet).await;
+    }
+    let Some(target) = hop.catalog.find(&next) else {
+        tracing::debug!("a packet is for a server that is not known here");
+        return hop.counts.unknown.add();
+    };
+    match hop.forwarder.send(&target, packet).await {
+        Sent::Taken => hop.counts.forwarded.add(),
+        Sent::Crowded => hop.counts.crowded.add(),
+        Sent::Failed => hop.counts.failed.add(),
+    }
+}
+
+/// A packet whose next hop is this relay again. Each turn costs one of five slots, so this ends.
+async fn again(node: &Arc<Node>, packet: Vec<u8>) {
+    let Some(hop) = node.hop.as_ref() else { return };
+    let Ok(key) = key(node, &packet) else { return hop.counts.unreadable.add() };
+    match open(node, &key, &packet).await {
+        Ok(Ok(opened)) if hop.is_new(&key, &opened).await == Ok(true) => release(node, opened).await,
+        Ok(Ok(_)) | Err(_) => {}
+        Ok(Err(_)) => hop.counts.unreadable.add(),
+    }
+}

@@ -1,0 +1,164 @@
+//! The program as a hop: chains of real processes, killed and started again.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use meow_core::crypto::SystemRandom;
+use meow_core::lane::ServerReference;
+use meow_core::onion::{Delay, OnionClass, seal};
+use meow_core::request::{Answer, ClearAnswer, DESCRIBE};
+use meow_core::transport::Endpoint;
+use meow_server::{Admission, Hop, RelayHandle};
+
+use crate::process::{Relay, said, transports};
+use crate::support::client::items;
+use crate::support::onion::{Chain, clear, step};
+use crate::support::{Client, Owner, free_port};
+
+fn free() -> String {
+    format!("http://127.0.0.1:{}/", free_port())
+}
+
+/// A hop that may send to these on this machine.
+async fn hop(url: &str, dir: &Path, to: &[&ServerReference]) -> Relay {
+    let mut args = vec!["--hop".to_owned(), "--hop-allow".to_owned(), "127.0.0.0/8".to_owned()];
+    for reference in to {
+        args.extend(["--hop-to".to_owned(), reference.to_string()]);
+    }
+    args.extend(["--admission".to_owned(), "open".to_owned()]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    Relay::start_at(url, dir, &args).await
+}
+
+/// A relay inside this test, whose counts can be read.
+async fn inside(url: &str, dir: &Path) -> RelayHandle {
+    meow_server::Relay::builder()
+        .transports(transports())
+        .listen(url.parse().unwrap())
+        .data(dir)
+        .unwrap()
+        .admission(Admission::Open)
+        .hop(Hop::new(transports()).tags(dir.join("seen.tags")))
+        .start()
+        .await
+        .unwrap()
+}
+
+async fn client(relay: &RelayHandle) -> Client {
+    let endpoint: &Endpoint = &relay.local_endpoints()[0];
+    Client::new(&transports(), endpoint, &relay.reference().fingerprint).await
+}
+
+fn taken(relay: &RelayHandle) -> u64 {
+    relay.hop_counts().unwrap().taken
+}
+
+async fn until(what: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(90);
+    while !what() {
+        assert!(Instant::now() < end, "it never came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The sender dials the first process and no other; the mailbox's server hears from the second only.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_goes_through_three_processes() {
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    let urls: Vec<_> = (0..3).map(|_| free()).collect();
+    // A first start makes their keys, so that each can be told of the others.
+    let mut references = Vec::new();
+    for (url, dir) in urls.iter().zip(&dirs) {
+        let relay = Relay::start_at(url, dir.path(), &[]).await;
+        references.push(relay.reference.clone());
+        relay.stop("TERM").await;
+    }
+    let [first, second, third] = [0, 1, 2].map(|i| &references[i]);
+    let mut relays = Vec::new();
+    for (i, to) in [vec![second], vec![first, third], vec![second]].into_iter().enumerate() {
+        relays.push(hop(&urls[i], dirs[i].path(), &to).await);
+    }
+    let mut clients = Vec::new();
+    for relay in &relays {
+        clients.push(relay.client().await);
+    }
+    let chain = Chain::new(&clients.iter().collect::<Vec<_>>());
+    let mut owner = Owner::new(&chain.last.server);
+    assert_eq!(chain.ask(OnionClass::Small, owner.register(""), 0).await, Answer::Done);
+    for n in 0..5u8 {
+        let deposit = owner.deposit([n; 16], &[n; 96]);
+        assert_eq!(chain.ask(OnionClass::Small, deposit, 0).await, Answer::Done);
+    }
+    let got = items(chain.ask(OnionClass::Large, owner.pull(0, 0), 3).await);
+    assert_eq!(got.items.iter().map(|item| item.item[0]).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a04_a_hop_that_was_killed_sends_no_packet_twice() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (url, next) = (free(), inside(&free(), there.path()).await);
+    let to = next.reference().clone();
+    let mut relay = hop(&url, here.path(), &[&to]).await;
+    let last = client(&next).await;
+    let mut packets = Vec::new();
+    for n in 1..=3 {
+        let entry = relay.client().await;
+        let route = [step(&entry, Delay::NONE), step(&last, Delay::NONE)];
+        let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
+        assert_eq!(clear(&entry.exchange(packet.clone()).await.unwrap()), Some(ClearAnswer::Taken));
+        packets.push(packet);
+        until(|| taken(&next) == n).await;
+        relay.kill().await;
+        relay = hop(&url, here.path(), &[&to]).await;
+        let entry = relay.client().await;
+        for packet in &packets {
+            assert_eq!(clear(&entry.exchange(packet.clone()).await.unwrap()), Some(ClearAnswer::Taken));
+        }
+    }
+    // A fresh packet comes through, and nothing before it did.
+    let entry = relay.client().await;
+    let route = [step(&entry, Delay::NONE), step(&last, Delay::NONE)];
+    let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
+    entry.exchange(packet).await.unwrap();
+    until(|| taken(&next) >= 4).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((taken(&next), next.hop_counts().unwrap().replayed), (4, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packet_waits_for_the_next_server_to_come_back() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let next_url = free();
+    let next = inside(&next_url, there.path()).await;
+    let (to, last) = (next.reference().clone(), client(&next).await);
+    let relay = hop(&free(), here.path(), &[&to]).await;
+    let entry = relay.client().await;
+    next.shutdown().await;
+    let route = [step(&entry, Delay::NONE), step(&last, Delay::NONE)];
+    let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
+    assert_eq!(clear(&entry.exchange(packet).await.unwrap()), Some(ClearAnswer::Taken));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let next = inside(&next_url, there.path()).await;
+    until(|| next.hop_counts().unwrap().delivered == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_a_hop_that_cannot_be_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = ["run", "--data", dir.path().to_str().unwrap(), "--listen", "http://127.0.0.1:0"];
+    let fingerprint = "A".repeat(43);
+    let file = format!("file:///tmp/x#skp={fingerprint}");
+    let password = format!("http://user:secret@example.org#skp={fingerprint}");
+    for (more, text) in [
+        (vec!["--hop-allow", "127.0.0.0/8"], "need --hop"),
+        (vec!["--hop", "--hop-allow", "127.0.0.1/8"], "not a network"),
+        (vec!["--hop", "--hop-to", "http://example.org"], "fingerprint is missing"),
+        (vec!["--hop", "--hop-to", &file], "cannot be sent on to file URLs"),
+        (vec!["--hop", "--hop-to", &password], "user or password"),
+        (vec!["--hop=maybe"], "maybe"),
+    ] {
+        let said = said(&[&run[..], &more].concat()).await;
+        assert_eq!(said.code, 2, "{more:?}: {}", said.err);
+        assert!(said.err.contains(text) && !said.err.contains("secret"), "{more:?}: {}", said.err);
+    }
+}

@@ -1,0 +1,306 @@
+//! Relays as hops: chains on loopback, and what must not work against them.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use meow_core::crypto::SystemRandom;
+use meow_core::lane::ServerReference;
+use meow_core::onion::{Delay, HopId, OnionClass, Step, seal};
+use meow_core::request::{Answer, ClearAnswer, ClearCode, DESCRIBE, RequestKind};
+use meow_core::transport::{Addresses, Endpoint};
+use meow_server::{Admission, Hop, HopCounts, HopLimits, Relay, RelayHandle, ServerIdentity};
+use meow_transport::Transports;
+use meow_transport_http::{ClientConfig, Http, ServerConfig};
+
+use crate::support::client::items;
+use crate::support::onion::{Chain, clear, step};
+use crate::support::{Client, MemStore, Owner, free_port};
+
+/// A relay to be: its place and identity, before it runs.
+struct Plan {
+    url: Endpoint,
+    identity: ServerIdentity,
+}
+
+impl Plan {
+    fn new() -> Self {
+        Self {
+            url: format!("http://127.0.0.1:{}/", free_port()).parse().unwrap(),
+            identity: ServerIdentity::ephemeral(&mut SystemRandom).unwrap(),
+        }
+    }
+
+    fn reference(&self) -> ServerReference {
+        ServerReference { url: self.url.clone(), fingerprint: *self.identity.fingerprint(), invite: None }
+    }
+
+    async fn start(self, hop: Option<Hop>) -> RelayHandle {
+        let mut builder = Relay::builder()
+            .transports(Transports::new().with(Http::default()))
+            .listen(self.url)
+            .store(Arc::new(MemStore::default()))
+            .identity(self.identity)
+            .admission(Admission::Open);
+        if let Some(hop) = hop {
+            builder = builder.hop(hop);
+        }
+        builder.start().await.unwrap()
+    }
+}
+
+fn dialling(addresses: Addresses) -> Transports {
+    let mut client = ClientConfig::default();
+    client.addresses = addresses;
+    Transports::new().with(Http::new(client, ServerConfig::default()).unwrap())
+}
+
+/// A hop that may dial this machine.
+fn hop(to: &[ServerReference], limits: HopLimits) -> Hop {
+    let addresses = Addresses::public().and("127.0.0.0/8".parse().unwrap());
+    to.iter().cloned().fold(Hop::new(dialling(addresses)).limits(limits), Hop::to)
+}
+
+async fn client(relay: &RelayHandle) -> Client {
+    let transports = Transports::new().with(Http::default());
+    Client::new(&transports, &relay.local_endpoints()[0], &relay.reference().fingerprint).await
+}
+
+/// Relays that all know each other.
+async fn mesh(n: usize, limits: HopLimits) -> (Vec<RelayHandle>, Vec<Client>) {
+    let plans: Vec<_> = (0..n).map(|_| Plan::new()).collect();
+    let all: Vec<_> = plans.iter().map(Plan::reference).collect();
+    let (mut relays, mut clients) = (Vec::new(), Vec::new());
+    for plan in plans {
+        let relay = plan.start(Some(hop(&all, limits.clone()))).await;
+        clients.push(client(&relay).await);
+        relays.push(relay);
+    }
+    (relays, clients)
+}
+
+fn counts(relay: &RelayHandle) -> HopCounts {
+    relay.hop_counts().unwrap()
+}
+
+/// Waits until the counts are as they should be, however slow the machine.
+async fn until(relay: &RelayHandle, what: impl Fn(HopCounts) -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !what(counts(relay)) {
+        assert!(Instant::now() < end, "{:?}", counts(relay));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_goes_through_every_length_of_chain_and_back() {
+    let (relays, clients) = mesh(4, HopLimits::default()).await;
+    for hops in 1..=4 {
+        let chain = Chain::new(&clients.iter().take(hops).collect::<Vec<_>>());
+        let mut owner = Owner::new(&chain.last.server);
+        assert_eq!(chain.ask(OnionClass::Small, owner.register(""), 0).await, Answer::Done);
+        let item = vec![7; 352];
+        assert_eq!(chain.ask(OnionClass::Small, owner.deposit([1; 16], &item), 0).await, Answer::Done);
+        let large = vec![8; 8032];
+        assert_eq!(chain.ask(OnionClass::Large, owner.deposit([2; 16], &large), 0).await, Answer::Done);
+        let got = items(chain.ask(OnionClass::Small, owner.pull(0, 0), 1).await);
+        assert_eq!((got.items.len(), &*got.items[0].item, got.more), (1, &item[..], true));
+        let got = items(chain.ask(OnionClass::Large, owner.pull(1, 0), 3).await);
+        assert_eq!((got.items.len(), &*got.items[0].item), (1, &large[..]));
+        // The descriptor of the last server, without its seeing who asks.
+        let answer = chain.exchange(OnionClass::Small, &DESCRIBE).await;
+        let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&answer).unwrap() else { panic!() };
+        signed.verified(&chain.last.server).unwrap();
+    }
+    // The last of the longest chain took six packets, all from the third; nobody dropped one.
+    assert_eq!((counts(&relays[3]).taken, counts(&relays[3]).delivered), (6, 6));
+    for relay in &relays {
+        let c = counts(relay);
+        assert_eq!((c.unreadable, c.replayed, c.unknown, c.failed, c.unawaited), (0, 0, 0, 0, 0), "{c:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_is_held_at_the_last_server_until_mail_comes() {
+    let (_relays, clients) = mesh(3, HopLimits::default()).await;
+    let chain = Chain::new(&clients.iter().collect::<Vec<_>>());
+    let mut owner = Owner::registered(&clients[2]).await;
+    let pull = owner.pull(0, 30);
+    let (got, ()) = tokio::join!(chain.ask(OnionClass::Small, pull, 1), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(clients[2].deposit(&owner, &[9; 96]).await, Answer::Done);
+    });
+    assert_eq!(items(got).items.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a04_a_replayed_packet_is_taken_and_goes_nowhere() {
+    let (relays, clients) = mesh(3, HopLimits::default()).await;
+    let chain = Chain::new(&clients.iter().collect::<Vec<_>>());
+    let (packet, pending) = chain.wrap(OnionClass::Small, &DESCRIBE);
+    let answer = clients[0].exchange(packet.clone()).await.unwrap();
+    pending.open(answer.to_vec()).unwrap();
+    for _ in 0..5 {
+        let again = clients[0].exchange(packet.clone()).await.unwrap();
+        assert_eq!(clear(&again), Some(ClearAnswer::Taken));
+    }
+    assert_eq!((counts(&relays[0]).replayed, counts(&relays[0]).forwarded), (5, 1));
+    assert_eq!((counts(&relays[1]).taken, counts(&relays[2]).taken), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a22_a_loop_sends_four_packets_and_no_more() {
+    let (relays, clients) = mesh(2, HopLimits::default()).await;
+    let route: Vec<_> = (0..5).map(|i| step(&clients[i % 2], Delay::NONE)).collect();
+    let packet = seal(OnionClass::Small, &route, b"not even a request", &mut SystemRandom).unwrap();
+    assert_eq!(clear(&clients[0].exchange(packet).await.unwrap()), Some(ClearAnswer::Taken));
+    until(&relays[0], |c| c.delivered == 1).await;
+    assert_eq!((counts(&relays[0]).forwarded, counts(&relays[1]).forwarded), (2, 2));
+    assert_eq!((counts(&relays[0]).taken, counts(&relays[1]).taken), (3, 2));
+    // The same server five times over: nothing leaves it.
+    let own = vec![step(&clients[0], Delay::NONE); 5];
+    let packet = seal(OnionClass::Small, &own, &DESCRIBE, &mut SystemRandom).unwrap();
+    clients[0].exchange(packet).await.unwrap();
+    until(&relays[0], |c| c.delivered == 2).await;
+    assert_eq!(counts(&relays[0]).forwarded, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_opened_looks_like_what_can() {
+    let (relays, clients) = mesh(1, HopLimits::default()).await;
+    let one = [step(&clients[0], Delay::NONE)];
+    let packet = seal(OnionClass::Small, &one, b"nonsense", &mut SystemRandom).unwrap();
+    for at in [2, 34, 50, 389, 390, 2047] {
+        let mut bad = packet.clone();
+        bad[at] ^= 1;
+        let answer = clients[0].exchange(bad).await.unwrap();
+        assert_eq!(clear(&answer), Some(ClearAnswer::Taken), "byte {at}");
+    }
+    until(&relays[0], |c| c.unreadable >= 5).await;
+    // Nothing but the hint, which all see, is refused: the sender then asks for the new key.
+    let mut bad = packet.clone();
+    bad[1] ^= 0x55;
+    let refused = |code| Some(ClearAnswer::Refused(code));
+    assert_eq!(clear(&clients[0].exchange(bad).await.unwrap()), refused(ClearCode::UnknownKey));
+    // An onion inside an onion is no request.
+    let chain = Chain::new(&[&clients[0]]);
+    let answer = chain.exchange(OnionClass::Large, &packet).await;
+    assert_eq!(ClearAnswer::from_packet(&answer).unwrap(), ClearAnswer::Refused(ClearCode::Unreadable));
+    // A relay that is no hop says so to everybody.
+    let relay = Plan::new().start(None).await;
+    let other = client(&relay).await;
+    assert_eq!(clear(&other.exchange(packet).await.unwrap()), refused(ClearCode::Unreadable));
+    assert_eq!(relay.hop_counts(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_wait_as_long_as_their_sender_drew() {
+    let (_relays, clients) = mesh(2, HopLimits::default()).await;
+    let mut chain = Chain::new(&clients.iter().collect::<Vec<_>>());
+    let delay = Delay::from_duration(Duration::from_millis(400));
+    chain.there.iter_mut().chain(&mut chain.back).for_each(|step| step.delay = delay);
+    let began = Instant::now();
+    chain.exchange(OnionClass::Small, &DESCRIBE).await;
+    assert!(began.elapsed() >= Duration::from_millis(1200), "at both there, at one back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a44_a_stranger_at_the_url_of_the_next_server_is_shown_no_packet() {
+    let (first, second) = (Plan::new(), Plan::new());
+    let all = [first.reference(), second.reference()];
+    let url = second.url.clone();
+    let mut limits = HopLimits::default();
+    limits.life = Duration::from_millis(2500);
+    let entry = first.start(Some(hop(&all, limits))).await;
+    let entry_client = client(&entry).await;
+    let named = second.start(Some(hop(&all, HopLimits::default()))).await;
+    let last = client(&named).await;
+    named.shutdown().await;
+    let stranger = Plan { url, identity: ServerIdentity::ephemeral(&mut SystemRandom).unwrap() };
+    let stranger = stranger.start(Some(hop(&all, HopLimits::default()))).await;
+    let route = [step(&entry_client, Delay::NONE), step(&last, Delay::NONE)];
+    let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
+    entry_client.exchange(packet).await.unwrap();
+    until(&entry, |c| c.failed == 1).await;
+    assert_eq!((counts(&stranger).taken, counts(&entry).forwarded), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a44_a_hop_dials_no_address_that_is_not_public() {
+    // Whoever dials here is found out.
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let port = trap.local_addr().unwrap().port();
+    let urls = [
+        format!("http://127.0.0.1:{port}/"),
+        format!("http://localhost:{port}/"),
+        format!("http://2130706433:{port}/"),
+        format!("http://0x7f.1:{port}/"),
+        format!("http://0177.0.0.1:{port}/"),
+        format!("http://[::ffff:127.0.0.1]:{port}/"),
+        format!("http://[::1]:{port}/"),
+        format!("http://0.0.0.0:{port}/"),
+        format!("https://localhost:{port}/"),
+    ];
+    let mut limits = HopLimits::default();
+    limits.life = Duration::from_millis(300);
+    let targets: Vec<_> = urls.iter().zip(1u8..).map(|(url, n)| (url.parse().unwrap(), [n; 32])).collect();
+    let references = targets.iter().map(|(url, fingerprint): &(Endpoint, [u8; 32])| ServerReference {
+        url: url.clone(),
+        fingerprint: *fingerprint,
+        invite: None,
+    });
+    let hop = references.fold(Hop::new(dialling(Addresses::public())).limits(limits), Hop::to);
+    let relay = Plan::new().start(Some(hop)).await;
+    let client = client(&relay).await;
+    for (_, fingerprint) in &targets {
+        let next = Step { id: HopId::of(fingerprint), ..step(&client, Delay::NONE) };
+        let route = [step(&client, Delay::NONE), next];
+        let packet = seal(OnionClass::Small, &route, b"", &mut SystemRandom).unwrap();
+        assert_eq!(clear(&client.exchange(packet).await.unwrap()), Some(ClearAnswer::Taken));
+    }
+    // A server that nobody named is not dialled either.
+    let next = Step { id: HopId([99; 16]), ..step(&client, Delay::NONE) };
+    let packet =
+        seal(OnionClass::Small, &[step(&client, Delay::NONE), next], b"", &mut SystemRandom).unwrap();
+    client.exchange(packet).await.unwrap();
+    until(&relay, |c| c.failed == 9 && c.unknown == 1).await;
+    assert!(trap.accept().is_err(), "somebody dialled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a22_what_waits_is_bounded() {
+    let mut limits = HopLimits::default();
+    limits.queue_bytes = 10 * 2048;
+    limits.held = 1;
+    let (relays, clients) = mesh(1, limits).await;
+    let slow = [step(&clients[0], Delay::MAX)];
+    let busy = Some(ClearAnswer::Refused(ClearCode::Busy));
+    for n in 0..14 {
+        let packet = seal(OnionClass::Small, &slow, b"", &mut SystemRandom).unwrap();
+        let answer = clear(&clients[0].exchange(packet).await.unwrap());
+        assert_eq!(answer, if n < 10 { Some(ClearAnswer::Taken) } else { busy.clone() }, "packet {n}");
+    }
+    assert_eq!(counts(&relays[0]).taken, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_from_an_onion_counts_as_this_machine() {
+    let plan = Plan::new();
+    let relay = Relay::builder()
+        .transports(Transports::new().with(Http::default()))
+        .listen(plan.url)
+        .store(Arc::new(MemStore::default()))
+        .identity(plan.identity)
+        .admission(Admission::Loopback)
+        .hop(hop(&[], HopLimits::default()))
+        .start()
+        .await
+        .unwrap();
+    let direct = client(&relay).await;
+    let chain = Chain::new(&[&direct]);
+    let register = |owner: &mut Owner| -> RequestKind { owner.register("") };
+    let answer = chain.ask(OnionClass::Small, register(&mut Owner::new(&direct.server)), 0).await;
+    assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+    assert_eq!(direct.ask(register(&mut Owner::new(&direct.server)), 0).await, Answer::Done);
+}
