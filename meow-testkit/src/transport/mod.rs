@@ -1,3 +1,4 @@
 //! For authors of transports.
 
 pub mod conformance;
+pub mod medium;

@@ -4,28 +4,8 @@ use meow_core::ErrorKind;
 use meow_core::transport::{Endpoint, Host, Pattern};
 use tokio::task::JoinSet;
 
-use super::harness::{Failure, Subject, ensure, frame, frames, receive_all, round_trip};
-
-/// Links at once in [`many_links`].
-const MANY: usize = 200;
-
-/// The estimate and both ends of a link tell the same.
-pub async fn profiles_agree(subject: &Subject) -> Result<(), Failure> {
-    let mut listener = subject.listen().await?;
-    let endpoint = subject.dialled(listener.local());
-    ensure!(subject.transport.schemes().contains(&endpoint.scheme()), "{endpoint} is not of a scheme served");
-    let estimate = subject.transport.estimate(&endpoint)?;
-    let mut near = subject.connect(listener.local()).await?;
-    near.tx.send(frame(0, 1)).await?;
-    near.tx.finish().await?;
-    let far = listener.accept().await?.ok_or_else(|| Failure::new("the listener ended"))?;
-    for (side, profile) in [("dialling", &near.profile), ("accepting", &far.profile)] {
-        ensure!(profile.max_frame > 0, "the {side} end takes no frame");
-        ensure!(profile.pattern == estimate.pattern, "the {side} end has another pattern than estimated");
-        ensure!(profile.reliable == estimate.reliable, "the {side} end is not as reliable as estimated");
-    }
-    Ok(())
-}
+use super::closing::accept;
+use super::harness::{Failure, Subject, echo as echo_link, ensure, frame, frames, receive_all, round_trip};
 
 /// What is sent comes back.
 pub async fn echo(subject: &Subject) -> Result<(), Failure> {
@@ -89,27 +69,44 @@ pub async fn frame_boundaries_are_kept(subject: &Subject) -> Result<(), Failure>
     Ok(())
 }
 
-/// Two hundred links at once, none of which gets another one's frames.
+/// Two hundred links open at once, all of them accepted before the first one ends; none gets another one's frames.
 pub async fn many_links(subject: &Subject) -> Result<(), Failure> {
     if subject.pattern()? == Pattern::Bus {
         return Ok(());
     }
-    let server = subject.echo_server().await?;
-    let mut links = JoinSet::new();
-    for number in 0..MANY {
-        let link = subject.connect(&server.local).await?;
-        links.spawn(async move {
-            let sent =
-                vec![frame(number, 8), frame(number, link.profile.max_frame.min(1024)), frame(number, 9)];
-            let back = round_trip(link, sent.clone()).await?;
-            ensure!(back == sent, "link {number} got other frames than it sent");
-            Ok(())
-        });
-    }
-    while let Some(done) = links.join_next().await {
-        done.map_err(|e| Failure::new(e.to_string()))??;
-    }
-    Ok(())
+    let mut listener = subject.listen().await?;
+    let local = listener.local().clone();
+    let sent_on = |number, max: usize| vec![frame(number, 8), frame(number, max.min(1024)), frame(number, 9)];
+    // All far ends are held until the last one is there.
+    let accepting = async {
+        let mut links = Vec::new();
+        while links.len() < subject.links {
+            links.push(accept(&mut listener).await?);
+        }
+        let mut echoes = JoinSet::new();
+        links.into_iter().for_each(|link| drop(echoes.spawn(echo_link(link))));
+        while let Some(done) = echoes.join_next().await {
+            done.map_err(|e| Failure::new(e.to_string()))??;
+        }
+        Ok::<_, Failure>(())
+    };
+    let dialling = async {
+        let mut links = JoinSet::new();
+        for number in 0..subject.links {
+            let link = subject.connect(&local).await?;
+            links.spawn(async move {
+                let sent = sent_on(number, link.profile.max_frame);
+                let back = round_trip(link, sent.clone()).await?;
+                ensure!(back == sent, "link {number} got other frames than it sent");
+                Ok(())
+            });
+        }
+        while let Some(done) = links.join_next().await {
+            done.map_err(|e| Failure::new(e.to_string()))??;
+        }
+        Ok(())
+    };
+    tokio::try_join!(accepting, dialling).map(|_| ())
 }
 
 /// An unknown option is an error of kind [`ErrorKind::Usage`] everywhere, and so is every endpoint that the subject

@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use super::harness::{Failure, Subject, ensure, frame, receive_all};
 
 /// Long enough for a loss to be noticed anywhere but on a radio.
-const NOTICE: Duration = Duration::from_secs(20);
+pub(super) const NOTICE: Duration = Duration::from_secs(20);
 
-async fn accept(listener: &mut Listener) -> Result<Link, Failure> {
+pub(super) async fn accept(listener: &mut Listener) -> Result<Link, Failure> {
     listener.accept().await?.ok_or_else(|| Failure::new("the listener ended"))
 }
 
@@ -95,7 +95,16 @@ pub async fn nobody_listens(subject: &Subject) -> Result<(), Failure> {
     listener.close().await?;
     let connected = subject.transport.connect(&subject.dialled(&local)).await;
     ensure!(kind_of(connected) == Some(ErrorKind::Unreachable), "connecting to nobody is not unreachable");
-    Ok(())
+    // A listener that is dropped has stopped too, if not at once.
+    let local = subject.listen().await?.local().clone();
+    for _ in 0..200 {
+        let connected = subject.transport.connect(&subject.dialled(&local)).await;
+        if kind_of(connected) == Some(ErrorKind::Unreachable) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(Failure::new("a dropped listener still takes links"))
 }
 
 /// `close` takes no new links, and lets an open one end.
@@ -132,5 +141,27 @@ pub async fn close_lets_open_links_end(subject: &Subject) -> Result<(), Failure>
     let (closed, accepted) = closing.await.map_err(|e| Failure::new(e.to_string()))?;
     closed?;
     ensure!(accepted?.is_none(), "a closed listener accepts");
+    Ok(())
+}
+
+/// `close` does not wait for ever: a link that nobody ends is closed for both sides. A transport that waits long for
+/// open links is tested with a shorter time.
+pub async fn close_is_bounded(subject: &Subject) -> Result<(), Failure> {
+    if subject.pattern()? == Pattern::Bus {
+        return Ok(());
+    }
+    let mut listener = subject.listen().await?;
+    let mut near = subject.connect(listener.local()).await?;
+    near.tx.send(frame(1, 10)).await?;
+    if near.profile.pattern == Pattern::Exchange {
+        near.tx.finish().await?;
+    }
+    let mut far = accept(&mut listener).await?;
+    ensure!(far.rx.recv().await?.is_some(), "the frame did not arrive");
+    listener.close().await?;
+    let seen = timeout(NOTICE, near.rx.recv()).await;
+    let seen = seen.map_err(|_| Failure::new("the dialling end of a link outlives its listener"))?;
+    ensure!(seen.is_err(), "a link that was closed by force has ended cleanly");
+    timeout(NOTICE, far.tx.closed()).await.map_err(|_| Failure::new("the accepting end is not closed"))?;
     Ok(())
 }

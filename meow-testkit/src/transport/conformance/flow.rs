@@ -56,6 +56,37 @@ pub async fn cancelled_recv(subject: &Subject) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A `connect` that is dropped half-way stands in nobody's way.
+pub async fn cancelled_connect(subject: &Subject) -> Result<(), Failure> {
+    if subject.pattern()? == Pattern::Bus {
+        return Ok(());
+    }
+    let mut listener = subject.listen().await?;
+    let local = listener.local().clone();
+    for _ in 0..30 {
+        // Opened at once or given up: either way it is dropped, and nothing was sent.
+        drop(poll_once(subject.connect(&local)).await);
+    }
+    let dialling = async {
+        let mut near = subject.connect(&local).await?;
+        near.tx.send(frame(1, 10)).await?;
+        near.tx.finish().await?;
+        Ok::<_, Failure>(near)
+    };
+    let accepting = async {
+        loop {
+            let mut far = super::closing::accept(&mut listener).await?;
+            // What was given up may be seen to break, but not to say anything.
+            if let Ok(Some(frame)) = far.rx.recv().await {
+                return Ok::<_, Failure>((frame, far));
+            }
+        }
+    };
+    let (_near, (seen, _far)) = tokio::try_join!(dialling, accepting)?;
+    ensure!(seen == frame(1, 10), "another frame arrived than was sent");
+    Ok(())
+}
+
 /// Links survive `accept` calls that are dropped half-way.
 pub async fn cancelled_accept(subject: &Subject) -> Result<(), Failure> {
     if subject.pattern()? == Pattern::Bus {

@@ -8,7 +8,10 @@ use meow_core::ErrorKind;
 use meow_core::transport::{
     Endpoint, Frame, Link, LinkProfile, Listener, Pattern, SharedTransport, Transport,
 };
+use meow_transport::Transports;
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::transport::medium::Medium;
 
 /// How a case failed.
 pub struct Failure(String);
@@ -56,12 +59,44 @@ pub struct Subject {
     pub(super) listen: Endpoint,
     dial: Box<dyn Fn(&Endpoint) -> Endpoint + Send + Sync>,
     pub(super) bad: Vec<Endpoint>,
+    pub(super) medium: Option<Box<dyn Medium>>,
+    pub(super) links: usize,
 }
 
 impl Subject {
     /// `listen` is used again and again, so it needs a port of 0, or another form that can be listened at anew.
     pub fn new(transport: impl Transport, listen: Endpoint) -> Self {
-        Self { transport: Arc::new(transport), listen, dial: Box::new(Endpoint::clone), bad: Vec::new() }
+        Self::shared(Arc::new(transport), listen)
+    }
+
+    /// The links that a whole registry makes of this scheme, with all that it puts on top.
+    ///
+    /// # Errors
+    /// `UnknownScheme` if nothing in it serves the endpoint.
+    pub fn of(transports: Transports, listen: Endpoint) -> Result<Self, Failure> {
+        let schemes = transports.get(&listen)?.schemes();
+        Ok(Self::shared(Arc::new(Registry { transports, schemes }), listen))
+    }
+
+    fn shared(transport: SharedTransport, listen: Endpoint) -> Self {
+        let dial = Box::new(Endpoint::clone);
+        Self { transport, listen, dial, bad: Vec::new(), medium: None, links: 200 }
+    }
+
+    /// A path that loses things, for [`profile_is_true`](super::profile_is_true). Where none is given, only the good
+    /// path is measured. What [`dial_by`](Self::dial_by) changes is changed in its endpoint too.
+    #[must_use]
+    pub fn through(mut self, medium: impl Medium + 'static) -> Self {
+        self.medium = Some(Box::new(medium));
+        self
+    }
+
+    /// How many links are open at once in [`many_links`](super::many_links) (200). Fewer only where the medium
+    /// itself cannot carry so many.
+    #[must_use]
+    pub fn links(mut self, links: usize) -> Self {
+        self.links = links;
+        self
     }
 
     /// How to dial what listens at a given local endpoint, where the two differ: another host name for the
@@ -124,6 +159,27 @@ impl fmt::Debug for Subject {
     }
 }
 
+/// A registry as one transport.
+struct Registry {
+    transports: Transports,
+    schemes: &'static [&'static str],
+}
+
+impl Transport for Registry {
+    fn schemes(&self) -> &'static [&'static str] {
+        self.schemes
+    }
+    fn estimate(&self, endpoint: &Endpoint) -> meow_core::Result<LinkProfile> {
+        self.transports.estimate(endpoint)
+    }
+    async fn connect(&self, endpoint: &Endpoint) -> meow_core::Result<Link> {
+        self.transports.connect(endpoint).await
+    }
+    async fn listen(&self, endpoint: &Endpoint) -> meow_core::Result<Listener> {
+        self.transports.listen(endpoint).await
+    }
+}
+
 pub(super) struct EchoServer {
     pub(super) local: Endpoint,
     task: JoinHandle<()>,
@@ -136,7 +192,7 @@ impl Drop for EchoServer {
 }
 
 /// Sends back what comes in: at once, or on an exchange when all is there.
-async fn echo(mut link: Link) -> meow_core::Result<()> {
+pub(super) async fn echo(mut link: Link) -> meow_core::Result<()> {
     if link.profile.pattern == Pattern::Exchange {
         for frame in receive_all(&mut link).await? {
             link.tx.send(frame).await?;

@@ -18,14 +18,18 @@ mod basics;
 mod closing;
 mod flow;
 mod harness;
+mod profile;
 
 pub use basics::{
     bad_endpoints_are_refused, echo, empty_frame_is_refused, exact_max_frame, frame_boundaries_are_kept,
-    many_links, nothing_shows_credentials, one_byte_more_is_refused, profiles_agree,
+    many_links, nothing_shows_credentials, one_byte_more_is_refused,
 };
-pub use closing::{close_lets_open_links_end, finish_ends_one_direction, nobody_listens, peer_drop_is_seen};
-pub use flow::{back_pressure, cancelled_accept, cancelled_recv, cancelled_send};
+pub use closing::{
+    close_is_bounded, close_lets_open_links_end, finish_ends_one_direction, nobody_listens, peer_drop_is_seen,
+};
+pub use flow::{back_pressure, cancelled_accept, cancelled_connect, cancelled_recv, cancelled_send};
 pub use harness::{Failure, Subject};
+pub use profile::{profile_is_true, profiles_agree, push_is_true};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -57,6 +61,10 @@ cases![
     peer_drop_is_seen,
     nobody_listens,
     close_lets_open_links_end,
+    close_is_bounded,
+    profile_is_true,
+    push_is_true,
+    cancelled_connect,
     cancelled_accept,
     cancelled_recv,
     cancelled_send,
