@@ -3,12 +3,12 @@
 
 #![allow(clippy::print_stdout, reason = "this is what it is for")]
 
-use std::time::Duration;
+mod common;
 
 use meow::core::crypto::SystemRandom;
 use meow::server::{Relay, ServerIdentity};
 use meow::udp::{ClientConfig, ServerConfig, Udp};
-use meow::{CardFile, Client, Content, EnabledTransports, EventKind, Transports, Unlock};
+use meow::{EnabledTransports, Transports};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,37 +26,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     println!("relay   {}", relay.reference());
 
-    let (mut people, password) = (Vec::new(), Unlock::password("correct horse battery staple"));
-    for name in ["alice", "bob"] {
-        let builder = Client::builder().home(dir.path().join(name)).transports(Transports::enabled());
-        let (client, _words) = builder.create(&password).await?;
-        client.add_server(relay.reference()).await?;
-        tokio::spawn({
-            let client = client.clone();
-            async move { client.run().await }
-        });
-        people.push(client);
-    }
-    let [alice, bob] = <[Client; 2]>::try_from(people).map_err(|_| "two people")?;
-
-    let card = alice.new_card("Bob", Duration::from_secs(3600), &password).await?;
-    bob.take_card(&CardFile::parse(&card.file)?, "Alice", "", &password).await?;
-    for (from, to, name) in [(&alice, &bob, "Bob"), (&bob, &alice, "Alice")] {
-        from.send(name, Content::text(0, format!("Hello {name}!"))?).await?;
-        let text = tokio::time::timeout(Duration::from_secs(60), message(to)).await??;
-        println!("message {text}");
-    }
+    let transports = Transports::enabled();
+    let alice = common::person(&dir.path().join("alice"), &transports, relay.reference()).await?;
+    let bob = common::person(&dir.path().join("bob"), &transports, relay.reference()).await?;
+    common::chat(&alice, &bob).await?;
     relay.shutdown().await;
     Ok(dir.close()?)
-}
-
-/// The next message, whatever else happens before.
-async fn message(client: &Client) -> meow::Result<String> {
-    loop {
-        let event = client.next_event().await?;
-        client.confirm_events(event.number).await?;
-        if let EventKind::Message { content, .. } = event.kind {
-            return Ok(format!("{}: {}", event.contact, content.as_text().unwrap_or("(no text)")));
-        }
-    }
 }
