@@ -14,6 +14,7 @@ mod matriochka;
 mod messages;
 mod openings;
 mod ratchet;
+mod requests;
 mod segments;
 mod thin;
 mod wire;

@@ -1,0 +1,202 @@
+//! The descriptor, clear packets, every request and answer, and one sealed round trip.
+
+use meow_core::crypto::{DhSecret, SeededRandom, SignLabel, Signature, SigningKey, hpke_open, request_info};
+use meow_core::request::{
+    Acknowledge, Answer, BlobGet, BlobPut, ClearAnswer, ClearCode, Close, DESCRIBE, Deposit, Descriptor,
+    Items, Limits, MailItem, OpenedRequest, Pull, RefusalCode, Refused, Register, Request, RequestKind,
+    SealingKey, SignedDescriptor, fingerprint, key_number, seal_request,
+};
+use meow_core::wire::{Blob, Fixed, List, Text, Wire};
+use serde_json::json;
+
+use crate::harness::{Recorder, Section, frame, hex};
+
+const UNSIGNED: Signature = Fixed([0; 64]);
+
+fn text<const N: usize>(text: &str) -> Text<N> {
+    Text::new(text).unwrap()
+}
+
+/// A request, and what was signed for it.
+fn request(section: &mut Section, name: &str, server: &[u8; 32], kind: RequestKind, by: Option<SignLabel>) {
+    let request = Request { answer: 3, kind };
+    let encoded = request.to_wire().unwrap();
+    assert_eq!(Request::from_wire(&encoded).unwrap(), request);
+    let mut fields = json!({ "answer class": 3, "encoded": hex(&encoded) });
+    if let Some(label) = by {
+        // The body is what follows the answer class and the number of the kind; the signature ends it.
+        let body = &encoded[2..encoded.len() - 64];
+        let statement = frame(label.text(), &[server, &[body, &[0; 64]].concat()]);
+        fields["statement"] = hex(statement).into();
+    }
+    section.case(name, fields);
+}
+
+fn kinds(section: &mut Section, server: &[u8; 32], lkp: &SigningKey, close: &SigningKey) {
+    let mailbox = lkp.public();
+    let register = Register {
+        mailbox,
+        token_hash: Fixed(Deposit::token_hash(&[0x70; 16])),
+        close_hash: Fixed(Close::key_hash(&close.public(), &mailbox)),
+        invite: text("an-invitation"),
+        counter: 1,
+        sig: UNSIGNED,
+    };
+    section.case(
+        "what a registration fixes",
+        json!({
+            "token": hex([0x70; 16]), "token hash": hex(register.token_hash), "close key": hex(close.public().to_bytes()),
+            "close hash": hex(register.close_hash),
+        }),
+    );
+    let pull = Pull { mailbox, counter: 300, acknowledge: 7, wait_secs: 50, sig: UNSIGNED };
+    let acknowledge = Acknowledge { mailbox, counter: 301, upto: 9, sig: UNSIGNED };
+    let by_owner = Close { mailbox, counter: 302, by: mailbox, sig: UNSIGNED };
+    let by_key = Close { mailbox, counter: 0, by: close.public(), sig: UNSIGNED };
+    let blob_put = BlobPut {
+        mailbox,
+        name: Fixed([0x71; 16]),
+        counter: 303,
+        expires: 1_800_000_000,
+        content: Blob::new(vec![0x62; 5]).unwrap(),
+        sig: UNSIGNED,
+    };
+    let deposit = Deposit {
+        mailbox,
+        token: Fixed([0x70; 16]),
+        id: Fixed([0x72; 16]),
+        keep_secs: 86_400,
+        item: Blob::new(vec![0x69; 96]).unwrap(),
+    };
+    let blob_get = BlobGet { mailbox, token: Fixed([0x70; 16]), name: Fixed([0x71; 16]) };
+    let signed = [
+        ("Register", RequestKind::Register(register.signed(server, lkp).unwrap()), SignLabel::Register),
+        ("Pull", RequestKind::Pull(pull.signed(server, lkp).unwrap()), SignLabel::Pull),
+        (
+            "Acknowledge",
+            RequestKind::Acknowledge(acknowledge.signed(server, lkp).unwrap()),
+            SignLabel::Acknowledge,
+        ),
+        ("Close by the Lkp", RequestKind::Close(by_owner.signed(server, lkp).unwrap()), SignLabel::Close),
+        (
+            "Close by the close key",
+            RequestKind::Close(by_key.signed(server, close).unwrap()),
+            SignLabel::Close,
+        ),
+        ("BlobPut", RequestKind::BlobPut(blob_put.signed(server, lkp).unwrap()), SignLabel::BlobPut),
+    ];
+    for (name, kind, label) in signed {
+        request(section, name, server, kind, Some(label));
+    }
+    request(section, "Deposit", server, RequestKind::Deposit(deposit), None);
+    request(section, "BlobGet", server, RequestKind::BlobGet(blob_get), None);
+}
+
+fn answers(section: &mut Section) {
+    let item = |number, byte| MailItem { number, item: Blob::new(vec![byte; 3]).unwrap() };
+    let items =
+        Items { items: List::new(vec![item(1, 0x61), item(300, 0x62)]).unwrap(), more: true, need: 0 };
+    let none = Items { items: List::default(), more: true, need: 4 };
+    let mut all = vec![
+        ("Done".to_owned(), Answer::Done),
+        ("Items".to_owned(), Answer::Items(items)),
+        ("Items, none of which fits".to_owned(), Answer::Items(none)),
+        ("Blob".to_owned(), Answer::Blob(Blob::new(vec![0x62; 5]).unwrap())),
+    ];
+    for (name, code) in [
+        ("denied", RefusalCode::Denied),
+        ("full", RefusalCode::Full),
+        ("not invited", RefusalCode::NotInvited),
+        ("stale counter", RefusalCode::StaleCounter),
+        ("too large", RefusalCode::TooLarge),
+        ("busy", RefusalCode::Busy),
+        ("not found", RefusalCode::NotFound),
+    ] {
+        let refused = Refused { code, retry_secs: 60, seen: 300 };
+        all.push((format!("Refused: {name}"), Answer::Refused(refused)));
+    }
+    for (name, answer) in all {
+        section.case(&format!("answer {name}"), json!({ "encoded": hex(answer.to_wire().unwrap()) }));
+    }
+}
+
+#[test]
+fn requests() {
+    let mut section = Section::new(
+        "requests",
+        "A server, its descriptor, every clear packet, request and answer, and one sealed round trip, whose HPKE \
+         ephemeral key comes from what was `drawn`.",
+    );
+    let skp = SigningKey::from_seed(&[0x53; 32]);
+    let (lkp, close) = (SigningKey::from_seed(&[0x4c; 32]), SigningKey::from_seed(&[0x43; 32]));
+    let server = fingerprint(&skp.public());
+    let secret = DhSecret::from_bytes(&[0x54; 32]);
+    let key = SealingKey { number: 300, key: secret.public(), parcel: false, not_after: 1_800_086_400 };
+    let parcel = SealingKey { number: 301, parcel: true, not_after: 1_802_592_000, ..key };
+    let descriptor = Descriptor {
+        skp: skp.public(),
+        issued: 1_800_000_000,
+        expires: 1_800_086_400,
+        urls: List::new(vec![text("https://relay.example/"), text("udp://relay.example:41325/")]).unwrap(),
+        keys: List::new(vec![key, parcel]).unwrap(),
+        limits: Limits {
+            item: 32_608,
+            mailbox_items: 10_000,
+            mailbox_bytes: 64 << 20,
+            keep_secs: 2_592_000,
+            wait_secs: 50,
+            blob: 32_000,
+        },
+    };
+    let encoded = postcard::to_stdvec(&descriptor).unwrap();
+    let signed = SignedDescriptor::sign(descriptor, &skp).unwrap();
+    section.case(
+        "descriptor",
+        json!({
+            "skp seed": hex(*skp.seed()), "skp": hex(skp.public().to_bytes()), "fingerprint": hex(server),
+            "descriptor": hex(encoded), "signed": hex(signed.to_wire().unwrap()),
+        }),
+    );
+    section.case("clear: request for the descriptor", json!({ "packet": hex(DESCRIBE) }));
+    let clear = [
+        ("clear: the descriptor", ClearAnswer::Descriptor(Box::new(signed))),
+        ("clear: unknown key", ClearAnswer::Refused(ClearCode::UnknownKey)),
+        ("clear: unreadable", ClearAnswer::Refused(ClearCode::Unreadable)),
+        ("clear: busy", ClearAnswer::Refused(ClearCode::Busy)),
+        ("clear: newer version", ClearAnswer::Refused(ClearCode::NewerVersion)),
+    ];
+    for (name, answer) in clear {
+        section.case(name, json!({ "packet": hex(answer.to_packet().unwrap()) }));
+    }
+    kinds(&mut section, &server, &lkp, &close);
+    answers(&mut section);
+    round_trip(&mut section, &server, &secret, &key, &lkp);
+    section.check();
+}
+
+fn round_trip(
+    section: &mut Section,
+    server: &[u8; 32],
+    secret: &DhSecret,
+    key: &SealingKey,
+    lkp: &SigningKey,
+) {
+    let get = BlobGet { mailbox: lkp.public(), token: Fixed([0x70; 16]), name: Fixed([0x71; 16]) };
+    let request = Request { answer: 1, kind: RequestKind::BlobGet(get) };
+    let mut random = Recorder::new(50);
+    let (packet, pending) = seal_request(&request, server, key, &mut random).unwrap();
+    assert_eq!(key_number(&packet).unwrap(), 300);
+    let (plain, answer_key) = hpke_open(secret, &request_info(server), &packet[..5], &packet[5..]).unwrap();
+    section.case(
+        "sealed request",
+        json!({
+            "key number": 300, "sealing key secret": hex(*secret.expose()), "info": hex(request_info(server)),
+            "drawn": random.take(), "request": hex(request.to_wire().unwrap()), "padded": hex(plain),
+            "answer key": hex(answer_key.expose()), "packet": hex(&packet),
+        }),
+    );
+    let opened = OpenedRequest::open(&packet, server, secret).unwrap();
+    let packet = opened.reply.seal(&Answer::Done, &mut SeededRandom::new(51)).unwrap();
+    section.case("sealed answer Done", json!({ "nonce": hex(&packet[1..13]), "packet": hex(&packet) }));
+    assert_eq!(pending.open(&packet).unwrap(), Answer::Done);
+}
