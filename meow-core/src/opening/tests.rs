@@ -155,6 +155,12 @@ fn a07_substituted_identities() {
     let opened = bob.receive(&begun.item).unwrap();
     let (sig, mac) = opened.handshake.confirmation(&mallory.secrets.ckp);
     assert!(begun.handshake.check(&bob.ckp(), &sig, &mac).is_err());
+    // Alice's, likewise; and what she did sign is nobody else's.
+    let (sig, mac) = begun.handshake.confirmation(&mallory.secrets.ckp);
+    assert!(opened.handshake.check(&alice.secrets.ckp.public(), &sig, &mac).is_err());
+    let (sig, mac) = begun.handshake.confirmation(&alice.secrets.ckp);
+    assert!(opened.handshake.check(&mallory.ckp(), &sig, &mac).is_err());
+    assert!(opened.handshake.check(&alice.secrets.ckp.public(), &sig, &mac).is_ok());
 
     // Mallory forwards Bob's card as hers: Alice finds Bob behind it, whoever handed it over.
     assert_eq!(*bob.card.ckp(), bob.ckp());

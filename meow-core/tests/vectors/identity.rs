@@ -48,7 +48,10 @@ fn key_files(section: &mut Section, master: &Master) {
     let (cost, root) = (PasswordCost::STANDARD, master.root(1));
     let lock = Unlock::Password(b"correct horse");
     let file = KeyFile::create(lock, cost, &root, &mut SeededRandom::new(2)).unwrap().encode().unwrap();
-    section.case("key file under a password", json!({ "password": "correct horse", "file": hex(file) }));
+    section.case(
+        "key file under a password",
+        json!({ "password": "correct horse", "file": hex(file), "holds": "generation 1" }),
+    );
 
     let key = Secret::new([0x77; 32]);
     let file =
@@ -61,7 +64,10 @@ fn key_files(section: &mut Section, master: &Master) {
         extracted.expand(&frame(label, &[]), &mut wrap_key).unwrap();
         meow_core::crypto::open_siv(&Secret::new(wrap_key), &[0; 12], head, wrap).unwrap();
     }
-    section.case("key file under a provider's key", json!({ "key": hex(key.expose()), "file": hex(&file) }));
+    section.case(
+        "key file under a provider's key",
+        json!({ "key": hex(key.expose()), "file": hex(&file), "holds": "generation 1" }),
+    );
     let mut newer = file.clone();
     newer[0] = 1;
     assert_eq!(KeyFile::decode(&newer), Err(KeyFileError::NewerVersion));
