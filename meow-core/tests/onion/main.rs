@@ -4,5 +4,6 @@
 
 mod attacks;
 mod chain;
+mod classifier;
 mod routes;
 mod shape;
