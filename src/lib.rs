@@ -20,6 +20,10 @@ pub use meow_transport_http as http;
 #[cfg(feature = "udp")]
 pub use meow_transport_udp as udp;
 
+/// Links through an MQTT broker.
+#[cfg(feature = "mqtt")]
+pub use meow_transport_mqtt as mqtt;
+
 /// The client engine.
 #[cfg(feature = "client")]
 pub use meow_client as client;
@@ -43,6 +47,8 @@ impl EnabledTransports for Transports {
         let transports = transports.with(meow_transport_http::Http::default());
         #[cfg(feature = "udp")]
         let transports = transports.with(meow_transport_udp::Udp::default());
+        #[cfg(feature = "mqtt")]
+        let transports = transports.with(meow_transport_mqtt::Mqtt::default());
         transports
     }
 }

@@ -10,6 +10,7 @@ pub mod http;
 pub mod identity;
 pub mod lanes;
 pub mod messages;
+pub mod mqtt;
 pub mod onion;
 pub mod openings;
 pub mod ratchet;
@@ -50,6 +51,7 @@ pub fn targets() -> Vec<Target> {
         text::TARGETS,
         http::TARGETS,
         segments::TARGETS,
+        mqtt::TARGETS,
     ]
     .concat()
 }

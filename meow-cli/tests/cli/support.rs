@@ -27,8 +27,14 @@ pub(crate) fn meowd() -> &'static Path {
         let folder = meow().parent().unwrap();
         let program = folder.join(format!("meowd{}", std::env::consts::EXE_SUFFIX));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        let sources =
-            ["meow-server", "meow-core", "meow-transport", "meow-transport-http", "meow-transport-udp"];
+        let sources = [
+            "meow-server",
+            "meow-core",
+            "meow-transport",
+            "meow-transport-http",
+            "meow-transport-udp",
+            "meow-transport-mqtt",
+        ];
         let newest = sources.iter().map(|name| newest(&root.join(name).join("src"))).max().unwrap();
         let built = fs::metadata(&program).and_then(|about| about.modified());
         if built.is_ok_and(|built| built >= newest) {

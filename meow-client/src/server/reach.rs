@@ -86,7 +86,8 @@ fn head_start(cost: CostClass, next: Option<&Way>) -> Duration {
 /// # Cancel safety
 /// Dropping the future leaves no link.
 pub(crate) async fn connect(transports: &Transports, to: &Endpoint, server: &[u8; 32]) -> Result<Link> {
-    let link = timeout(CONNECT, transports.connect(to)).await.map_err(|_| silent(to, CONNECT))??;
+    let meant = to.clone().with_server(*server);
+    let link = timeout(CONNECT, transports.connect(&meant)).await.map_err(|_| silent(to, CONNECT))??;
     if link.peer.server.is_some_and(|proved| proved != *server) {
         return Err(Error::new(
             ErrorKind::WrongPeer,

@@ -64,6 +64,12 @@ labels! {
         ServerKeys => "meow server keys",
         /// Keys of one hop of an onion packet. Context: ephemeral key, key of the hop.
         Onion => "meow onion",
+        /// Keys of announcements and hellos on a broker, from a server's fingerprint.
+        MqttReference => "meow mqtt reference",
+        /// Keys of the inside of a hello and of its answer. Context: both public keys.
+        MqttHello => "meow mqtt hello",
+        /// Keys of a channel through a broker. Context: all three public keys.
+        MqttChannel => "meow mqtt channel",
     }
 }
 
@@ -128,6 +134,8 @@ labels! {
         BlobPut => "meow sign blob put",
         /// A server descriptor, by its Skp.
         Descriptor => "meow sign descriptor",
+        /// An announcement on a broker, by an Skp.
+        MqttAnnouncement => "meow sign mqtt announcement",
     }
 }
 

@@ -102,6 +102,8 @@ pub struct Endpoint {
     path: String,
     /// Percent-decoded.
     options: BTreeMap<String, String>,
+    /// Not part of the URL.
+    server: Option<[u8; 32]>,
 }
 
 impl Endpoint {
@@ -134,15 +136,21 @@ impl Endpoint {
         &self.path
     }
 
+    /// The path, decoded, with its leading slash.
+    pub fn path_text(&self) -> Cow<'_, str> {
+        if !self.path.contains('%') {
+            return Cow::Borrowed(&self.path);
+        }
+        // What parsed decodes.
+        percent::decode(&self.path, "path").map_or(Cow::Borrowed(&self.path), Cow::Owned)
+    }
+
     /// The path of a device or file, decoded: `/dev/ttyS0`. None if the endpoint has a host.
     pub fn device_path(&self) -> Option<Cow<'_, str>> {
         if self.host.is_some() {
             return None;
         }
-        if !self.path.contains('%') {
-            return Some(Cow::Borrowed(&self.path));
-        }
-        percent::decode(&self.path, "path").ok().map(Cow::Owned)
+        Some(self.path_text())
     }
 
     /// User and password, if the URL has them.
@@ -171,6 +179,20 @@ impl Endpoint {
             self.host = Some(Host::from_ip(address));
         }
         self
+    }
+
+    /// The same endpoint, dialled to reach the server of this Skp fingerprint. Transports whose links cannot be opened
+    /// without it (mqtt) look here; the others leave the comparison to whoever dials. It is part of what endpoints are
+    /// compared by, but not of the URL: neither shown nor stored.
+    #[must_use]
+    pub fn with_server(mut self, fingerprint: [u8; 32]) -> Self {
+        self.server = Some(fingerprint);
+        self
+    }
+
+    /// The fingerprint of the server that a link shall lead to, where the dialler has said so.
+    pub fn server(&self) -> Option<&[u8; 32]> {
+        self.server.as_ref()
     }
 
     /// The same endpoint without user and password: what may be handed to others.

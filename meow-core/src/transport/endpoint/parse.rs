@@ -75,7 +75,7 @@ fn local(
     if path.is_empty() || path == "/" {
         return Err(EndpointError::Path("name the file or device, as in serial:///dev/ttyS0"));
     }
-    Ok(Endpoint { scheme, credentials: None, host: None, port: None, path, options })
+    Ok(Endpoint { scheme, credentials: None, host: None, port: None, path, options, server: None })
 }
 
 fn remote(
@@ -116,7 +116,7 @@ fn remote(
         }
         path.push('/');
     }
-    Ok(Endpoint { scheme, credentials, host, port, path, options })
+    Ok(Endpoint { scheme, credentials, host, port, path, options, server: None })
 }
 
 fn host(raw: &str) -> Result<Option<Host>, EndpointError> {

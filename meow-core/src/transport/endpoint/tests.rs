@@ -250,3 +250,14 @@ proptest! {
         let _ = format!("x://h/{tail}").parse::<Endpoint>();
     }
 }
+
+#[test]
+fn the_server_meant_is_no_part_of_the_url() {
+    let bare = parse("mqtt://broker/a%20b");
+    let meant = bare.clone().with_server([7; 32]);
+    assert_eq!((bare.server(), meant.server()), (None, Some(&[7; 32])));
+    assert_eq!(bare.expose(), meant.expose());
+    assert_ne!(bare, meant);
+    assert_eq!(serde_json::to_string(&meant).unwrap(), "\"mqtt://broker/a%20b\"");
+    assert_eq!((bare.path(), &*bare.path_text()), ("/a%20b", "/a b"));
+}

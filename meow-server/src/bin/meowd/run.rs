@@ -10,6 +10,7 @@ use meow_core::{Error, ErrorKind, Result};
 use meow_server::{Admission, Hop, Relay, RelayHandle, ServerIdentity};
 use meow_transport::Transports;
 use meow_transport_http::{Account, Http, Identity, Network};
+use meow_transport_mqtt::Mqtt;
 use meow_transport_udp::Udp;
 use zeroize::Zeroizing;
 
@@ -43,7 +44,8 @@ async fn serve(settings: &Settings) -> Result<()> {
     let _lock = data.lock()?;
     let identity = data.identity_or_new()?;
     let store = data.store(&identity)?;
-    let transports = Transports::new().with(http).with(udp(settings, &identity));
+    let transports =
+        Transports::new().with(http).with(udp(settings, &identity)).with(mqtt(settings, &identity));
     for url in settings.public_url.iter().flatten() {
         // No client could use it, so it is a slip.
         transports.get(url)?;
@@ -138,6 +140,15 @@ fn hop(settings: &Settings, data: &Data) -> Result<Option<Hop>> {
         .with(Udp::new(udp, meow_transport_udp::ServerConfig::default()));
     let hop = Hop::new(transports).tags(data.tags());
     Ok(Some(to.unwrap_or_default().iter().cloned().fold(hop, Hop::to)))
+}
+
+fn mqtt(settings: &Settings, identity: &ServerIdentity) -> Mqtt {
+    let mut server = meow_transport_mqtt::ServerConfig::default();
+    server.identity = Some(identity.skp().clone());
+    let limits = settings.limits();
+    server.max_channels = limits.links;
+    server.drain = limits.stop_time;
+    Mqtt::new(meow_transport_mqtt::ClientConfig::default(), server)
 }
 
 /// A proxy on this machine that names its client makes what comes through it foreign, not local.

@@ -1,0 +1,248 @@
+//! Who subscribes to everything, who publishes anything, and what comes twice.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
+mod common;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use common::{PATIENCE, ask, echo, insist, mqtt};
+use meow_core::ErrorKind;
+use meow_core::crypto::{DhSecret, SigningKey, SystemRandom};
+use meow_core::transport::{Endpoint, Transport};
+use meow_testkit::mqtt::{Behaviour, Broker};
+use meow_transport_mqtt::wire::{ANNOUNCEMENT, Announcement, CLASSES, Prefix, Reference, TopicId};
+use meow_transport_mqtt::{ClientConfig, Mqtt, ServerConfig};
+use tokio::time::timeout;
+
+async fn broker() -> Broker {
+    Broker::start(Behaviour::default()).await.unwrap()
+}
+
+/// The levels of a topic below the prefix.
+fn names(topic: &str) -> Vec<&str> {
+    topic.strip_prefix("cats/").expect("everything lies below the prefix").split('/').collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a43_who_subscribes_to_everything_sees_random_topics_that_change() {
+    let broker = broker().await;
+    let mqtt = mqtt(|client, server| {
+        let life = Duration::from_millis(300);
+        (client.broker.topic_life, server.broker.topic_life, server.announce_interval) = (life, life, life);
+    });
+    let local = echo(&mqtt, &broker.url("cats")).await;
+    let channel_topics = || {
+        let mut topics = Vec::new();
+        for seen in broker.seen() {
+            if names(&seen.topic).len() == 2 && !topics.contains(&seen.topic) {
+                topics.push(seen.topic);
+            }
+        }
+        topics
+    };
+    // One link that stays, and others beside it.
+    let mut held = mqtt.connect(&local).await.unwrap();
+    let secret = b"a frame that nobody else shall see in the clear";
+    let talk = async {
+        let (mut first, mut round) = (Vec::new(), 0u32);
+        loop {
+            let mark = broker.seen().len();
+            for _ in 0..4 {
+                round += 1;
+                let frame = [&secret[..], &round.to_be_bytes()].concat();
+                held.tx.send(frame.clone().into()).await.unwrap();
+                assert_eq!(held.rx.recv().await.unwrap().unwrap(), frame);
+                assert_eq!(ask(&mqtt, &local, secret).await.unwrap(), secret);
+            }
+            if first.is_empty() {
+                let topics = channel_topics();
+                if topics.len() >= 8 {
+                    first = topics[..4].to_vec();
+                }
+            } else if broker.seen()[mark..].iter().all(|seen| !first.contains(&seen.topic)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, talk).await.expect("topics come and go while a link lives");
+
+    let seen = broker.seen();
+    let mut levels = HashSet::new();
+    for topic in seen.iter().map(|seen| &seen.topic).collect::<HashSet<_>>() {
+        let names = names(topic);
+        let lengths: Vec<usize> = names.iter().map(|name| name.len()).collect();
+        assert!(lengths == [22] || lengths == [11, 11], "{topic}");
+        for name in names {
+            assert!(levels.insert(name), "{name} stands in two topics");
+        }
+    }
+    let (mut heads, mut lengths) = (HashSet::new(), HashSet::new());
+    for message in seen.iter().filter(|seen| !seen.payload.is_empty()) {
+        assert!(heads.insert(message.payload[..8].to_vec()), "two messages begin alike");
+        assert!(!message.payload.windows(16).any(|window| window == &secret[..16]));
+        lengths.insert(message.payload.len());
+    }
+    assert!(lengths.iter().all(|length| *length == ANNOUNCEMENT || CLASSES.contains(length)), "{lengths:?}");
+    // An old announcement does not stay.
+    assert!(seen.iter().filter(|seen| seen.retain && !seen.payload.is_empty()).count() > 3);
+    assert!(broker.retained().len() <= 2, "{:?}", broker.retained());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a43_what_strangers_publish_changes_nothing() {
+    let broker = broker().await;
+    let mqtt = mqtt(|_, _| {});
+    let local = echo(&mqtt, &broker.url("cats")).await;
+    let mut held = mqtt.connect(&local).await.unwrap();
+    let mut talk = async |frame: &'static [u8]| {
+        held.tx.send(frame.into()).await.unwrap();
+        let back = timeout(PATIENCE, held.rx.recv()).await.expect("an answer").unwrap();
+        assert_eq!(back.as_deref(), Some(frame));
+    };
+    talk(b"before").await;
+    // Everything once more, where it was; noise of every length, everywhere; and announcements that are none.
+    let seen = broker.seen();
+    for message in &seen {
+        broker.leave(&message.topic, message.payload.clone(), false);
+    }
+    talk(b"after a replay").await;
+    for (number, message) in seen.iter().enumerate() {
+        for length in CLASSES.into_iter().chain([0, 1, 17, ANNOUNCEMENT, 70_000]) {
+            broker.leave(&message.topic, vec![number as u8; length], false);
+        }
+        let mut flipped = message.payload.to_vec();
+        if let Some(last) = flipped.last_mut() {
+            *last ^= 1;
+        }
+        broker.leave(&message.topic, flipped, false);
+    }
+    for number in 0..300 {
+        broker.leave(&format!("cats/junk-{number}"), vec![7; ANNOUNCEMENT], true);
+        broker.leave(&format!("cats/long-{number}"), vec![7; 900], true);
+    }
+    talk(b"after noise").await;
+    // Somebody who comes now has to look through all of it.
+    let newcomer = Mqtt::new(ClientConfig::default(), ServerConfig::default());
+    insist(&newcomer, &local, b"new").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a43_who_holds_the_reference_cannot_announce_for_the_server() {
+    let broker = broker().await;
+    let mqtt = mqtt(|_, _| {});
+    let local = echo(&mqtt, &broker.url("cats")).await;
+    let reference = Reference::new(*local.server().unwrap());
+    let prefix = Prefix::of(&local).unwrap();
+    let forger = SigningKey::generate(&mut SystemRandom).unwrap();
+    for _ in 0..40 {
+        let key = DhSecret::generate(&mut SystemRandom).unwrap().public();
+        let inbox = TopicId::generate(&mut SystemRandom).unwrap();
+        let forged = Announcement { key, inbox }.seal(&reference, &forger, &mut SystemRandom).unwrap();
+        broker.leave(&prefix.announcement(TopicId::generate(&mut SystemRandom).unwrap()), forged, true);
+    }
+    // Real ones whose keys are gone: a hello to each stays unanswered.
+    let link = mqtt.connect(&local).await.unwrap();
+    assert_eq!(link.peer.server.as_ref(), local.server());
+    insist(&Mqtt::new(ClientConfig::default(), ServerConfig::default()), &local, b"x").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a43_bad_topics_from_the_broker_are_refused() {
+    let broker = broker().await;
+    let mqtt = mqtt(|_, _| {});
+    let local = echo(&mqtt, &broker.url("cats")).await;
+    insist(&mqtt, &local, b"before").await;
+    for topic in [&b"cats/\xff\xfe"[..], b"cats/a\0b", b"cats/+", b"#", b"$SYS/broker/uptime", b""] {
+        // PUBLISH, QoS 0: remaining length, topic, no properties, a payload.
+        let mut packet = vec![0x30, (2 + topic.len() + 1 + 3) as u8, 0, topic.len() as u8];
+        packet.extend_from_slice(topic);
+        packet.extend_from_slice(&[0, 1, 2, 3]);
+        broker.inject(packet);
+        insist(&mqtt, &local, b"still").await;
+    }
+    // No packet at all: the connection is given up, and comes back.
+    broker.inject(vec![0xff; 40]);
+    insist(&mqtt, &local, b"again").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_needs_a_server_that_is_known_and_there() {
+    let broker = broker().await;
+    let mqtt = mqtt(|client, _| client.connect_timeout = Duration::from_secs(2));
+    let local = echo(&mqtt, &broker.url("cats")).await;
+    let kind = async |endpoint: Endpoint| mqtt.connect(&endpoint).await.err().map(|e| e.kind());
+    let bare: Endpoint = broker.url("cats").parse().unwrap();
+    assert_eq!(kind(bare.clone()).await, Some(ErrorKind::Usage));
+    assert_eq!(kind(bare.with_server([1; 32])).await, Some(ErrorKind::Unreachable));
+    let elsewhere: Endpoint = broker.url("dogs").parse().unwrap();
+    assert_eq!(kind(elsewhere.with_server(*local.server().unwrap())).await, Some(ErrorKind::Unreachable));
+    let nowhere: Endpoint = "mqtt://127.0.0.1:9/cats".parse().unwrap();
+    assert_eq!(kind(nowhere.with_server([1; 32])).await, Some(ErrorKind::Unreachable));
+    assert_eq!(ask(&mqtt, &local, b"there").await.unwrap(), b"there");
+    let e = Mqtt::default().listen(&broker.url("cats").parse().unwrap()).await.err().unwrap();
+    assert_eq!(e.kind(), ErrorKind::Usage);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_share_a_connection_and_idle_ones_go() {
+    let broker = broker().await;
+    let mqtt = mqtt(|client, _| client.idle_timeout = Duration::from_millis(300));
+    let local = echo(&mqtt, &broker.url("cats")).await;
+    let mut links = Vec::new();
+    for _ in 0..50 {
+        links.push(mqtt.connect(&local).await.unwrap());
+    }
+    assert_eq!(broker.connections(), 2, "the server's and the client's");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for mut link in links {
+        link.tx.send("held".into()).await.unwrap();
+        link.tx.finish().await.unwrap();
+        assert_eq!(link.rx.recv().await.unwrap().unwrap(), "held");
+    }
+    let before = broker.seen().len();
+    common::until("another connection", || async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        ask(&mqtt, &local, b"later").await.is_ok() && broker.connections() > 2
+    })
+    .await;
+    assert!(broker.seen().len() > before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a45_limits_hold_and_others_are_served() {
+    let broker = broker().await;
+    let mqtt = mqtt(|_, server| {
+        server.max_links = 3;
+        server.max_channels = 2;
+        server.max_unread = 80_000;
+    });
+    let mut listener = mqtt.listen(&broker.url("cats").parse().unwrap()).await.unwrap();
+    let local = listener.local().clone();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut near = mqtt.connect(&local).await.unwrap();
+        near.tx.send("held".into()).await.unwrap();
+        held.push((near, listener.accept().await.unwrap().unwrap()));
+    }
+    // A fourth link is broken off.
+    let mut fourth = mqtt.connect(&local).await.unwrap();
+    assert!(timeout(PATIENCE, fourth.rx.recv()).await.expect("an end").is_err());
+    // What nobody reads is bounded for all links together: two may fill their windows, a third is broken off.
+    let mut broken = 0;
+    for (near, _) in &mut held {
+        let filling = async { while near.tx.send(vec![1; 8000].into()).await.is_ok() {} };
+        if timeout(Duration::from_secs(2), filling).await.is_ok() {
+            broken += 1;
+        }
+    }
+    assert!(broken >= 1, "nothing bounds what lies unread");
+    // A third channel gets no answer; when another one has gone, it does.
+    let (second, third) = (Mqtt::default(), Mqtt::default());
+    let _held = second.connect(&local).await.unwrap();
+    assert_eq!(third.connect(&local).await.err().map(|e| e.kind()), Some(ErrorKind::Unreachable));
+    drop((held, mqtt));
+    common::until("a free channel", || async { third.connect(&local).await.is_ok() }).await;
+}
