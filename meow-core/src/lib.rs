@@ -14,6 +14,7 @@ pub mod policy;
 pub mod ratchet;
 pub mod request;
 pub mod segment;
+pub mod session;
 pub mod store;
 pub mod transport;
 pub mod wire;

@@ -90,6 +90,13 @@ pub(super) fn hmac(key: &Secret) -> Hmac<Sha256> {
     Hmac::new(&(*block).into())
 }
 
+/// HMAC-SHA256 (RFC 2104) over the parts, one after the other. The caller fixes their lengths.
+pub fn mac(key: &Secret, parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = hmac(key);
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
+}
+
 /// The 32-byte commitment to a key that is compared before anything is opened with it.
 pub fn key_commitment(key: &Secret) -> [u8; 32] {
     derive(KeyLabel::Commitment, &[], key.expose(), &[])

@@ -56,6 +56,8 @@ labels! {
         RatchetStep => "meow ratchet step",
         /// Name and key of the blob that holds a card's KEM key, from the card secret.
         CardBlob => "meow card blob",
+        /// Keys of the packets of a session.
+        SessionKeys => "meow session keys",
         /// Digits of a safety code.
         SafetyCode => "meow safety code",
         /// Token hash salt and similar server-side storage keys, from a server's key file.

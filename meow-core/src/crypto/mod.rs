@@ -15,7 +15,7 @@ mod wide;
 mod x25519;
 
 pub use aead::{AEAD_TAG, header_mask, open_gcm, open_siv, seal_gcm, seal_siv, seal_siv_in_place};
-pub use derive::{chain_step, derive, derive_key, derive_keys, hash, key_commitment, request_info};
+pub use derive::{chain_step, derive, derive_key, derive_keys, hash, key_commitment, mac, request_info};
 pub use hpke::{ANSWER_KEY, HPKE_ENC, HpkeSecret, HpkeSender, hpke_open, hpke_seal};
 pub use kem::{KEM_CIPHERTEXT, KEM_PUBLIC, KemPublic, KemSecret};
 pub use label::{HashLabel, HpkeLabel, KeyLabel, SignLabel};

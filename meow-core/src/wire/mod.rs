@@ -93,6 +93,8 @@ pub enum Suite {
     Opening = 3,
     /// A rendez-vous card.
     Card = 4,
+    /// A packet of a session: HMAC-SHA256 tags, AES-256-GCM-SIV. On thin links the byte is bound, not sent.
+    Session = 5,
     /// A thin ratchet message. Its length tells that it is one: this byte is bound, and does not travel.
     Thin = 6,
     /// An onion packet: X25519, HKDF-SHA256, HMAC-SHA256, ChaCha20, LIONESS.
