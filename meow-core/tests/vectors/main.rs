@@ -16,5 +16,6 @@ mod openings;
 mod ratchet;
 mod requests;
 mod segments;
+mod sessions;
 mod thin;
 mod wire;
