@@ -16,6 +16,7 @@ pub mod openings;
 pub mod ratchet;
 pub mod requests;
 pub mod segments;
+pub mod sessions;
 pub mod text;
 mod world;
 
@@ -48,6 +49,7 @@ pub fn targets() -> Vec<Target> {
         ratchet::TARGETS,
         contacts::TARGETS,
         identity::TARGETS,
+        sessions::TARGETS,
         text::TARGETS,
         http::TARGETS,
         segments::TARGETS,

@@ -1,0 +1,44 @@
+//! Packets of a session, at the end that holds its keys.
+
+use meow_core::session::{Direction, SessionKeys, session_tag};
+
+use crate::{Seed, Target, seed, world};
+
+/// The targets of this file.
+pub const TARGETS: &[Target] = &[Target { name: "session_packet", run: packet, seeds }];
+
+const COUNTER: u64 = 7;
+
+/// Opens a packet as sealed and as an item; what opens must be what sealing makes.
+pub fn packet(data: &[u8]) -> bool {
+    let keys = SessionKeys::new(&world::secret(90));
+    let sealed = keys.open(Direction::Up, COUNTER, data);
+    let item = keys.open_item(Direction::Up, COUNTER, data);
+    if let Ok(content) = &sealed {
+        let again = keys.seal(Direction::Up, COUNTER, content.clone(), data.len()).expect("seals again");
+        assert_eq!(again, data, "one content, one packet");
+    }
+    if let Ok((kind, item)) = item {
+        let again = keys.seal_item(Direction::Up, COUNTER, kind, item).expect("seals again");
+        assert_eq!(again, data, "one item, one packet");
+    }
+    let opened = sealed.is_ok() || item.is_ok();
+    assert!(!opened || session_tag(data) == Some(keys.tag(Direction::Up, COUNTER)));
+    opened
+}
+
+fn seeds() -> Vec<Seed> {
+    let keys = SessionKeys::new(&world::secret(90));
+    let sealed = |size| keys.seal(Direction::Up, COUNTER, b"content".to_vec(), size).expect("fits");
+    let item = keys.seal_item(Direction::Up, COUNTER, 1, &[9; 45]).expect("fits");
+    let down = keys.seal(Direction::Down, COUNTER, Vec::new(), 256).expect("fits");
+    let cut = item.get(1..).unwrap_or_default().to_vec();
+    vec![
+        seed("fat", sealed(256)),
+        seed("thin", sealed(124)),
+        seed("item", item),
+        seed("bad-direction", down),
+        seed("bad-length", cut),
+        seed("bad-empty", Vec::new()),
+    ]
+}
