@@ -70,6 +70,11 @@ fn quickstart() {
 }
 
 #[test]
+fn http() {
+    prints("http", &["relay   http://127.0.0.1:*", CHAT[0], CHAT[1]]);
+}
+
+#[test]
 fn https() {
     let dials = "dials   https://127.0.0.1:*";
     let expected = ["relay   https://127.0.0.1:*", dials, dials, CHAT[0], CHAT[1], dials, "eve     refused"];
