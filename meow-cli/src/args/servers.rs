@@ -13,6 +13,7 @@ pub(crate) struct Init {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one value in a run of the program")]
 pub(crate) enum ServerCommand {
     /// Adds a server after checking its fingerprint; for a known one, replaces URL and invitation
     #[command(after_help = help::SERVER)]
