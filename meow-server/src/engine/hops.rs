@@ -9,7 +9,7 @@ use std::time::Duration;
 /// for.
 type Key = Option<IpAddr>;
 
-fn key(address: IpAddr) -> IpAddr {
+pub(crate) fn key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -5,5 +5,5 @@ mod hops;
 mod writer;
 
 pub(crate) use held::{Held, HeldPulls, Place};
-pub(crate) use hops::{Hop, Hops};
+pub(crate) use hops::{Hop, Hops, key as source_key};
 pub(crate) use writer::{WriteError, Writer};

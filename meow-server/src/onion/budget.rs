@@ -1,40 +1,42 @@
-//! How much may wait: in all, and of one source.
+//! How much may wait: in all, and of one source. Packets are counted in bytes, links that wait one by one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The budget of packets that wait here.
+use crate::engine::source_key;
+
+/// The budget of what waits here.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    bytes: usize,
+    all: usize,
     per_source: usize,
     used: Mutex<Used>,
 }
 
 #[derive(Debug, Default)]
 struct Used {
-    bytes: usize,
+    all: usize,
     /// `None` stands for links that know no address.
     sources: HashMap<Option<IpAddr>, usize>,
 }
 
 impl Budget {
-    pub(crate) fn new(bytes: usize, per_source: usize) -> Arc<Self> {
-        Arc::new(Self { bytes, per_source, used: Mutex::default() })
+    pub(crate) fn new(all: usize, per_source: usize) -> Arc<Self> {
+        Arc::new(Self { all, per_source, used: Mutex::default() })
     }
 
-    /// Room for one packet, as long as the value lives.
-    pub(crate) fn take(self: &Arc<Self>, source: Option<IpAddr>, bytes: usize) -> Option<Room> {
-        let source = source.map(|address| address.to_canonical());
+    /// Room for so much, as long as the value lives. Sources are told apart as they are for their rates.
+    pub(crate) fn take(self: &Arc<Self>, source: Option<IpAddr>, amount: usize) -> Option<Room> {
+        let source = source.map(source_key);
         let mut used = self.used();
-        let packets = used.sources.get(&source).copied().unwrap_or_default();
-        if packets >= self.per_source || bytes > self.bytes.saturating_sub(used.bytes) {
+        let own = used.sources.get(&source).copied().unwrap_or_default();
+        if amount > self.per_source.saturating_sub(own) || amount > self.all.saturating_sub(used.all) {
             return None;
         }
-        used.bytes += bytes;
-        used.sources.insert(source, packets + 1);
-        Some(Room { budget: Arc::clone(self), source, bytes })
+        used.all += amount;
+        used.sources.insert(source, own + amount);
+        Some(Room { budget: Arc::clone(self), source, amount })
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
@@ -43,21 +45,21 @@ impl Budget {
     }
 }
 
-/// Room that one packet takes.
+/// Room that is taken.
 #[derive(Debug)]
 pub(crate) struct Room {
     budget: Arc<Budget>,
     source: Option<IpAddr>,
-    bytes: usize,
+    amount: usize,
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
         let mut used = self.budget.used();
-        used.bytes = used.bytes.saturating_sub(self.bytes);
-        if let Some(packets) = used.sources.get_mut(&self.source) {
-            *packets = packets.saturating_sub(1);
-            if *packets == 0 {
+        used.all = used.all.saturating_sub(self.amount);
+        if let Some(own) = used.sources.get_mut(&self.source) {
+            *own = own.saturating_sub(self.amount);
+            if *own == 0 {
                 used.sources.remove(&self.source);
             }
         }
@@ -70,7 +72,7 @@ mod tests {
 
     #[test]
     fn a22_what_waits_is_bounded_in_all_and_for_each_source() {
-        let budget = Budget::new(10_000, 3);
+        let budget = Budget::new(10_000, 3 * 2048);
         let (a, b) = (Some("10.0.0.1".parse().unwrap()), Some("10.0.0.2".parse().unwrap()));
         let mapped = Some("::ffff:10.0.0.1".parse().unwrap());
         let mut rooms: Vec<_> = (0..3).map(|_| budget.take(a, 2048).unwrap()).collect();
@@ -80,6 +82,16 @@ mod tests {
         rooms.pop();
         assert!(budget.take(mapped, 2048).is_some());
         drop((rooms, other));
-        assert!(budget.used().sources.is_empty() && budget.used().bytes == 0);
+        assert!(budget.used().sources.is_empty() && budget.used().all == 0);
+    }
+
+    #[test]
+    fn a22_neither_large_packets_nor_many_addresses_of_one_network_go_around_the_bound() {
+        let budget = Budget::new(1 << 20, 10 * 2048);
+        assert!(budget.take(Some("10.0.0.1".parse().unwrap()), 32_768).is_none());
+        let rooms: Vec<_> =
+            (0..20).filter_map(|n| budget.take(format!("2001:db8::{n:x}").parse().ok(), 2048)).collect();
+        assert_eq!(rooms.len(), 10);
+        assert!(budget.take("2001:db8:0:1::1".parse().ok(), 2048).is_some(), "another network");
     }
 }

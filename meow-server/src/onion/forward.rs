@@ -14,6 +14,9 @@ use crate::Clock;
 
 /// Time for one exchange with the next server.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Time for the answer to a packet that was sent. Its sender may have had the next server hold the link open, so a silent
+/// one must not keep others from it for long; the same packet, sent again, is known there and answered at once.
+const ANSWER: Duration = Duration::from_secs(5);
 /// Pause after the first failed attempt; it doubles with each.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
@@ -122,5 +125,6 @@ async fn ask(mut link: Link, packet: Frame) -> Result<Frame> {
     link.tx.send(packet).await?;
     link.tx.finish().await?;
     let gone = || Error::new(ErrorKind::Unreachable, "the link ended without an answer");
-    link.rx.recv().await?.ok_or_else(gone)
+    let answer = timeout(ANSWER, link.rx.recv()).await;
+    answer.map_err(|_| Error::new(ErrorKind::Unreachable, "no answer in time"))??.ok_or_else(gone)
 }

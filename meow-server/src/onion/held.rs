@@ -1,30 +1,33 @@
 //! Links that wait for an answer, by the name that only their sender and this relay know.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meow_core::onion::ReplySlot;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
+
+use super::budget::{Budget, Room};
 
 /// The links that wait.
 #[derive(Debug)]
 pub(crate) struct Held {
-    places: Arc<Semaphore>,
+    places: Arc<Budget>,
     waiting: Mutex<HashMap<ReplySlot, oneshot::Sender<Vec<u8>>>>,
 }
 
 impl Held {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { places: Arc::new(Semaphore::new(most)), waiting: Mutex::default() })
+    pub(crate) fn new(most: usize, per_source: usize) -> Arc<Self> {
+        Arc::new(Self { places: Budget::new(most, per_source), waiting: Mutex::default() })
     }
 
-    /// A place to wait in, if one is free.
-    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    /// A place to wait in, if one is free for this source.
+    pub(crate) fn place(&self, source: Option<IpAddr>) -> Option<Room> {
+        self.places.take(source, 1)
     }
 
     /// Waits under a name from now on. `None` when another link waits under it.
-    pub(crate) fn wait(self: &Arc<Self>, slot: ReplySlot, place: OwnedSemaphorePermit) -> Option<Waiting> {
+    pub(crate) fn wait(self: &Arc<Self>, slot: ReplySlot, place: Room) -> Option<Waiting> {
         let (sender, answer) = oneshot::channel();
         let mut waiting = self.waiting();
         if waiting.contains_key(&slot) {
@@ -51,7 +54,7 @@ pub(crate) struct Waiting {
     held: Arc<Held>,
     slot: ReplySlot,
     answer: oneshot::Receiver<Vec<u8>>,
-    _place: OwnedSemaphorePermit,
+    _place: Room,
 }
 
 impl Waiting {

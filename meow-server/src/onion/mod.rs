@@ -32,7 +32,8 @@ pub struct HopLimits {
     /// Bytes of packets that wait here, for their delay or for the next server (default 16 MiB). Further ones are
     /// answered "busy".
     pub queue_bytes: usize,
-    /// Packets of one source address among them (default 1,024).
+    /// Packets of one source among them (default 1,024): an IPv4 address or an IPv6 network of 64 bits. A large packet
+    /// counts as sixteen.
     pub per_source: usize,
     /// Packets for one next server among them (default 2,048); further ones are dropped.
     pub per_target: usize,
@@ -44,6 +45,8 @@ pub struct HopLimits {
     pub hold: Duration,
     /// Links that are held open for an answer (default 2,048). Further ones are answered "busy".
     pub held: usize,
+    /// Those of one source among them (default 512).
+    pub held_per_source: usize,
     /// Tags of seen packets that are kept for one key (default 1,000,000: 24 MB on disk and 35 MB of memory when full).
     /// Beyond, packets are answered "busy" until the key turns.
     pub tags: usize,
@@ -61,6 +64,7 @@ impl Default for HopLimits {
             life: Duration::from_secs(120),
             hold: Duration::from_secs(150),
             held: 2048,
+            held_per_source: 512,
             tags: 1_000_000,
             proof: Duration::from_secs(3600),
         }
@@ -106,7 +110,15 @@ impl Hop {
 
     pub(crate) fn check(&self) -> Result<()> {
         let l = &self.limits;
-        let counts = [l.queue_bytes, l.per_source, l.per_target, l.links_per_target, l.held, l.tags];
+        let counts = [
+            l.queue_bytes,
+            l.per_source,
+            l.per_target,
+            l.links_per_target,
+            l.held,
+            l.held_per_source,
+            l.tags,
+        ];
         if counts.iter().any(|n| !(1..=1 << 28).contains(n)) {
             return Err(Error::new(ErrorKind::Usage, "each limit of a hop must be from 1 to 2^28"));
         }

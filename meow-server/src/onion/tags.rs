@@ -151,8 +151,8 @@ impl Worker {
         // Beyond the limit the sender is dropped: the packet is not released.
     }
 
-    /// Makes a batch durable, then says so. Where that fails nobody is told "new", and the tags stay noted: dropping a
-    /// packet that was not released is better than releasing one twice.
+    /// Makes a batch durable, then says so. Where that fails nobody is told "new", nothing was released, and the tags are
+    /// taken out again: who is told "busy" sends the same packet once more.
     fn write(&mut self, batch: &mut Vec<Key>, fresh: &mut Vec<oneshot::Sender<bool>>) {
         let keys = std::mem::take(batch);
         let replies = std::mem::take(fresh);
@@ -166,7 +166,10 @@ impl Worker {
                 let _ = reply.send(true);
             }),
             Err(e) => {
-                tracing::error!("tags of packets cannot be written, the packets are dropped: {}", e.kind())
+                for (number, tag) in &keys {
+                    self.seen.get_mut(number).map(|tags| tags.remove(tag));
+                }
+                tracing::error!("tags of packets cannot be written, senders are told to wait: {}", e.kind());
             }
         }
     }
@@ -200,7 +203,7 @@ impl Log {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let mut log = Self {
                     path: path.to_owned(),
-                    file: create(path).map_err(|e| system("make", &e))?,
+                    file: create(&path.with_extension("new")).map_err(|e| system("make", &e))?,
                     len: 0,
                 };
                 log.replace(std::iter::empty()).map_err(|e| system("make", &e))?;
@@ -257,10 +260,11 @@ impl Log {
         drop(out);
         file.sync_all()?;
         fs::rename(&fresh, &self.path)?;
+        // At once: whatever fails from here on, records must go to the file that has the name.
+        (self.file, self.len) = (file, len);
         if let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             File::open(folder)?.sync_all()?;
         }
-        (self.file, self.len) = (file, len);
         Ok(())
     }
 }

@@ -44,8 +44,11 @@ impl HopNode {
             tags: Tags::open(tags.as_deref(), limits.tags)?,
             catalog,
             forwarder: Forwarder::new(transports, &limits, clock),
-            held: Held::new(limits.held),
-            budget: Budget::new(limits.queue_bytes, limits.per_source),
+            held: Held::new(limits.held, limits.held_per_source),
+            budget: Budget::new(
+                limits.queue_bytes,
+                limits.per_source.saturating_mul(OnionClass::Small.len()),
+            ),
             counts: Counters::default(),
             limits,
             tasks: TaskTracker::new(),
@@ -66,8 +69,12 @@ impl HopNode {
     }
 
     /// Whether this packet is new. Everything that keeps it from being known counts as "no", told as an error.
-    async fn is_new(&self, key: &HopKey, opened: &Opened) -> Result<bool, ClearCode> {
+    async fn is_new(&self, node: &Node, key: &HopKey, opened: &Opened) -> Result<bool, ClearCode> {
         let new = self.tags.see(key.number(), opened.tag()).await.map_err(|_| ClearCode::Busy)?;
+        // Looked at after the tag was noted: if the key was gone by then, its tags may have been forgotten before.
+        if node.hop_key(key.hint()).is_none_or(|now| now.number() != key.number()) {
+            return Err(ClearCode::UnknownKey);
+        }
         if !new {
             self.counts.replayed.add();
         }
@@ -106,10 +113,10 @@ pub(super) async fn take(
     };
     // Before the tag is noted: who finds no place may send the same packet again.
     let place = match opened.hold() {
-        Some(slot) => Some((slot, hop.held.place().ok_or(ClearCode::Busy)?)),
+        Some(slot) => Some((slot, hop.held.place(peer.address).ok_or(ClearCode::Busy)?)),
         None => None,
     };
-    let new = hop.is_new(key, &opened).await?;
+    let new = hop.is_new(node, key, &opened).await?;
     hop.counts.taken.add();
     if !new {
         return Ok(Served::taken(seat));
@@ -196,7 +203,7 @@ async fn again(node: &Arc<Node>, packet: Vec<u8>) {
     let Some(hop) = node.hop.as_ref() else { return };
     let Ok(key) = key(node, &packet) else { return hop.counts.unreadable.add() };
     match open(node, &key, &packet).await {
-        Ok(Ok(opened)) if hop.is_new(&key, &opened).await == Ok(true) => release(node, opened).await,
+        Ok(Ok(opened)) if hop.is_new(node, &key, &opened).await == Ok(true) => release(node, opened).await,
         Ok(Ok(_)) | Err(_) => {}
         Ok(Err(_)) => hop.counts.unreadable.add(),
     }

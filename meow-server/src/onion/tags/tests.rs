@@ -113,5 +113,20 @@ async fn what_cannot_be_written_is_not_released() {
     let (jobs, queue) = mpsc::channel(4);
     let thread = thread::spawn(move || worker.run(queue));
     let tags = Tags { jobs: Some(jobs), thread: Some(thread) };
-    assert_eq!(tags.see(1, self::tags(1)[0]).await, Err(TagError::Failed));
+    let tag = self::tags(1)[0];
+    assert_eq!(tags.see(1, tag).await, Err(TagError::Failed));
+    // Who was told so sends the same packet again: it is no replay, as nothing was released.
+    assert_eq!(tags.see(1, tag).await, Err(TagError::Failed));
+}
+
+#[tokio::test]
+async fn a49_a_crash_while_the_file_is_made_leaves_none_or_a_whole_one() {
+    let (_dir, path) = file();
+    // The rename is all that makes it appear, so an unfinished one stands under the other name only.
+    fs::create_dir(path.with_extension("new")).unwrap();
+    assert!(Tags::open(Some(&path), 10).is_err());
+    assert!(!path.exists());
+    fs::remove_dir(path.with_extension("new")).unwrap();
+    drop(Tags::open(Some(&path), 10).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), HEAD);
 }
