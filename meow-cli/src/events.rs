@@ -59,6 +59,7 @@ enum What {
     MailboxGone {
         server: String,
     },
+    RenewalsHeld,
     Unknown,
 }
 
@@ -89,6 +90,7 @@ impl From<&EventKind> for What {
             EventKind::Thin { on } => Self::Thin { on: *on },
             EventKind::MailboxReopened { server } => Self::MailboxReopened { server: server.clone() },
             EventKind::MailboxGone { server } => Self::MailboxGone { server: server.clone() },
+            EventKind::RenewalsHeld => Self::RenewalsHeld,
             _ => Self::Unknown,
         }
     }
@@ -145,6 +147,10 @@ impl What {
                 "its servers are reached by radio only: messages are cut thin, and are post-quantum at the handshake only"
             }
             Self::Thin { on: false } => "messages have their full form again",
+            Self::RenewalsHeld => {
+                "keys were made anew for it four times within an hour; more wait until the hour has passed. \
+                 If this goes on, ask what is wrong there, or remove the contact"
+            }
             Self::Unknown => "something happened that this version of meow does not know; update it",
         };
         fixed.to_owned()
@@ -203,6 +209,7 @@ mod tests {
                 EventKind::MailboxGone { server: server() },
                 json!({"event": "mailbox_gone", "server": "http://a/"}),
             ),
+            (EventKind::RenewalsHeld, json!({"event": "renewals_held"})),
         ]
     }
 

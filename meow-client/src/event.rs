@@ -88,4 +88,7 @@ pub enum EventKind {
         /// Which server.
         server: String,
     },
+    /// The contact had keys made anew four times within an hour: further wishes are answered as the hour passes. Messages
+    /// to it wait meanwhile. It may be broken, or mean ill. Said once in a row of them.
+    RenewalsHeld,
 }

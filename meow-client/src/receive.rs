@@ -54,6 +54,7 @@ impl Inner {
                 note_used(txn, &id, &name)?;
             }
             trim_done(txn, &id)?;
+            inner.resume(txn, &id, &mut record)?;
             inner.answer(txn, &id, &mut record)?;
             save(txn, Table::Contacts, id.as_bytes(), &record)
         })
@@ -79,6 +80,17 @@ impl Inner {
         let turn = record.machine.tick(self.now_ms(), &mut *random)?;
         drop(random);
         put_items(txn, self, id, [mode, receipt, turn].into_iter().flatten().map(|o| o.item))
+    }
+
+    /// Answers a renewal of the contact that had to wait, once it is due. Only for a store that is proven current.
+    pub(crate) fn resume(
+        &self,
+        txn: &mut dyn StoreTxn,
+        id: &ContactId,
+        record: &mut ContactRecord,
+    ) -> Result<()> {
+        let output = record.machine.resume_renewal(self.now_ms(), &mut *self.random.lock())?;
+        self.absorb(txn, id, record, output)
     }
 
     /// True when the machine took the item, or knows it as a duplicate.
@@ -171,6 +183,7 @@ impl Inner {
             ContactEvent::Fork => EventKind::Fork,
             // It starts over signed; what is wished is said again with the answer.
             ContactEvent::Renewed => EventKind::Renewed,
+            ContactEvent::RenewalHeld => EventKind::RenewalsHeld,
             ContactEvent::Behind => {
                 return match may_renew(self, record) {
                     Ok(()) => self.renew(txn, id, record, EventKind::RolledBack),

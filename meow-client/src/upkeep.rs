@@ -104,6 +104,9 @@ impl Inner {
                 Err(e) => return Err(e),
             };
             let (mark, now) = ([RENEWING, id.as_bytes()].concat(), inner.now_ms());
+            if fresh {
+                inner.resume(txn, &id, &mut record)?;
+            }
             if record.machine.status() == Status::Renewing {
                 let since = load::<u64>(txn, Table::Meta, &mark)?.filter(|since| *since >= record.renewed_ms);
                 match since {
@@ -111,8 +114,8 @@ impl Inner {
                         inner.renew(txn, &id, &mut record, EventKind::RolledBack)?;
                         save(txn, Table::Meta, &mark, &now)?;
                     }
-                    Some(_) => return Ok(()),
-                    None => return save(txn, Table::Meta, &mark, &now),
+                    Some(_) => {}
+                    None => save(txn, Table::Meta, &mark, &now)?,
                 }
             } else if fresh {
                 inner.answer(txn, &id, &mut record)?;
@@ -169,7 +172,7 @@ impl Inner {
 
 /// Something is due, or may be.
 fn needs_care(machine: &meow_core::contact::Contact, now_ms: u64) -> bool {
-    machine.status() == Status::Renewing || machine.turn_due(now_ms)
+    machine.status() == Status::Renewing || machine.turn_due(now_ms) || machine.renewal_due(now_ms)
 }
 
 /// Contact and message of a note.

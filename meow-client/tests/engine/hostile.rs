@@ -14,7 +14,7 @@ use meow_core::wire::{Blob, List};
 use meow_core::{ErrorKind, Retry};
 
 use crate::lying::liar;
-use crate::rollback::snapshot;
+use crate::rollback::{copy, snapshot};
 use crate::support::{User, World, befriend, delivery, events, has, key, received, rows, send, sync};
 
 const HOUR: u64 = 60 * 60 * 1000;
@@ -384,4 +384,46 @@ async fn a37_a_copy_from_before_a_message_is_noticed_though_the_pull_was_held() 
     rounds(&alice, &bob, 6).await;
     assert!(has(&events(&alice).await, |e| *e == EventKind::RolledBack));
     assert_eq!(received(&bob, "alice").await, ["the other timeline", "this timeline"]);
+}
+
+#[tokio::test]
+async fn a_contact_that_wants_new_keys_without_end_has_to_wait() {
+    let world = World::new().await;
+    let (a, alice, b, bob) = world.pair().await;
+    drop(alice);
+    let clock = SetClock::new();
+    let alice = open(&a, &clock).await;
+    send(&alice, "bob", "before").await;
+    rounds(&alice, &bob, 2).await;
+    drop(bob);
+    // A copy that is taken back again and again wants new keys each time.
+    let old = snapshot(&b);
+    let (mut renewed, mut held) = (0, 0);
+    let mut bob = None;
+    for _ in 0..6 {
+        drop(bob.take());
+        *b.disk.store.lock().unwrap() = Some(copy(&old));
+        let copied = b.open().await;
+        for _ in 0..3 {
+            copied.sync(Duration::ZERO).await.unwrap();
+            alice.sync(Duration::ZERO).await.unwrap();
+        }
+        bob = Some(copied);
+        for event in events(&alice).await {
+            renewed += usize::from(event.kind == EventKind::Renewed);
+            held += usize::from(event.kind == EventKind::RenewalsHeld);
+        }
+    }
+    assert_eq!((renewed, held), (4, 1));
+    let bob = bob.unwrap();
+    assert_eq!(alice.sync(Duration::ZERO).await.unwrap().sent, 0);
+
+    clock.set(|now| now + HOUR);
+    send(&alice, "bob", "an hour later").await;
+    rounds(&alice, &bob, 5).await;
+    assert!(has(&events(&alice).await, |e| *e == EventKind::Renewed));
+    send(&bob, "alice", "at last").await;
+    rounds(&bob, &alice, 2).await;
+    assert!(received(&bob, "alice").await.contains(&"an hour later".to_owned()));
+    assert!(received(&alice, "bob").await.contains(&"at last".to_owned()));
 }

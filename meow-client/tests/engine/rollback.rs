@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::support::{User, World, events, has, received, send, sync};
 
 /// A copy of a store, as a snapshot of a disk would be.
-fn copy(of: &Arc<dyn ClientStore>) -> Arc<dyn ClientStore> {
+pub(crate) fn copy(of: &Arc<dyn ClientStore>) -> Arc<dyn ClientStore> {
     let to = MemoryClientStore::new();
     let mut rows = Vec::new();
     of.read(&mut |txn: &dyn StoreTxn| {

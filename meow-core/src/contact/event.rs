@@ -73,6 +73,9 @@ pub enum ContactEvent {
     Behind,
     /// The contact has new keys after a rollback, ours or its own, and messages flow again.
     Renewed,
+    /// The contact had keys made anew so often that its newest wish waits until it is due: see
+    /// [`Contact::resume_renewal`](super::Contact::resume_renewal). Said once in a row of them.
+    RenewalHeld,
     /// The contact lacks our messages from this sequence on, after a renewal or because its receipt shows a hole:
     /// hand them to [`Contact::resend`](super::Contact::resend) once more, each with its sequence,
     /// [`Content::Empty`] for those that are not in the log.

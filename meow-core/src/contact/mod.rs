@@ -5,6 +5,7 @@
 //! driver makes the changed contact and the output durable together before it transmits anything; a retry sends
 //! the same bytes. When that fails, it throws both away and the old contact is as good as before.
 
+mod budget;
 mod event;
 mod lanes;
 mod mode;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::budget::Budget;
 use super::event::{ContactError, ContactEvent, Outgoing, Output, Received};
 use super::renew::Numbers;
 use super::sequence::{Got, Sent};
@@ -87,6 +88,7 @@ impl Contact {
             told: Told::default(),
             listening: Listening::default(),
             accepted: VecDeque::new(),
+            budget: Budget::default(),
             verified: false,
             thin: false,
         }
@@ -119,7 +121,7 @@ impl Contact {
                     Err(e) => Err(e.into()),
                 }
             }
-            _ => self.receive_renewal(item, random),
+            _ => self.receive_renewal(item, now_ms, random),
         }
     }
 

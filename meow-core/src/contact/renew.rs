@@ -63,6 +63,7 @@ impl Contact {
     pub(super) fn receive_renewal(
         &mut self,
         item: &[u8],
+        now_ms: u64,
         random: &mut dyn Random,
     ) -> Result<Received, ContactError> {
         let digest = Fixed(hash(HashLabel::Item, &[item]));
@@ -73,15 +74,57 @@ impl Contact {
         let Some((opened, pair)) = self.try_renewal(item, &parties, random)? else {
             return Ok(Received::Unreadable);
         };
-        self.remember(digest);
         if self.won(&parties) {
             // Both began: the other side drops its own and answers ours.
+            self.remember(digest);
             return Ok(Received::Opened(Output::default()));
         }
+        if !self.budget.take(now_ms) {
+            return Ok(Received::Opened(self.hold_renewal(item)));
+        }
+        self.remember(digest);
+        self.drop_held();
         if let Some(used) = self.me.prekeys.remove(pair) {
             self.me.prekeys.push_back(used);
         }
         Ok(Received::Opened(self.accept_renewal(opened, random)?))
+    }
+
+    /// Answers the renewal that waited, where it is due by now ([`renewal_due`](Self::renewal_due)). Only for a
+    /// store that is proven current.
+    ///
+    /// # Errors
+    /// Those of [`receive`](Self::receive).
+    pub fn resume_renewal(&mut self, now_ms: u64, random: &mut dyn Random) -> Result<Output, ContactError> {
+        if !self.renewal_due(now_ms) {
+            return Ok(Output::default());
+        }
+        let Some(item) = self.budget.release() else { return Ok(Output::default()) };
+        match self.receive_renewal(&item, now_ms, random)? {
+            Received::Opened(output) => Ok(output),
+            // Its prekeys are gone since: the contact begins anew when nothing answers.
+            Received::Duplicate | Received::Unreadable => Ok(Output::default()),
+        }
+    }
+
+    /// A renewal of the contact waits that may be answered now.
+    pub fn renewal_due(&self, now_ms: u64) -> bool {
+        self.budget.due(now_ms)
+    }
+
+    fn hold_renewal(&mut self, item: &[u8]) -> Output {
+        let (former, tell) = self.budget.hold(item);
+        if let Some(former) = former.filter(|f| f != item) {
+            self.remember(Fixed(hash(HashLabel::Item, &[&former])));
+        }
+        Output { items: Vec::new(), events: tell.then_some(ContactEvent::RenewalHeld).into_iter().collect() }
+    }
+
+    /// What waits was overtaken: the contact has given it up.
+    fn drop_held(&mut self) {
+        if let Some(item) = self.budget.release() {
+            self.remember(Fixed(hash(HashLabel::Item, &[&item])));
+        }
     }
 
     fn try_renewal(
@@ -152,6 +195,8 @@ impl Contact {
         self.modes = Modes::default();
         match waiting.handshake.role() {
             Role::Initiator => {
+                // With its answer to ours the contact dropped its own.
+                self.drop_held();
                 let base = self.restart_sent(transcript, waiting.last, theirs.next);
                 let signer = waiting.signer.as_ref().ok_or(ContactError::NotEstablished)?;
                 output.items.push(self.send_confirm(&waiting.handshake, signer, base, random)?);

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::Budget;
 use super::lanes::Lanes;
 use super::sequence::{Got, Sent};
 use crate::card::{Card, CardSecrets, SafetyCode};
@@ -35,6 +36,8 @@ pub struct Contact {
     pub(super) listening: Listening,
     /// Renewals that were accepted, so that none is accepted twice.
     pub(super) accepted: VecDeque<Fixed<32>>,
+    /// How many more of the contact's are answered.
+    pub(super) budget: Budget,
     pub(super) verified: bool,
     /// Messages are sealed in the thin form where they fit.
     pub(super) thin: bool,

@@ -218,6 +218,8 @@ fn the_same_snapshot_again_and_again() {
         roll_back(&mut sim, Who::Alice, copy);
         renew(&mut sim, Who::Alice);
         sim.settle();
+        // More than four in an hour would wait.
+        sim.now_ms += 20 * 60 * 1000;
         chat(&mut sim, 1, &format!("round {round}"));
         calm(&sim);
         assert!(sim.bob.texts().contains(&format!("round {round} Alice 0").as_str()), "round {round}");
@@ -285,5 +287,59 @@ fn renewals_in_chaos() {
         assert_eq!(sim.bob.inbox.len() + sim.alice.inbox.len(), sent, "seed {seed}");
         chat(&mut sim, 1, "end");
         calm(&sim);
+    }
+}
+
+/// The victim's answer to one more opening, and what it sent again.
+fn renewed(sim: &mut Sim, who: Who) -> usize {
+    let count = |s: &Side| s.events.iter().filter(|e| matches!(e, ContactEvent::Renewed)).count();
+    let before = count(sim.side(who));
+    sim.settle();
+    count(sim.side(who)) - before
+}
+
+#[test]
+fn a_contact_that_renews_without_end_is_answered_four_times_an_hour() {
+    const HOUR: u64 = 3_600_000;
+    for who in BOTH {
+        let victim = other(who);
+        let mut sim = Sim::established(29);
+        chat(&mut sim, 3, "before");
+        for _ in 0..4 {
+            renew(&mut sim, who);
+            assert_eq!(renewed(&mut sim, victim), 1);
+        }
+        // Further ones wait, and cost nothing but their place: the newest one only.
+        let quiet = sim.side(who).mailbox.len();
+        for _ in 0..3 {
+            renew(&mut sim, who);
+            assert_eq!(renewed(&mut sim, victim), 0);
+        }
+        let held = |s: &Side| s.events.iter().filter(|e| matches!(e, ContactEvent::RenewalHeld)).count();
+        assert_eq!((sim.side(who).mailbox.len(), held(sim.side(victim))), (quiet, 1), "no answer, told once");
+        assert!(sim.side(victim).aside.is_empty());
+        // Replays of those that were overtaken are no news.
+        replay(&mut sim);
+        assert_eq!(sim.side(victim).contact().status(), Status::Established);
+
+        let resume = |sim: &mut Sim| {
+            sim.act(victim, |side, c, now, r| {
+                let (due, output) = (c.renewal_due(now), c.resume_renewal(now, r).unwrap());
+                let mut out = Vec::new();
+                absorb(side, c, output, r, &mut out);
+                (out, due)
+            })
+            .unwrap()
+        };
+        sim.now_ms += HOUR - 1;
+        assert!(!resume(&mut sim), "not yet");
+        sim.now_ms += 1;
+        assert!(resume(&mut sim), "after an hour");
+        assert_eq!(renewed(&mut sim, victim), 1);
+        assert!(!resume(&mut sim), "once");
+        chat(&mut sim, 2, "after");
+        calm(&sim);
+        let after = |s: &Side| s.texts().iter().filter(|t| t.starts_with("after")).count();
+        assert_eq!((after(&sim.bob), after(&sim.alice)), (2, 2));
     }
 }
