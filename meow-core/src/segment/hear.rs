@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::config::THIN_SIZES;
 use super::header::{Ack, Data, Segment, Tag};
 use super::inbound::Took;
-use super::link::{LinkId, Raw};
+use super::link::{LinkId, LinkState, Raw};
 use super::machine::{Broken, Event, Machine, Reply};
 
 /// Raw packets that wait in a link for its user to look at.
 const RAW_INBOX: usize = 8;
-/// Share of the patience after which a half-received link makes room for a new one.
+/// Share of the patience after which a half-received link, or one that answers nobody, makes room for a new one.
 const STALE: u32 = 4;
 
 impl Machine {
@@ -91,18 +91,24 @@ impl Machine {
 
     /// Room for one more link of another station.
     fn make_room(&mut self, now: Duration) -> bool {
-        let theirs = self.links.values().filter(|link| !link.dialled).count();
-        if theirs < self.config.max_links && self.memory() < self.config.max_memory {
+        let theirs = |link: &&LinkState| !link.dialled;
+        // Broken links wait for their user only.
+        let live = self.links.values().filter(theirs).filter(|link| link.broken.is_none()).count();
+        let all = self.links.values().filter(theirs).count();
+        if live < self.config.max_links
+            && all < self.config.max_links * 2
+            && self.memory() < self.config.max_memory
+        {
             return true;
         }
-        // Who has begun and does not go on makes room for who begins.
+        // Who has begun and does not go on, or was answered and acknowledges nothing, makes room for who begins.
         let stale = self.config.patience / STALE;
-        let oldest = self.links.iter().filter(|(_, link)| !link.shown).min_by_key(|(_, link)| link.touched);
-        match oldest {
+        let silent = self.links.iter().filter(|(_, link)| !link.dialled && link.waits());
+        match silent.min_by_key(|(_, link)| link.touched) {
             Some((id, link)) if now.saturating_sub(link.touched) >= stale => {
                 let id = *id;
-                self.forget(id);
-                true
+                self.break_link(id, Broken::Vanished);
+                all < self.config.max_links * 2
             }
             _ => false,
         }

@@ -422,6 +422,43 @@ fn a42_hostile_transmitter_costs_bounded_memory_and_locks_nobody_out() {
     assert_eq!((world.stations[1].open_links(), world.stations[1].memory()), (0, 0));
 }
 
+/// Attack 42: a transmitter that sends whole packets, is answered, and acknowledges nothing.
+#[test]
+fn a42_who_never_acknowledges_an_answer_locks_nobody_out() {
+    let mut config = config(252);
+    config.max_links = 16;
+    let mut world = World::new(2, &config, 1, Harm::default());
+    world.stations[1].listen(true);
+    for n in 0..16u8 {
+        let (tag, now) = ([0x20 + n; 6], world.now);
+        let data = Data {
+            tag,
+            acceptor: false,
+            open: true,
+            poll: false,
+            end: true,
+            fin: true,
+            seq: 0,
+            data: packet(20, n),
+        };
+        world.stations[1].receive(now, &Segment::Data(data).encode());
+        let far = world.accepted(1);
+        world.send(1, far, packet(3, 1));
+        world.finish(1, far);
+        world.drop_link(1, far);
+    }
+    let silent = world.now;
+    while world.now < silent + config.patience / 3 {
+        world.step();
+    }
+    assert_eq!(world.stations[1].open_links(), 16);
+    let near = world.stations[0].open(world.now);
+    world.send(0, near, packet(3000, 7));
+    let far = world.accepted(1);
+    assert!(world.now < silent + config.patience / 2, "it had to wait for the patience");
+    assert_eq!(world.read(1, far), Taken::Packet(packet(3000, 7)));
+}
+
 /// Attack 42: one packet without end is refused where the largest one ends.
 #[test]
 fn a42_packet_over_the_largest_breaks_its_link() {

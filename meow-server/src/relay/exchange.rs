@@ -7,7 +7,7 @@ use meow_core::onion::HopKey;
 use meow_core::request::{
     Answer, ClearAnswer, ClearCode, DESCRIBE, OpenedRequest, RefusalCode, RequestKind, key_number,
 };
-use meow_core::transport::{Frame, Link, Peer};
+use meow_core::transport::{Frame, Link, Pattern, Peer};
 use meow_core::wire::WireError;
 use tokio::time::timeout;
 
@@ -27,11 +27,15 @@ pub(super) async fn run(node: &Arc<Node>, mut link: Link) {
     };
     let served = tokio::select! {
         biased;
-        served = serve(node, packet, link.peer) => served,
+        served = checked(node, packet, link.peer) => served,
         // Who hung up is not served further; a held pull ends here.
         () = link.tx.closed() => return,
     };
-    let Served { packet, seat } = served;
+    let Served { packet, seat } = match served {
+        Ok(served) => served,
+        Err(code) if is_told(code, link.profile.pattern) => Served::clear(code),
+        Err(_) => return,
+    };
     let sent = timeout(node.limits.write_time, async {
         link.tx.send(packet).await?;
         link.tx.finish().await
@@ -45,6 +49,12 @@ pub(super) async fn run(node: &Arc<Node>, mut link: Link) {
     drop(seat);
     // A session that is dropped before its far side has finished looks broken from there. What else comes is not read.
     let _ = timeout(LINGER, link.rx.recv()).await;
+}
+
+/// Whether a refusal is answered. On a bus, what cannot be read may be for another station, or noise: an answer would cost
+/// airtime, and spoil what the other one says.
+fn is_told(code: ClearCode, pattern: Pattern) -> bool {
+    pattern != Pattern::Bus || code != ClearCode::Unreadable
 }
 
 pub(super) struct Served {
@@ -106,13 +116,6 @@ pub(super) async fn inside(node: &Node, packet: Vec<u8>) -> Frame {
     served.await.unwrap_or_else(Served::clear).packet
 }
 
-async fn serve(node: &Arc<Node>, packet: Frame, peer: Peer) -> Served {
-    match checked(node, packet, peer).await {
-        Ok(served) => served,
-        Err(code) => Served::clear(code),
-    }
-}
-
 async fn checked(node: &Arc<Node>, packet: Frame, peer: Peer) -> Result<Served, ClearCode> {
     // 1. Length and class.
     let asked = Asked::of(node, &packet)?;
@@ -172,4 +175,16 @@ async fn answer(node: &Node, request: RequestKind, caller: &mut Caller) -> Answe
         _ => tracing::trace!(?kind, "answered"),
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a42_noise_on_a_bus_draws_no_answer() {
+        assert!(!is_told(ClearCode::Unreadable, Pattern::Bus));
+        assert!(is_told(ClearCode::UnknownKey, Pattern::Bus) && is_told(ClearCode::Busy, Pattern::Bus));
+        assert!(is_told(ClearCode::Unreadable, Pattern::Exchange));
+    }
 }
