@@ -24,6 +24,10 @@ pub use meow_transport_udp as udp;
 #[cfg(feature = "mqtt")]
 pub use meow_transport_mqtt as mqtt;
 
+/// Links over serial lines, TNCs and radio modems.
+#[cfg(feature = "serial")]
+pub use meow_transport_serial as serial;
+
 /// The client engine.
 #[cfg(feature = "client")]
 pub use meow_client as client;
@@ -49,6 +53,8 @@ impl EnabledTransports for Transports {
         let transports = transports.with(meow_transport_udp::Udp::default());
         #[cfg(feature = "mqtt")]
         let transports = transports.with(meow_transport_mqtt::Mqtt::default());
+        #[cfg(feature = "serial")]
+        let transports = transports.with(meow_transport_serial::Serial::new());
         transports
     }
 }

@@ -89,6 +89,12 @@ fn udp() {
     prints("udp", &["relay   udp://127.0.0.1:*", CHAT[0], CHAT[1]]);
 }
 
+#[cfg(feature = "serial")]
+#[test]
+fn serial() {
+    prints("serial", &["relay   serial:///*", CHAT[0], CHAT[1]]);
+}
+
 #[test]
 fn custom_transport() {
     prints("custom_transport", &["relay   unix:///*", CHAT[0], CHAT[1]]);

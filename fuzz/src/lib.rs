@@ -16,6 +16,7 @@ pub mod openings;
 pub mod ratchet;
 pub mod requests;
 pub mod segments;
+pub mod serial;
 pub mod sessions;
 pub mod text;
 mod world;
@@ -53,6 +54,7 @@ pub fn targets() -> Vec<Target> {
         text::TARGETS,
         http::TARGETS,
         segments::TARGETS,
+        serial::TARGETS,
         mqtt::TARGETS,
     ]
     .concat()

@@ -11,9 +11,6 @@ use super::header::{DATA_HEADER, LONGEST_ACK, MAX_WINDOW};
 pub const MAX_PACKET: usize = 33_792;
 /// Smallest frame over which packets can be cut into segments, in bytes.
 pub const MIN_FRAME: usize = 32;
-/// Lengths of packets that go over a bus as one frame without any header. No segment has one of these lengths.
-pub const THIN_SIZES: [usize; 3] = [60, 124, 236];
-
 /// Share of a patience that has to pass before a half-received link makes room for another.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(3600);
 

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::THIN_SIZES;
+use crate::wire::THIN_SIZES;
 
 /// Names one link on its medium. Random, so that it says nothing of who talks.
 pub type Tag = [u8; 6];

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::config::THIN_SIZES;
 use super::header::{Ack, Data, Segment, Tag};
 use super::inbound::Took;
 use super::link::{LinkId, LinkState, Raw};
 use super::machine::{Broken, Event, Machine, Reply};
+use crate::wire::THIN_SIZES;
 
 /// Raw packets that wait in a link for its user to look at.
 const RAW_INBOX: usize = 8;

@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use crate::crypto::{CryptoError, Random};
 
-use super::config::{Config, THIN_SIZES};
+use super::config::Config;
 use super::header::{Segment, Tag, tag_from};
 use super::link::{LinkId, LinkState, Raw, Taken};
 use super::rto::Dice;
+use crate::wire::THIN_SIZES;
 
 /// Links that are over and still answered for: the last acknowledgement may have been lost.
 const MAX_PAST: usize = 64;

@@ -22,8 +22,10 @@ mod speak;
 #[cfg(test)]
 mod tests;
 
+/// Lengths of packets that go over a bus as one frame without any header. No segment has one of these lengths.
+pub use crate::wire::THIN_SIZES;
 pub use access::{Access, AccessRules, Turn};
-pub use config::{Config, MAX_PACKET, MIN_FRAME, THIN_SIZES};
+pub use config::{Config, MAX_PACKET, MIN_FRAME};
 pub use header::{Ack, DATA_HEADER, Data, MAX_WINDOW, Segment, SegmentError, Tag};
 pub use link::{LinkId, Taken};
 pub use machine::{Broken, Event, Machine, SendError};

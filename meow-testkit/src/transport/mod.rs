@@ -1,4 +1,6 @@
 //! For authors of transports.
 
 pub mod conformance;
+#[cfg(unix)]
+pub mod line;
 pub mod medium;

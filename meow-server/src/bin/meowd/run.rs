@@ -11,6 +11,7 @@ use meow_server::{Admission, Hop, Relay, RelayHandle, ServerIdentity};
 use meow_transport::Transports;
 use meow_transport_http::{Account, Http, Identity, Network};
 use meow_transport_mqtt::Mqtt;
+use meow_transport_serial::Serial;
 use meow_transport_udp::Udp;
 use zeroize::Zeroizing;
 
@@ -44,8 +45,11 @@ async fn serve(settings: &Settings) -> Result<()> {
     let _lock = data.lock()?;
     let identity = data.identity_or_new()?;
     let store = data.store(&identity)?;
-    let transports =
-        Transports::new().with(http).with(udp(settings, &identity)).with(mqtt(settings, &identity));
+    let transports = Transports::new()
+        .with(http)
+        .with(udp(settings, &identity))
+        .with(mqtt(settings, &identity))
+        .with(Serial::new());
     for url in settings.public_url.iter().flatten() {
         // No client could use it, so it is a slip.
         transports.get(url)?;

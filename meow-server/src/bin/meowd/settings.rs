@@ -56,7 +56,7 @@ pub(crate) struct Settings {
     /// The folder for key, store and lock; made if it is not there [default: /var/lib/meowd]
     #[arg(long, value_name = "DIR", env = "MEOWD_DATA")]
     pub(crate) data: Option<PathBuf>,
-    /// Where to listen: http://ADDRESS:PORT, https://..., udp://... (QUIC), or mqtt://BROKER/PREFIX and mqtts://... (through a broker); several times, or separated by commas [default: http://127.0.0.1:8080]
+    /// Where to listen: http://ADDRESS:PORT, https://..., udp://... (QUIC), mqtt://BROKER/PREFIX and mqtts://... (through a broker), or serial:///dev/ttyUSB0?baud=57600 (a line or radio); several times, or separated by commas [default: http://127.0.0.1:8080]
     #[arg(long, value_name = "URL", env = "MEOWD_LISTEN", value_delimiter = ',')]
     pub(crate) listen: Option<Vec<Endpoint>>,
     /// How clients reach the relay, where that differs from --listen; the first is the one in the reference

@@ -1,0 +1,127 @@
+//! COBS and CRC-16: `COBS(frame | CRC-16/X-25, little-endian) | 00`, 4 bytes more than a frame of up to 252 bytes.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+const CRC: crc::Crc<u16> = crc::Crc::<u16>::new(&crc::CRC_16_IBM_SDLC);
+
+/// The bytes of a frame on the line.
+pub fn encode(frame: &[u8]) -> Vec<u8> {
+    let whole = [frame, &CRC.checksum(frame).to_le_bytes()].concat();
+    let mut out = cobs::encode_vec(&whole);
+    out.push(0);
+    out
+}
+
+/// Takes one frame, without its delimiter, apart. None if it is damaged.
+pub fn decode(bytes: &[u8]) -> Option<Bytes> {
+    let whole = cobs::decode_vec(bytes).ok()?;
+    let (frame, sum) = whole.split_last_chunk::<2>()?;
+    if frame.is_empty() || CRC.checksum(frame).to_le_bytes() != *sum {
+        return None;
+    }
+    // One frame, one form: what an encoder would not have written is damage.
+    let again = encode(frame);
+    (again.split_last().is_some_and(|(_, body)| body == bytes)).then(|| Bytes::copy_from_slice(frame))
+}
+
+/// Finds frames in what comes over a line. Noise costs at most the frame that it is in.
+#[derive(Debug)]
+pub struct Decoder {
+    max_frame: usize,
+    /// Since the last delimiter; None while that was too much for a frame.
+    held: Option<Vec<u8>>,
+    ready: VecDeque<Bytes>,
+}
+
+impl Decoder {
+    /// Frames longer than this are dropped.
+    pub fn new(max_frame: usize) -> Self {
+        Self { max_frame, held: Some(Vec::new()), ready: VecDeque::new() }
+    }
+
+    /// Takes bytes in.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let most = self.max_frame + 4 + self.max_frame / 254;
+        for byte in bytes {
+            match (byte, &mut self.held) {
+                (0, held) => {
+                    let frame = held.replace(Vec::new()).and_then(|body| decode(&body));
+                    self.ready.extend(frame.filter(|frame| frame.len() <= self.max_frame));
+                }
+                (byte, Some(held)) if held.len() < most => held.push(*byte),
+                (_, held) => *held = None,
+            }
+        }
+    }
+
+    /// The next whole frame.
+    pub fn frame(&mut self) -> Option<Bytes> {
+        self.ready.pop_front()
+    }
+
+    /// The line was interrupted: what was begun is not continued.
+    pub fn reset(&mut self) {
+        self.held = Some(Vec::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn thin_packets_are_64_128_and_240_bytes_on_the_line() {
+        for length in (1..=252).chain([60, 124, 236]) {
+            for byte in [0, 1, 0xff] {
+                assert_eq!(encode(&vec![byte; length]).len(), length + 4, "{length}");
+            }
+        }
+        assert_eq!([60, 124, 236].map(|n| encode(&vec![7; n]).len()), [64, 128, 240]);
+    }
+
+    proptest! {
+        /// Attack 42: whatever noise comes first, the frame after the next delimiter is there.
+        #[test]
+        fn a42_noise_costs_at_most_one_frame(
+            noise in prop::collection::vec(any::<u8>(), 0..2000),
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..=252), 2..6),
+            chunk in 1usize..300,
+        ) {
+            let mut line = noise;
+            frames.iter().for_each(|frame| line.extend(encode(frame)));
+            let mut decoder = Decoder::new(252);
+            line.chunks(chunk).for_each(|part| decoder.push(part));
+            let mut found: Vec<_> = std::iter::from_fn(|| decoder.frame()).collect();
+            let after_the_first = &frames[1..];
+            let last = found.split_off(found.len() - after_the_first.len().min(found.len()));
+            prop_assert_eq!(last, after_the_first.to_vec());
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(frame in prop::collection::vec(any::<u8>(), 1..=252), at: prop::sample::Index, bit in 0u8..8) {
+            let mut line = encode(&frame);
+            let n = at.index(line.len());
+            line[n] ^= 1 << bit;
+            let mut decoder = Decoder::new(252);
+            decoder.push(&line);
+            decoder.push(&[0]);
+            let found: Vec<_> = std::iter::from_fn(|| decoder.frame()).collect();
+            prop_assert!(found.iter().all(|f| *f != frame) || found.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_dropped_without_being_held() {
+        let mut decoder = Decoder::new(100);
+        decoder.push(&vec![7; 1_000_000]);
+        assert!(decoder.held.is_none());
+        decoder.push(&[0]);
+        decoder.push(&encode(&[1; 101]));
+        decoder.push(&encode(&[1; 100]));
+        assert_eq!(decoder.frame().unwrap(), vec![1; 100]);
+        assert_eq!(decoder.frame(), None);
+    }
+}
