@@ -33,6 +33,8 @@ pub(crate) struct ServerReached {
     pub(crate) listed: Vec<Endpoint>,
     /// The URL by which it answered last.
     pub(crate) by: Endpoint,
+    /// When its newest descriptor was issued, by its own clock in Unix seconds: an older one is not taken again.
+    pub(crate) issued: u64,
 }
 
 /// A contact, with the state of its machine.

@@ -96,7 +96,7 @@ impl Inner {
             return self.servers.ask(&Ask { server, private_url: None, kind, answer, wait }).await;
         };
         if let Some(reached) = &reached {
-            self.servers.told().remembers(&fingerprint, reached.listed.clone());
+            self.servers.told().remembers(&fingerprint, reached.listed.clone(), reached.issued);
         }
         let answer = self.servers.ask(&Ask { server, private_url: Some(&url), kind, answer, wait }).await;
         self.note_reached(fingerprint, reached).await?;
@@ -109,13 +109,21 @@ impl Inner {
         fingerprint: [u8; 32],
         before: Option<ServerReached>,
     ) -> Result<()> {
-        let Some((listed, by)) = self.servers.told().last(&fingerprint) else { return Ok(()) };
-        let now = ServerReached { listed, by };
+        let Some((listed, by, issued)) = self.servers.told().last(&fingerprint) else { return Ok(()) };
+        let (mut now, added) = (ServerReached { listed, by, issued }, before.is_none());
         if before.as_ref() == Some(&now) {
             return Ok(());
         }
         self.write(move |txn, _| match txn.get(Table::Servers, &fingerprint)? {
-            Some(_) => save(txn, Table::Meta, &reached_key(&fingerprint), &now),
+            Some(_) => {
+                let key = reached_key(&fingerprint);
+                let known: Option<ServerReached> = load(txn, Table::Meta, &key)?;
+                if let Some(known) = known.filter(|_| !added) {
+                    // Another process may have seen a newer one.
+                    now.issued = now.issued.max(known.issued);
+                }
+                save(txn, Table::Meta, &key, &now)
+            }
             // It was removed while it was asked.
             None => Ok(()),
         })
@@ -135,6 +143,8 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future adds the server or does not.
     pub async fn add_server(&self, reference: &ServerReference) -> Result<()> {
+        // The way out where an operator's clock was ahead once.
+        self.inner.servers.told().takes_older(&reference.fingerprint);
         self.inner.servers.descriptor(&reference.url, &reference.fingerprint).await?;
         let (reference, fingerprint) = (reference.clone(), reference.fingerprint);
         self.inner

@@ -84,7 +84,16 @@ impl Servers {
             return Err(Error::new(ErrorKind::Limit, format!("{at} is too busy to answer; try again later")));
         };
         let descriptor = Arc::new(signed.verified(fingerprint)?);
-        self.told().describes(fingerprint, &descriptor, at);
+        if !self.told().describes(fingerprint, &descriptor, at) {
+            return Err(Error::new(
+                ErrorKind::Malformed,
+                format!(
+                    "{at} shows keys that are older than those it showed before: somebody on the way may repeat old \
+                     ones. If its operator says that its clock was set back, stop what else runs on this home and \
+                     add the server again with `meow server add`"
+                ),
+            ));
+        }
         Ok(descriptor)
     }
 

@@ -22,23 +22,44 @@ struct Server {
     descriptor: Option<(Arc<Descriptor>, Instant)>,
     urls: Option<Vec<Endpoint>>,
     used: Option<Endpoint>,
+    /// When its newest descriptor was issued, by its own clock.
+    issued: u64,
 }
 
 impl Told {
-    /// Takes a verified descriptor that came by this URL; its URLs take the place of those before.
-    pub(crate) fn describes(&mut self, server: &[u8; 32], descriptor: &Arc<Descriptor>, by: &Endpoint) {
+    /// Takes a verified descriptor that came by this URL; its URLs take the place of those before. False, and nothing
+    /// is taken, when it is older than one that was seen: somebody on the way may hold its key by now.
+    #[must_use]
+    pub(crate) fn describes(
+        &mut self,
+        server: &[u8; 32],
+        descriptor: &Arc<Descriptor>,
+        by: &Endpoint,
+    ) -> bool {
+        let entry = self.entry(server);
+        if descriptor.issued < entry.issued {
+            return false;
+        }
+        entry.issued = descriptor.issued;
         // By the server's own clock, since ours may differ.
         let lifetime = Duration::from_secs(descriptor.expires.saturating_sub(descriptor.issued));
         let until = Instant::now() + lifetime.min(LONGEST_USE);
-        let entry = self.entry(server);
         entry.urls = Some(descriptor.urls.iter().filter_map(|url| url.parse().ok()).collect());
         entry.descriptor = Some((Arc::clone(descriptor), until));
         entry.used = Some(by.clone());
+        true
     }
 
-    /// Takes URLs that a descriptor listed in an earlier run, unless newer ones are known.
-    pub(crate) fn remembers(&mut self, server: &[u8; 32], urls: Vec<Endpoint>) {
-        self.entry(server).urls.get_or_insert(urls);
+    /// The next descriptor may be older than those before: the user wants it so.
+    pub(crate) fn takes_older(&mut self, server: &[u8; 32]) {
+        self.entry(server).issued = 0;
+    }
+
+    /// Takes URLs that a descriptor listed in an earlier run, and when it was issued, unless newer ones are known.
+    pub(crate) fn remembers(&mut self, server: &[u8; 32], urls: Vec<Endpoint>, issued: u64) {
+        let entry = self.entry(server);
+        entry.urls.get_or_insert(urls);
+        entry.issued = entry.issued.max(issued);
     }
 
     /// The server answered by this URL.
@@ -57,10 +78,11 @@ impl Told {
         self.0.get(server).and_then(|server| server.urls.clone()).unwrap_or_default()
     }
 
-    /// The URLs that the server lists, and the one by which it answered last; `None` before it answered.
-    pub(crate) fn last(&self, server: &[u8; 32]) -> Option<(Vec<Endpoint>, Endpoint)> {
+    /// The URLs that the server lists, the one by which it answered last, and when its newest descriptor was issued;
+    /// `None` before it answered.
+    pub(crate) fn last(&self, server: &[u8; 32]) -> Option<(Vec<Endpoint>, Endpoint, u64)> {
         let server = self.0.get(server)?;
-        Some((server.urls.clone().unwrap_or_default(), server.used.clone()?))
+        Some((server.urls.clone().unwrap_or_default(), server.used.clone()?, server.issued))
     }
 
     /// Asks for every descriptor anew. URLs stay: they may be the only ones that work.
@@ -119,14 +141,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_changed_descriptor_replaces_what_is_tried() {
         let (mut told, server, by) = (Told::default(), [1; 32], "http://a/".parse().unwrap());
-        told.remembers(&server, vec!["http://old/".parse().unwrap()]);
+        told.remembers(&server, vec!["http://old/".parse().unwrap()], 0);
         assert_eq!(texts(told.urls(&server)), ["http://old/"]);
         assert!(told.last(&server).is_none(), "it has not answered yet");
-        told.describes(&server, &descriptor(&["http://a", "no url", "udp://b:1"], 100), &by);
+        assert!(told.describes(&server, &descriptor(&["http://a", "no url", "udp://b:1"], 100), &by));
         assert_eq!(texts(told.urls(&server)), ["http://a/", "udp://b:1/"]);
-        told.remembers(&server, vec!["http://old/".parse().unwrap()]);
+        told.remembers(&server, vec!["http://old/".parse().unwrap()], 0);
         assert_eq!(texts(told.urls(&server)), ["http://a/", "udp://b:1/"], "what is newer stays");
-        told.describes(&server, &descriptor(&["udp://c:1"], 100), &by);
+        assert!(told.describes(&server, &descriptor(&["udp://c:1"], 100), &by));
         assert_eq!(texts(told.urls(&server)), ["udp://c:1/"]);
     }
 
@@ -134,15 +156,37 @@ mod tests {
     async fn a_descriptor_is_asked_for_again_in_time() {
         let (mut told, server, by) = (Told::default(), [1; 32], "http://a/".parse().unwrap());
         for (lifetime, used) in [(100, 100), (1_000_000, LONGEST_USE.as_secs())] {
-            told.describes(&server, &descriptor(&[], lifetime), &by);
+            assert!(told.describes(&server, &descriptor(&[], lifetime), &by));
             tokio::time::advance(Duration::from_secs(used - 1)).await;
             assert!(told.descriptor(&server).is_some());
             tokio::time::advance(Duration::from_secs(1)).await;
             assert!(told.descriptor(&server).is_none());
         }
-        told.describes(&server, &descriptor(&["http://a"], 100), &by);
+        assert!(told.describes(&server, &descriptor(&["http://a"], 100), &by));
         told.forget();
         assert!(told.descriptor(&server).is_none());
         assert_eq!(texts(told.urls(&server)), ["http://a/"], "the way there is not forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_descriptor_is_not_taken_again() {
+        let (mut told, server, by) = (Told::default(), [1; 32], "http://a/".parse().unwrap());
+        let at = |issued| {
+            let mut made = Descriptor::clone(&descriptor(&["http://a"], 100));
+            (made.issued, made.expires) = (issued, issued + 100);
+            Arc::new(made)
+        };
+        assert!(told.describes(&server, &at(50), &by) && told.describes(&server, &at(50), &by));
+        assert!(!told.describes(&server, &at(49), &by));
+        assert_eq!(told.descriptor(&server).unwrap().issued, 50);
+        told.forget();
+        assert!(!told.describes(&server, &at(49), &by), "not after a change of networks either");
+        assert!(told.describes(&[2; 32], &at(1), &by), "each server has a clock of its own");
+        told.remembers(&server, Vec::new(), 70);
+        told.remembers(&server, Vec::new(), 60);
+        assert!(!told.describes(&server, &at(69), &by) && told.describes(&server, &at(71), &by));
+        assert_eq!(told.last(&server).unwrap().2, 71);
+        told.takes_older(&server);
+        assert!(told.describes(&server, &at(3), &by), "the user adds the server again");
     }
 }

@@ -1,10 +1,9 @@
 //! A server that lies.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use meow_core::Result;
 use meow_core::crypto::{DhSecret, SigningKey, SystemRandom};
 use meow_core::delivery::Delivery;
 use meow_core::lane::ServerReference;
@@ -13,9 +12,10 @@ use meow_core::request::{
     SignedDescriptor, fingerprint,
 };
 use meow_core::wire::List;
+use meow_core::{ErrorKind, Result};
 use meow_transport::Transports;
 
-use crate::support::{World, befriend, delivery, received, send};
+use crate::support::{World, befriend, delivery, key, received, send};
 
 /// Says yes to everything and keeps nothing.
 async fn yes_man(transports: &Transports, name: &str, stop: Arc<AtomicBool>) -> ServerReference {
@@ -31,6 +31,17 @@ pub(crate) async fn liar(
     transports: &Transports,
     name: &str,
     stop: Arc<AtomicBool>,
+    answer: impl Fn(&RequestKind) -> Answer + Send + Sync + 'static,
+) -> ServerReference {
+    liar_at(transports, name, stop, Arc::default(), answer).await
+}
+
+/// The same, with a clock that the test sets.
+async fn liar_at(
+    transports: &Transports,
+    name: &str,
+    stop: Arc<AtomicBool>,
+    issued: Arc<AtomicU64>,
     answer: impl Fn(&RequestKind) -> Answer + Send + Sync + 'static,
 ) -> ServerReference {
     let answer = Arc::new(answer);
@@ -49,7 +60,7 @@ pub(crate) async fn liar(
         keys: List::new(vec![key]).unwrap(),
         limits,
     };
-    let signed = SignedDescriptor::sign(descriptor, &skp).unwrap();
+    let skp = Arc::new(skp);
     let url = format!("memory://{name}").parse().unwrap();
     let mut listener = transports.listen(&url).await.unwrap();
     tokio::spawn(async move {
@@ -57,10 +68,12 @@ pub(crate) async fn liar(
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-            let (signed, secret, say) = (signed.clone(), secret.clone(), answer.clone());
+            let descriptor = Descriptor { issued: issued.load(Ordering::SeqCst), ..descriptor.clone() };
+            let (skp, secret, say) = (skp.clone(), secret.clone(), answer.clone());
             tokio::spawn(async move {
                 let packet = link.rx.recv().await?.unwrap_or_default();
                 let answer = if *packet == DESCRIBE {
+                    let signed = SignedDescriptor::sign(descriptor, &skp)?;
                     ClearAnswer::Descriptor(Box::new(signed)).to_packet()?
                 } else {
                     let opened = OpenedRequest::open(&packet, &server, &secret)?;
@@ -100,4 +113,40 @@ async fn a_lying_server_gets_a_message_to_stored_and_no_further() {
     assert!(received(&bob, "alice").await.is_empty());
     assert_eq!(delivery(&alice, id).await, Delivery::Stored(1));
     stop.store(true, Ordering::Relaxed);
+}
+
+#[tokio::test]
+async fn an_old_descriptor_played_back_is_refused_until_the_user_says_otherwise() {
+    let user = World::new().await.user().await;
+    let issued = Arc::new(AtomicU64::new(100));
+    let stop = Arc::<AtomicBool>::default();
+    let reference = liar_at(&user.transports, "replayed", stop, issued.clone(), |_| Answer::Done).await;
+    let card = async |client: &meow_client::Client, name: &str| {
+        client.new_card(name, Duration::from_secs(60), &key()).await
+    };
+    let client = user.open().await;
+    for server in client.servers().await.unwrap() {
+        client.remove_server(server.reference.fingerprint).await.unwrap();
+    }
+    client.add_server(&reference).await.unwrap();
+    card(&client, "a").await.unwrap();
+    drop(client);
+
+    // Another run remembers it.
+    issued.store(99, Ordering::SeqCst);
+    let client = user.open().await;
+    let refused = card(&client, "b").await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Malformed);
+    issued.store(100, Ordering::SeqCst);
+    card(&client, "c").await.unwrap();
+    drop(client);
+
+    // The operator's clock was ahead, and is right now.
+    issued.store(50, Ordering::SeqCst);
+    let client = user.open().await;
+    assert!(card(&client, "d").await.is_err());
+    client.add_server(&reference).await.unwrap();
+    card(&client, "e").await.unwrap();
+    drop(client);
+    card(&user.open().await, "f").await.unwrap();
 }
