@@ -38,7 +38,7 @@ impl Source<'_> {
             (None, Err(std::env::VarError::NotPresent)) => self.ask()?,
         };
         if password.is_empty() {
-            return Err(usage("the password is empty; choose one that is not"));
+            return Err(usage(empty(self.new)));
         }
         Ok(Unlock::Password(std::mem::take(&mut password)))
     }
@@ -65,6 +65,15 @@ impl Source<'_> {
     }
 }
 
+/// What to do about an empty password.
+const fn empty(new: bool) -> &'static str {
+    if new {
+        "the password is empty; choose one that is not"
+    } else {
+        "the password is empty; give the one that was chosen with `meow init`"
+    }
+}
+
 /// The file's text without the end of its line.
 fn from_file(path: &Path) -> Result<Zeroizing<String>, Error> {
     let what = || format!("the password file {} cannot be read", path.display());
@@ -79,5 +88,16 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, Error> {
         }
         Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(usage("the password file is not UTF-8 text")),
         Err(e) => Err(system(&what(), e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_on_an_empty_password_fits_the_moment() {
+        assert!(empty(true).contains("choose"));
+        assert!(empty(false).contains("was chosen"), "nothing is chosen at unlock");
     }
 }

@@ -87,7 +87,8 @@ fn head_start(cost: CostClass, next: Option<&Way>) -> Duration {
 /// Dropping the future leaves no link.
 pub(crate) async fn connect(transports: &Transports, to: &Endpoint, server: &[u8; 32]) -> Result<Link> {
     let meant = to.clone().with_server(*server);
-    let link = timeout(CONNECT, transports.connect(&meant)).await.map_err(|_| silent(to, CONNECT))??;
+    let link = timeout(CONNECT, transports.connect(&meant)).await.map_err(|_| silent(to, CONNECT))?;
+    let link = link.map_err(|e| named(to, e))?;
     if link.peer.server.is_some_and(|proved| proved != *server) {
         return Err(Error::new(
             ErrorKind::WrongPeer,
@@ -97,6 +98,14 @@ pub(crate) async fn connect(transports: &Transports, to: &Endpoint, server: &[u8
         ));
     }
     Ok(link)
+}
+
+/// Transports name no server: with several of them the user must know which one is away. An endpoint shows no password.
+fn named(to: &Endpoint, e: Error) -> Error {
+    if e.kind() != ErrorKind::Unreachable {
+        return e;
+    }
+    Error::new(e.kind(), format!("{to}: {e}")).with_retry(e.retry()).with_source(e)
 }
 
 /// Sends one packet on a fresh link and waits for the answer.
@@ -239,5 +248,17 @@ mod tests {
         assert!(opened.open.is_none() && left.is_empty());
         assert_eq!(opened.failed.len(), 3);
         assert!(start.elapsed() <= CONNECT + HEAD_START_OF_CHEAP + HEAD_START);
+    }
+
+    #[test]
+    fn an_unreachable_server_is_named_without_its_password() {
+        let to: Endpoint = "http://ann:secret@relay.example/".parse().unwrap();
+        let away = Error::new(ErrorKind::Unreachable, "it is away").with_retry(Retry::After(7));
+        let shown = named(&to, away);
+        assert_eq!((shown.kind(), shown.retry()), (ErrorKind::Unreachable, Retry::After(7)));
+        assert!(shown.to_string().contains("relay.example") && shown.to_string().ends_with(": it is away"));
+        assert!(!shown.to_string().contains("secret") && !shown.to_string().contains("ann"));
+        let other = named(&to, Error::new(ErrorKind::Limit, "busy"));
+        assert_eq!(other.to_string(), "busy");
     }
 }
