@@ -3,9 +3,10 @@
 use meow_core::crypto::{DhPublic, hpke_seal, request_info};
 use meow_core::request::{
     Acknowledge, Answer, BlobGet, BlobPut, ClearAnswer, ClearCode, Close, DESCRIBE, Deposit, Descriptor,
-    Items, Limits, MailItem, OpenedRequest, PendingAnswer, Pull, RefusalCode, Refused, Register, Request,
-    RequestKind, SignedDescriptor, key_number, seal_request,
+    Items, Limits, MailItem, Opened, OpenedRequest, PendingAnswer, Pull, RefusalCode, Refused, Register,
+    Request, RequestKind, SessionBy, SessionOpen, SignedDescriptor, key_number, seal_request,
 };
+use meow_core::session::{SessionBinding, SessionRole, ShareSecret, grant_session};
 use meow_core::wire::{Blob, Fixed, List, SIZE_CLASSES, Suite, Text, pad, padded_len, unpad};
 
 use crate::world;
@@ -31,6 +32,7 @@ pub fn request(data: &[u8]) -> bool {
         RequestKind::Acknowledge(r) => r.verify(&server),
         RequestKind::Close(r) => r.verify(&server),
         RequestKind::BlobPut(r) => r.verify(&server),
+        RequestKind::SessionOpen(r) => r.verify(&server),
         _ => Ok(()),
     };
     true
@@ -68,6 +70,10 @@ fn requests() -> Vec<(&'static str, Request)> {
         sig,
     };
     let get = BlobGet { mailbox, token: Fixed([1; 16]), name: Fixed([5; 16]) };
+    let share = ShareSecret::fat(&mut world::random(17)).expect("draws").share();
+    let fat = SessionOpen { mailbox, by: SessionBy::Owner { counter: 6, sig }, share };
+    let share = ShareSecret::thin(&mut world::random(18)).expect("draws").share();
+    let thin = SessionOpen { mailbox, by: SessionBy::Depositor { token: Fixed([1; 16]) }, share };
     let kinds = [
         ("register", RequestKind::Register(register.signed(&server, &key).expect("signs"))),
         ("deposit", RequestKind::Deposit(deposit)),
@@ -76,6 +82,8 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("close", RequestKind::Close(closing.signed(&server, &close).expect("signs"))),
         ("blob-put", RequestKind::BlobPut(put.signed(&server, &key).expect("signs"))),
         ("blob-get", RequestKind::BlobGet(get)),
+        ("session-fat", RequestKind::SessionOpen(fat.signed(&server, &key).expect("signs"))),
+        ("session-thin", RequestKind::SessionOpen(thin)),
     ];
     kinds.into_iter().map(|(name, kind)| (name, Request { answer: 1, kind })).collect()
 }
@@ -91,7 +99,7 @@ pub fn request_seeds() -> Vec<Seed> {
     };
     // answer u8, kind varint, mailbox [32], token hash [32], close hash [32], invite length
     let invite = 2 + 96;
-    seeds.push(seed("bad-kind", changed(1, &[7])));
+    seeds.push(seed("bad-kind", changed(1, &[8])));
     seeds.push(seed("bad-kind-not-canonical", changed(1, &[0x80, 0])));
     seeds.push(seed("bad-key-of-low-order", [&whole[..2], &[1], &[0; 31], &whole[34..]].concat()));
     seeds.push(seed("bad-invite-length", changed(invite, &[65])));
@@ -124,6 +132,21 @@ fn answers() -> Vec<(String, Answer)> {
         RefusalCode::Busy,
         RefusalCode::NotFound,
     ];
+    let grant = |share| {
+        let key = world::signing(10).public();
+        let binding = SessionBinding {
+            export: &world::secret(19),
+            server: &world::server_fingerprint(),
+            role: SessionRole::Owner,
+            mailbox: &key,
+        };
+        let (share, _) = grant_session(&share, &binding, &mut world::random(20)).expect("grants");
+        Answer::Opened(Opened { share, lasts_secs: 86_400, ahead: 32 })
+    };
+    all.push((
+        "opened-thin".to_owned(),
+        grant(ShareSecret::thin(&mut world::random(21)).expect("draws").share()),
+    ));
     all.extend(codes.map(|code| (format!("refused-{code:?}").to_lowercase(), refused(code))));
     all
 }
@@ -188,12 +211,18 @@ pub fn clear_answer(data: &[u8]) -> bool {
 pub fn clear_answer_seeds() -> Vec<Seed> {
     let packet = |answer: ClearAnswer| answer.to_packet().expect("encodes");
     let mut seeds = vec![seed("descriptor", packet(ClearAnswer::Descriptor(Box::new(descriptor()))))];
-    let codes = [ClearCode::UnknownKey, ClearCode::Unreadable, ClearCode::Busy, ClearCode::NewerVersion];
+    let codes = [
+        ClearCode::UnknownKey,
+        ClearCode::Unreadable,
+        ClearCode::Busy,
+        ClearCode::NewerVersion,
+        ClearCode::UnknownSession,
+    ];
     seeds.extend(
         codes.map(|code| seed(&format!("refused-{}", code as u8), packet(ClearAnswer::Refused(code)))),
     );
     seeds.push(seed("bad-request", DESCRIBE));
-    seeds.push(seed("bad-code", [0, 1, 5]));
+    seeds.push(seed("bad-code", [0, 1, 6]));
     seeds.push(seed("taken", packet(ClearAnswer::Taken)));
     seeds.push(seed("bad-taken", [0, 2, 0]));
     seeds.push(seed("bad-kind", [0, 3]));

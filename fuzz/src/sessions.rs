@@ -1,11 +1,15 @@
 //! Packets of a session, at the end that holds its keys.
 
-use meow_core::session::{Direction, SessionKeys, session_tag};
+use meow_core::session::{Direction, SessionKeys, SessionKind, SessionRequest, session_tag};
+use meow_core::wire::{Blob, Fixed};
 
-use crate::{Seed, Target, seed, world};
+use crate::{Seed, Target, encoded, seed, strict, with_damage, world};
 
 /// The targets of this file.
-pub const TARGETS: &[Target] = &[Target { name: "session_packet", run: packet, seeds }];
+pub const TARGETS: &[Target] = &[
+    Target { name: "session_packet", run: packet, seeds },
+    Target { name: "session_request", run: request, seeds: request_seeds },
+];
 
 const COUNTER: u64 = 7;
 
@@ -41,4 +45,26 @@ fn seeds() -> Vec<Seed> {
         seed("bad-length", cut),
         seed("bad-empty", Vec::new()),
     ]
+}
+
+/// What is asked inside a session.
+pub fn request(data: &[u8]) -> bool {
+    strict::<SessionRequest>(data).is_some_and(|request| matches!(request.kind.role() as u8, 0 | 1))
+}
+
+/// Seeds of [`request`].
+fn request_seeds() -> Vec<Seed> {
+    let item = Blob::new(vec![3; 96]).expect("short");
+    let kinds = [
+        ("deposit", SessionKind::Deposit { keep_secs: 0, item }),
+        ("look", SessionKind::Look { wait_secs: 50 }),
+        ("pull", SessionKind::Pull { counter: 300, acknowledge: 2, wait_secs: 0 }),
+        ("acknowledge", SessionKind::Acknowledge { counter: u64::MAX, upto: 1 << 40 }),
+        ("blob-get", SessionKind::BlobGet { name: Fixed([5; 16]) }),
+    ];
+    let mut seeds: Vec<_> =
+        kinds.into_iter().map(|(name, kind)| encoded(name, &SessionRequest { answer: 5, kind })).collect();
+    seeds.push(seed("bad-kind", [5, 5, 0]));
+    seeds.push(seed("bad-item-length", [5, 0, 0, 0xff, 0xff, 0x7f]));
+    with_damage::<SessionRequest>(seeds)
 }

@@ -9,6 +9,7 @@ mod limits;
 mod onion;
 mod relay;
 mod service;
+mod session;
 mod steady;
 pub mod store;
 

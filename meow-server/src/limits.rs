@@ -23,6 +23,12 @@ pub struct RelayLimits {
     pub active_per_address: u32,
     /// Requests that are opened at once: public-key work (default: one for each processor).
     pub opening: usize,
+    /// Sessions that are kept, about 8 KiB each (default 4096). The one not used for longest makes room for another.
+    pub sessions: usize,
+    /// Sessions of one address (default 256). Loopback is exempt.
+    pub sessions_per_address: usize,
+    /// How long a session lasts (default one day).
+    pub session_time: Duration,
     /// Units that one address may spend in a second (default 50; most requests cost one). Loopback is exempt.
     pub rate: u32,
     /// Units that one address may save up (default 200).
@@ -65,6 +71,9 @@ impl Default for RelayLimits {
             active: 512,
             active_per_address: 64,
             opening: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            sessions: 4096,
+            sessions_per_address: 256,
+            session_time: Duration::from_secs(24 * 3600),
             rate: 50,
             burst: 200,
             addresses: 16_384,
@@ -97,6 +106,8 @@ impl RelayLimits {
             ("active", self.active),
             ("active_per_address", self.active_per_address as usize),
             ("opening", self.opening),
+            ("sessions", self.sessions),
+            ("sessions_per_address", self.sessions_per_address),
             ("rate", self.rate as usize),
             ("burst", self.burst as usize),
             ("addresses", self.addresses),

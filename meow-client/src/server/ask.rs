@@ -188,7 +188,7 @@ impl Servers {
                         ),
                     ));
                 }
-                ClearAnswer::Refused(ClearCode::Unreadable)
+                ClearAnswer::Refused(ClearCode::Unreadable | ClearCode::UnknownSession)
                 | ClearAnswer::Descriptor(_)
                 | ClearAnswer::Taken => {
                     return Err(Error::new(

@@ -6,6 +6,8 @@ use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, setup_receiver, setup_sender_with_rng};
 
+use zeroize::Zeroizing;
+
 use super::random::Drawn;
 use super::{CryptoError, DhPublic, DhSecret, HpkeLabel, Random, Secret};
 
@@ -18,11 +20,16 @@ pub const ANSWER_KEY: &[u8] = HpkeLabel::Answer.text().as_bytes();
 /// The private half of a server's sealing key.
 pub type HpkeSecret = DhSecret;
 
-/// What the sender of a sealed request keeps until the answer.
+/// Exporter context of the key that a session's secret comes from.
+pub const SESSION_KEY: &[u8] = HpkeLabel::Session.text().as_bytes();
+
+/// The keys that both sides of a sealed request take from it.
 #[derive(Debug)]
-pub struct HpkeSender {
-    /// Key of the answer, used once.
-    pub answer_key: Secret,
+pub struct HpkeKeys {
+    /// Key of the answer.
+    pub answer: Secret,
+    /// What goes into a session's secret, where the request opens one.
+    pub session: Secret,
 }
 
 type Private = <X25519HkdfSha256 as Kem>::PrivateKey;
@@ -39,7 +46,7 @@ pub fn hpke_seal(
     ad: &[u8],
     plaintext: &[u8],
     random: &mut dyn Random,
-) -> Result<(Vec<u8>, HpkeSender), CryptoError> {
+) -> Result<(Vec<u8>, HpkeKeys), CryptoError> {
     let public = Public::from_bytes(to.as_bytes()).map_err(|_| CryptoError::BadKey)?;
     let mut drawn = Drawn::<64>::from(random)?;
     let (enc, mut context) = setup_sender_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
@@ -54,12 +61,11 @@ pub fn hpke_seal(
     }
     let mut out = enc.to_bytes().to_vec();
     out.extend(context.seal(plaintext, ad).map_err(|_| CryptoError::Length)?);
-    let mut key = [0u8; 32];
-    context.export(ANSWER_KEY, &mut key).map_err(|_| CryptoError::Length)?;
-    Ok((out, HpkeSender { answer_key: Secret::new(key) }))
+    let keys = exported(|label, out| context.export(label, out).map_err(|_| CryptoError::Length))?;
+    Ok((out, keys))
 }
 
-/// Opens what [`hpke_seal`] sealed: the plaintext, and the key for the answer.
+/// Opens what [`hpke_seal`] sealed: the plaintext, and the keys that the sender has too.
 ///
 /// # Errors
 /// [`CryptoError::Rejected`].
@@ -68,7 +74,7 @@ pub fn hpke_open(
     info: &[u8],
     ad: &[u8],
     sealed: &[u8],
-) -> Result<(Vec<u8>, Secret), CryptoError> {
+) -> Result<(Vec<u8>, HpkeKeys), CryptoError> {
     let (enc, ciphertext) = sealed.split_at_checked(HPKE_ENC).ok_or(CryptoError::Rejected)?;
     let private = Private::from_bytes(secret.expose().as_slice()).map_err(|_| CryptoError::Rejected)?;
     let enc = Encapped::from_bytes(enc).map_err(|_| CryptoError::Rejected)?;
@@ -76,7 +82,15 @@ pub fn hpke_open(
         setup_receiver::<AesGcm256, HkdfSha256, X25519HkdfSha256>(&OpModeR::Base, &private, &enc, info)
             .map_err(|_| CryptoError::Rejected)?;
     let plaintext = context.open(ciphertext, ad).map_err(|_| CryptoError::Rejected)?;
-    let mut key = [0u8; 32];
-    context.export(ANSWER_KEY, &mut key).map_err(|_| CryptoError::Rejected)?;
-    Ok((plaintext, Secret::new(key)))
+    let keys = exported(|label, out| context.export(label, out).map_err(|_| CryptoError::Rejected))?;
+    Ok((plaintext, keys))
+}
+
+fn exported(export: impl Fn(&[u8], &mut [u8]) -> Result<(), CryptoError>) -> Result<HpkeKeys, CryptoError> {
+    let key = |label| -> Result<Secret, CryptoError> {
+        let mut key = Zeroizing::new([0u8; 32]);
+        export(label, key.as_mut_slice())?;
+        Ok(Secret::new(*key))
+    };
+    Ok(HpkeKeys { answer: key(ANSWER_KEY)?, session: key(SESSION_KEY)? })
 }

@@ -56,6 +56,8 @@ labels! {
         RatchetStep => "meow ratchet step",
         /// Name and key of the blob that holds a card's KEM key, from the card secret.
         CardBlob => "meow card blob",
+        /// Secret of a session. Salt: HPKE export. Context: fingerprint, role, mailbox, both shares.
+        Session => "meow session",
         /// Keys of the packets of a session.
         SessionKeys => "meow session keys",
         /// Digits of a safety code.
@@ -98,6 +100,10 @@ labels! {
         CloseKey => "meow close key hash",
         /// Commitment to a recovery key.
         Recovery => "meow recovery commitment",
+        /// Id of a deposit in a session. Parts: mailbox, item.
+        DepositId => "meow deposit id",
+        /// A packet of a session, to recognise it when it comes again.
+        SessionPacket => "meow session packet",
         /// A sealed item, to recognise it when it is delivered again.
         Item => "meow item",
         /// Running digest of what a lane has received.
@@ -134,6 +140,8 @@ labels! {
         Close => "meow sign close",
         /// Park a blob in a mailbox, by its Lkp.
         BlobPut => "meow sign blob put",
+        /// Open a session for a mailbox, by its Lkp.
+        SessionOpen => "meow sign session open",
         /// A server descriptor, by its Skp.
         Descriptor => "meow sign descriptor",
         /// An announcement on a broker, by an Skp.
@@ -148,6 +156,8 @@ labels! {
         Request => "meow request",
         /// The key of the answer, as exporter context: the bare text, without framing.
         Answer => "meow answer",
+        /// What goes into a session's secret, as exporter context: the bare text, without framing.
+        Session => "meow session export",
     }
 }
 

@@ -13,10 +13,11 @@ mod sign;
 mod vectors;
 mod wide;
 mod x25519;
+mod xwing;
 
 pub use aead::{AEAD_TAG, header_mask, open_gcm, open_siv, seal_gcm, seal_siv, seal_siv_in_place};
 pub use derive::{chain_step, derive, derive_key, derive_keys, hash, key_commitment, mac, request_info};
-pub use hpke::{ANSWER_KEY, HPKE_ENC, HpkeSecret, HpkeSender, hpke_open, hpke_seal};
+pub use hpke::{ANSWER_KEY, HPKE_ENC, HpkeKeys, HpkeSecret, SESSION_KEY, hpke_open, hpke_seal};
 pub use kem::{KEM_CIPHERTEXT, KEM_PUBLIC, KemPublic, KemSecret};
 pub use label::{HashLabel, HpkeLabel, KeyLabel, SignLabel};
 pub use password::{PasswordCost, password_key};
@@ -24,6 +25,7 @@ pub use random::{Random, SeededRandom, SystemRandom};
 pub use sign::{Signature, SigningKey, VerifyKey};
 pub use wide::{WIDE_LEAST, WideKey, key_stream, short_mac};
 pub use x25519::{DhPublic, DhSecret};
+pub use xwing::{XWING_CIPHERTEXT, XWING_PUBLIC, XWingPublic, XWingSecret};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_BLOB, MAX_ITEM};
+use super::{MAX_BLOB, MAX_ITEM, Opened, SessionOpen};
 use crate::crypto::{CryptoError, HashLabel, SignLabel, Signature, SigningKey, VerifyKey, hash};
 use crate::wire::{Blob, Fixed, List, Text, Wire, WireError};
 
@@ -42,6 +42,13 @@ impl Deposit {
     /// What a server stores of a token.
     pub fn token_hash(token: &[u8; 16]) -> [u8; 32] {
         hash(HashLabel::Token, &[token])
+    }
+
+    /// The id that a deposit in a session has. Who uses it outside of sessions too may repeat a deposit either way.
+    pub fn item_id(mailbox: &VerifyKey, item: &[u8]) -> Fixed<16> {
+        let [id @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+            hash(HashLabel::DepositId, &[mailbox.as_bytes(), item]);
+        Fixed(id)
     }
 }
 
@@ -133,6 +140,7 @@ pub enum RequestKind {
     Close(Close),
     BlobPut(BlobPut),
     BlobGet(BlobGet),
+    SessionOpen(SessionOpen),
 }
 
 /// A request and the size class that its answer shall have.
@@ -211,6 +219,8 @@ pub enum Answer {
     Blob(Blob<MAX_BLOB>),
     /// Refused; nothing changed.
     Refused(Refused),
+    /// A session was opened.
+    Opened(Opened),
 }
 
 impl Wire for Answer {

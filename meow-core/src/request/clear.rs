@@ -18,6 +18,8 @@ pub enum ClearCode {
     Busy = 3,
     /// The request's version is newer than the server.
     NewerVersion = 4,
+    /// No such session (any more): open another, or ask without one.
+    UnknownSession = 5,
 }
 
 /// An unsealed answer.
@@ -60,6 +62,7 @@ impl ClearAnswer {
             [1, 2] => Ok(Self::Refused(ClearCode::Unreadable)),
             [1, 3] => Ok(Self::Refused(ClearCode::Busy)),
             [1, 4] => Ok(Self::Refused(ClearCode::NewerVersion)),
+            [1, 5] => Ok(Self::Refused(ClearCode::UnknownSession)),
             [2] => Ok(Self::Taken),
             _ => Err(WireError::Invalid),
         }

@@ -2,8 +2,8 @@
 
 use super::{Answer, Request, SealingKey};
 use crate::crypto::{
-    AEAD_TAG, CryptoError, DhSecret, HPKE_ENC, Random, Secret, hpke_open, hpke_seal, open_gcm, request_info,
-    seal_gcm,
+    AEAD_TAG, CryptoError, DhSecret, HPKE_ENC, HpkeKeys, Random, Secret, hpke_open, hpke_seal, open_gcm,
+    request_info, seal_gcm,
 };
 use crate::wire::{SIZE_CLASSES, Suite, Wire, WireError, pad, padded_len, unpad};
 use crate::{Error, ErrorKind};
@@ -23,7 +23,7 @@ fn prefix(number: u32) -> [u8; PREFIX] {
 /// What the asker keeps until the answer comes.
 #[derive(Debug)]
 pub struct PendingAnswer {
-    key: Secret,
+    keys: HpkeKeys,
     class: u8,
 }
 
@@ -43,12 +43,17 @@ pub fn seal_request(
     })?;
     pad(&mut plain, class - OVERHEAD)?;
     let head = prefix(to.number);
-    let (sealed, sender) = hpke_seal(&to.key, &request_info(server), &head, &plain, random)?;
+    let (sealed, keys) = hpke_seal(&to.key, &request_info(server), &head, &plain, random)?;
     let packet = [&head[..], &sealed].concat();
-    Ok((packet, PendingAnswer { key: sender.answer_key, class: request.answer }))
+    Ok((packet, PendingAnswer { keys, class: request.answer }))
 }
 
 impl PendingAnswer {
+    /// What goes into a session's secret, where the request opens one.
+    pub fn session_export(&self) -> &Secret {
+        &self.keys.session
+    }
+
     /// Opens the answer to the request that this belongs to.
     ///
     /// # Errors
@@ -59,7 +64,7 @@ impl PendingAnswer {
             return Err(WireError::Invalid.into());
         }
         let (nonce, sealed) = body.split_first_chunk::<NONCE>().ok_or(WireError::Invalid)?;
-        let plain = open_gcm(&self.key, nonce, &[Suite::Hpke.byte()], sealed)?;
+        let plain = open_gcm(&self.keys.answer, nonce, &[Suite::Hpke.byte()], sealed)?;
         Ok(Answer::from_wire(unpad(&plain)?)?)
     }
 }
@@ -87,7 +92,7 @@ pub struct OpenedRequest {
 /// What seals the answer to one request.
 #[derive(Debug)]
 pub struct AnswerSealer {
-    key: Secret,
+    keys: HpkeKeys,
     class: usize,
 }
 
@@ -99,15 +104,20 @@ impl OpenedRequest {
     pub fn open(packet: &[u8], server: &[u8; 32], secret: &DhSecret) -> Result<Self, CryptoError> {
         let number = key_number(packet).map_err(|_| CryptoError::Rejected)?;
         let sealed = packet.get(PREFIX..).ok_or(CryptoError::Rejected)?;
-        let (plain, key) = hpke_open(secret, &request_info(server), &prefix(number), sealed)?;
+        let (plain, keys) = hpke_open(secret, &request_info(server), &prefix(number), sealed)?;
         let content = unpad(&plain).map_err(|_| CryptoError::Rejected)?;
         let request = Request::from_wire(content).map_err(|_| CryptoError::Rejected)?;
         let class = *SIZE_CLASSES.get(usize::from(request.answer)).ok_or(CryptoError::Rejected)?;
-        Ok(Self { request, reply: AnswerSealer { key, class } })
+        Ok(Self { request, reply: AnswerSealer { keys, class } })
     }
 }
 
 impl AnswerSealer {
+    /// What goes into a session's secret, where the request opens one.
+    pub fn session_export(&self) -> &Secret {
+        &self.keys.session
+    }
+
     /// Bytes that an encoded answer can have at most, given the asked size class.
     pub fn room(&self) -> usize {
         answer_room(self.class)
@@ -122,7 +132,7 @@ impl AnswerSealer {
         pad(&mut plain, self.room() + 1).map_err(|_| CryptoError::Length)?;
         let mut nonce = [0; NONCE];
         random.fill(&mut nonce)?;
-        let sealed = seal_gcm(&self.key, &nonce, &[Suite::Hpke.byte()], &plain)?;
+        let sealed = seal_gcm(&self.keys.answer, &nonce, &[Suite::Hpke.byte()], &plain)?;
         Ok([&[Suite::Hpke.byte()][..], &nonce, &sealed].concat())
     }
 }

@@ -90,3 +90,29 @@ fn tags_do_not_repeat() {
         (0..1000).flat_map(|n| [keys.tag(Up, n), keys.tag(Down, n)]).collect();
     assert_eq!(tags.len(), 2000);
 }
+
+#[test]
+fn a15_a_session_is_bound_to_server_role_mailbox_request_and_form() {
+    let mut random = SeededRandom::new(5);
+    let key = |random: &mut SeededRandom| crate::crypto::SigningKey::generate(random).unwrap().public();
+    let (mailbox, other) = (key(&mut random), key(&mut random));
+    let (export, foreign) = (Secret::new([1; 32]), Secret::new([2; 32]));
+    let binding =
+        SessionBinding { export: &export, server: &[3; 32], role: SessionRole::Owner, mailbox: &mailbox };
+    let secrets = [ShareSecret::fat(&mut random).unwrap(), ShareSecret::thin(&mut random).unwrap()];
+    let granted: Vec<_> =
+        secrets.iter().map(|s| grant_session(&s.share(), &binding, &mut random).unwrap()).collect();
+    for (secret, (share, keys)) in secrets.iter().zip(&granted) {
+        assert_eq!(secret.finish(share, &binding).unwrap(), *keys);
+        for wrong in [
+            SessionBinding { export: &foreign, ..binding },
+            SessionBinding { server: &[4; 32], ..binding },
+            SessionBinding { role: SessionRole::Depositor, ..binding },
+            SessionBinding { mailbox: &other, ..binding },
+        ] {
+            assert_ne!(secret.finish(share, &wrong).unwrap(), *keys, "{wrong:?}");
+        }
+    }
+    assert!(secrets[0].finish(&granted[1].0, &binding).is_err(), "a thin share for a fat one");
+    assert!(secrets[1].finish(&granted[0].0, &binding).is_err(), "a fat share for a thin one");
+}

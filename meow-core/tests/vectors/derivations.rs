@@ -65,6 +65,7 @@ fn hpke(section: &mut Section) {
         let (text, bytes) = match label {
             HpkeLabel::Request => ("info, for the fingerprint 33..33", request_info(&[0x33; 32])),
             HpkeLabel::Answer => ("exporter context", meow_core::crypto::ANSWER_KEY.to_vec()),
+            HpkeLabel::Session => ("exporter context", meow_core::crypto::SESSION_KEY.to_vec()),
             other => panic!("{other:?} has no vector"),
         };
         section.case(

@@ -1,10 +1,13 @@
 //! The descriptor, clear packets, every request and answer, and one sealed round trip.
 
-use meow_core::crypto::{DhSecret, SeededRandom, SignLabel, Signature, SigningKey, hpke_open, request_info};
+use meow_core::crypto::{
+    DhSecret, Secret, SeededRandom, SignLabel, Signature, SigningKey, XWingSecret, hpke_open, request_info,
+};
 use meow_core::request::{
-    Acknowledge, Answer, BlobGet, BlobPut, ClearAnswer, ClearCode, Close, DESCRIBE, Deposit, Descriptor,
-    Items, Limits, MailItem, OpenedRequest, Pull, RefusalCode, Refused, Register, Request, RequestKind,
-    SealingKey, SignedDescriptor, fingerprint, key_number, seal_request,
+    Acknowledge, Answer, BlobGet, BlobPut, ClearAnswer, ClearCode, ClientShare, Close, DESCRIBE, Deposit,
+    Descriptor, Items, Limits, MailItem, Opened, OpenedRequest, Pull, RefusalCode, Refused, Register,
+    Request, RequestKind, SealingKey, ServerShare, SessionBy, SessionOpen, SignedDescriptor, fingerprint,
+    key_number, seal_request,
 };
 use meow_core::wire::{Blob, Fixed, List, Text, Wire};
 use serde_json::json;
@@ -69,6 +72,15 @@ fn kinds(section: &mut Section, server: &[u8; 32], lkp: &SigningKey, close: &Sig
         item: Blob::new(vec![0x69; 96]).unwrap(),
     };
     let blob_get = BlobGet { mailbox, token: Fixed([0x70; 16]), name: Fixed([0x71; 16]) };
+    let thin = ClientShare::Thin(DhSecret::from_bytes(&[0x78; 32]).public());
+    let fat = ClientShare::Fat(XWingSecret::from_seed(Secret::new([0x77; 32])).public());
+    let by = SessionBy::Owner { counter: 304, sig: UNSIGNED };
+    let open = SessionOpen { mailbox, by, share: thin }.signed(server, lkp).unwrap();
+    assert!(open.verify(server).is_ok() && open.verify(&[0; 32]).is_err());
+    request(section, "SessionOpen, thin, by the owner", server, RequestKind::SessionOpen(open), None);
+    let by = SessionBy::Depositor { token: Fixed([0x70; 16]) };
+    let open = SessionOpen { mailbox, by, share: fat };
+    request(section, "SessionOpen, fat, by a depositor", server, RequestKind::SessionOpen(open), None);
     let signed = [
         ("Register", RequestKind::Register(register.signed(server, lkp).unwrap()), SignLabel::Register),
         ("Pull", RequestKind::Pull(pull.signed(server, lkp).unwrap()), SignLabel::Pull),
@@ -115,6 +127,8 @@ fn answers(section: &mut Section) {
         let refused = Refused { code, retry_secs: 60, seen: 300 };
         all.push((format!("Refused: {name}"), Answer::Refused(refused)));
     }
+    let share = ServerShare::Thin(DhSecret::from_bytes(&[0x79; 32]).public());
+    all.push(("Opened, thin".to_owned(), Answer::Opened(Opened { share, lasts_secs: 86_400, ahead: 32 })));
     for (name, answer) in all {
         section.case(&format!("answer {name}"), json!({ "encoded": hex(answer.to_wire().unwrap()) }));
     }
@@ -164,6 +178,7 @@ fn requests() {
         ("clear: unreadable", ClearAnswer::Refused(ClearCode::Unreadable)),
         ("clear: busy", ClearAnswer::Refused(ClearCode::Busy)),
         ("clear: newer version", ClearAnswer::Refused(ClearCode::NewerVersion)),
+        ("clear: unknown session", ClearAnswer::Refused(ClearCode::UnknownSession)),
     ];
     for (name, answer) in clear {
         section.case(name, json!({ "packet": hex(answer.to_packet().unwrap()) }));
@@ -186,13 +201,13 @@ fn round_trip(
     let mut random = Recorder::new(50);
     let (packet, pending) = seal_request(&request, server, key, &mut random).unwrap();
     assert_eq!(key_number(&packet).unwrap(), 300);
-    let (plain, answer_key) = hpke_open(secret, &request_info(server), &packet[..5], &packet[5..]).unwrap();
+    let (plain, keys) = hpke_open(secret, &request_info(server), &packet[..5], &packet[5..]).unwrap();
     section.case(
         "sealed request",
         json!({
             "key number": 300, "sealing key secret": hex(*secret.expose()), "info": hex(request_info(server)),
             "drawn": random.take(), "request": hex(request.to_wire().unwrap()), "padded": hex(plain),
-            "answer key": hex(answer_key.expose()), "packet": hex(&packet),
+            "answer key": hex(keys.answer.expose()), "packet": hex(&packet),
         }),
     );
     let opened = OpenedRequest::open(&packet, server, secret).unwrap();

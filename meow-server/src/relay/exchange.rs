@@ -7,12 +7,14 @@ use meow_core::onion::HopKey;
 use meow_core::request::{
     Answer, ClearAnswer, ClearCode, DESCRIBE, OpenedRequest, RefusalCode, RequestKind, key_number,
 };
+use meow_core::session::{Tag, session_tag};
 use meow_core::transport::{Frame, Link, Pattern, Peer};
 use meow_core::wire::WireError;
 use tokio::time::timeout;
 
 use super::hop;
 use super::node::Node;
+use super::session;
 use crate::service::{Caller, Kind, Seat, busy, refuse};
 
 /// How long a link is kept for its far side to finish, after the answer.
@@ -54,7 +56,7 @@ pub(super) async fn run(node: &Arc<Node>, mut link: Link) {
 /// Whether a refusal is answered. On a bus, what cannot be read may be for another station, or noise: an answer would cost
 /// airtime, and spoil what the other one says.
 fn is_told(code: ClearCode, pattern: Pattern) -> bool {
-    pattern != Pattern::Bus || code != ClearCode::Unreadable
+    pattern != Pattern::Bus || !matches!(code, ClearCode::Unreadable | ClearCode::UnknownSession)
 }
 
 pub(super) struct Served {
@@ -88,10 +90,15 @@ enum Asked {
     Descriptor,
     Sealed(u32),
     Onion(HopKey),
+    Session(Tag),
 }
 
 impl Asked {
     fn of(node: &Node, packet: &Frame) -> Result<Self, ClearCode> {
+        // First: a thin packet of a session may begin with any byte.
+        if let Some(tag) = session_tag(packet) {
+            return Ok(Self::Session(tag));
+        }
         match key_number(packet) {
             Ok(number) => Ok(Self::Sealed(number)),
             Err(WireError::NewerVersion) => Err(ClearCode::NewerVersion),
@@ -110,6 +117,7 @@ pub(super) async fn inside(node: &Node, packet: Vec<u8>) -> Frame {
         match asked {
             Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
             Asked::Sealed(number) => sealed(node, number, packet, Peer::default(), seat).await,
+            Asked::Session(tag) => in_session(node, &tag, &packet, Peer::default(), seat).await,
             Asked::Onion(_) => Err(ClearCode::Unreadable),
         }
     };
@@ -131,6 +139,7 @@ async fn checked(node: &Arc<Node>, packet: Frame, peer: Peer) -> Result<Served, 
     match asked {
         Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
         Asked::Sealed(number) => sealed(node, number, packet, peer, seat).await,
+        Asked::Session(tag) => in_session(node, &tag, &packet, peer, seat).await,
         Asked::Onion(key) => hop::take(node, &key, &packet, &peer, seat).await,
     }
 }
@@ -152,7 +161,10 @@ async fn sealed(
     // 5. Price, token, quota, signature: the service's matter.
     let OpenedRequest { request, reply } = opened;
     let mut caller = Caller::new(peer, reply.room(), seat);
-    let answer = answer(node, request.kind, &mut caller).await;
+    let answer = match request.kind {
+        RequestKind::SessionOpen(body) => session::open(node, body, reply.session_export(), &caller).await,
+        kind => answer(node, kind, &mut caller).await,
+    };
     let sealed = reply.seal(&answer, &mut **node.random()).map_err(|e| {
         tracing::error!("an answer could not be sealed: {e}");
         ClearCode::Busy
@@ -160,7 +172,23 @@ async fn sealed(
     Ok(Served { packet: sealed.into(), seat: Some(caller.seat) })
 }
 
-async fn answer(node: &Node, request: RequestKind, caller: &mut Caller) -> Answer {
+async fn in_session(
+    node: &Node,
+    tag: &Tag,
+    packet: &Frame,
+    peer: Peer,
+    seat: Seat,
+) -> Result<Served, ClearCode> {
+    let (answer, seat) = session::serve(node, tag, packet, peer, seat).await?;
+    Ok(Served { packet: answer.into(), seat: Some(seat) })
+}
+
+/// What the services answer.
+pub(super) async fn answer(node: &Node, request: RequestKind, caller: &mut Caller) -> Answer {
+    let closing = match &request {
+        RequestKind::Close(body) => Some(body.mailbox),
+        _ => None,
+    };
     let Some((kind, entry)) = Kind::of(&request).and_then(|kind| Some((kind, node.table.entry(kind)?)))
     else {
         return refuse(RefusalCode::Denied);
@@ -170,6 +198,9 @@ async fn answer(node: &Node, request: RequestKind, caller: &mut Caller) -> Answe
         return busy(more.div_ceil(node.limits.rate));
     }
     let answer = entry.service.answer(request, caller, &node.mail).await;
+    if let Some(mailbox) = closing.filter(|_| answer == Answer::Done) {
+        node.sessions.forget(&mailbox);
+    }
     match &answer {
         Answer::Refused(refused) => tracing::debug!(?kind, code = ?refused.code, "refused"),
         _ => tracing::trace!(?kind, "answered"),
@@ -184,6 +215,10 @@ mod tests {
     #[test]
     fn a42_noise_on_a_bus_draws_no_answer() {
         assert!(!is_told(ClearCode::Unreadable, Pattern::Bus));
+        assert!(
+            !is_told(ClearCode::UnknownSession, Pattern::Bus),
+            "any bytes of a thin length look like a session's"
+        );
         assert!(is_told(ClearCode::UnknownKey, Pattern::Bus) && is_told(ClearCode::Busy, Pattern::Bus));
         assert!(is_told(ClearCode::Unreadable, Pattern::Exchange));
     }

@@ -4,6 +4,7 @@ mod exchange;
 mod hop;
 mod node;
 mod serve;
+mod session;
 mod upkeep;
 
 use std::fmt;

@@ -17,6 +17,7 @@ use super::hop::HopNode;
 use crate::engine::{HeldPulls, Hops, Writer};
 use crate::onion::Hop;
 use crate::service::{DynService, Mail, Table};
+use crate::session::Sessions;
 use crate::steady::SteadyTime;
 use crate::{Admission, Clock, RelayLimits, ServerIdentity};
 
@@ -42,6 +43,7 @@ pub(super) struct Node {
     pub(super) links: Arc<Semaphore>,
     pub(super) seats: Arc<Semaphore>,
     pub(super) opening: Semaphore,
+    pub(super) sessions: Sessions,
     pub(super) stopping: CancellationToken,
     /// There where the relay is a hop of onion chains.
     pub(super) hop: Option<HopNode>,
@@ -90,6 +92,7 @@ impl Node {
             links: Arc::new(Semaphore::new(limits.links)),
             seats: Arc::new(Semaphore::new(limits.active)),
             opening: Semaphore::new(limits.opening),
+            sessions: Sessions::new(limits.sessions, limits.sessions_per_address, limits.session_time),
             table,
             mail,
             hop,

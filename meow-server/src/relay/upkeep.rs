@@ -22,6 +22,7 @@ pub(super) async fn run(node: Arc<Node>) {
             Err(e) => tracing::error!("turning the sealing keys was cut short: {e}"),
         }
         node.forget_tags().await;
+        node.sessions.expire(node.clock.elapsed());
         expire(&node).await;
     }
 }

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meow_core::crypto::VerifyKey;
+use meow_core::request::Answer;
+use meow_core::store::{PullOutcome, Write, WriteOutcome};
 use meow_core::transport::Peer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Mail;
 use crate::engine::Hop;
+use crate::session::Turn;
 
 /// Who asks, and how much room the answer has.
 #[derive(Debug)]
@@ -17,11 +22,48 @@ pub struct Caller {
     /// Longest encoding that the answer may have, in bytes.
     pub room: usize,
     pub(crate) seat: Seat,
+    pub(crate) proved: Option<Proved>,
+}
+
+/// What a session has proved of a mailbox's owner.
+#[derive(Debug)]
+pub(crate) struct Proved {
+    pub(crate) mailbox: VerifyKey,
+    pub(crate) turn: Turn,
+    /// False for what has no counter of the mailbox, and no effect.
+    pub(crate) counted: bool,
+    /// The same packet came before.
+    pub(crate) again: bool,
 }
 
 impl Caller {
     pub(crate) fn new(peer: Peer, room: usize, seat: Seat) -> Self {
-        Self { peer, room, seat }
+        Self { peer, room, seat, proved: None }
+    }
+
+    /// True when the request came in a session of this mailbox's owner: it is proved without a signature, and has none.
+    pub fn owns(&self, mailbox: &VerifyKey) -> bool {
+        self.proved.as_ref().is_some_and(|proved| proved.mailbox == *mailbox)
+    }
+
+    /// True for a request that came before: it is answered, and waits for nothing.
+    pub(crate) fn repeats(&self) -> bool {
+        self.proved.as_ref().is_some_and(|proved| proved.again)
+    }
+
+    /// Writes what takes a counter. The same request in a session again is done already when the first one was.
+    pub(crate) async fn count(&self, write: Write, mail: &Mail) -> Result<WriteOutcome, Answer> {
+        let Some(proved) = &self.proved else { return mail.write(write).await };
+        if !proved.counted {
+            return Ok(WriteOutcome::Pull(PullOutcome::Done));
+        }
+        let mut taken = proved.turn.lock().await;
+        if *taken {
+            return Ok(WriteOutcome::Pull(PullOutcome::Done));
+        }
+        let outcome = mail.write(write).await?;
+        *taken = outcome == WriteOutcome::Pull(PullOutcome::Done);
+        Ok(outcome)
     }
 }
 

@@ -12,10 +12,11 @@ mod table;
 
 pub use blobs::Blobs;
 pub use caller::Caller;
-pub(crate) use caller::Seat;
+pub(crate) use caller::{Proved, Seat};
 pub use kind::Kind;
 pub use mail::{HeldPlace, HeldPull, Mail};
 pub use mailboxes::Mailboxes;
+pub(crate) use mailboxes::unexpected;
 pub(crate) use table::Table;
 
 use std::future::Future;
@@ -76,7 +77,7 @@ impl<T: Service> DynService for T {
 }
 
 /// Seconds after which a client may try again what found the relay too busy.
-const BUSY_RETRY: u32 = 2;
+pub(crate) const BUSY_RETRY: u32 = 2;
 /// Seconds after which a client may try again what found the store failing: somebody has to look after the disk.
 const FAILED_RETRY: u32 = 60;
 /// Seconds after which a client may try again to deposit into a full mailbox.
@@ -93,6 +94,7 @@ pub(crate) fn busy(retry_secs: u32) -> Answer {
     Answer::Refused(Refused { code: RefusalCode::Busy, retry_secs, seen: 0 })
 }
 
-fn stale(seen: u64) -> Answer {
+/// A refusal of a counter.
+pub(crate) fn stale(seen: u64) -> Answer {
     Answer::Refused(Refused { code: RefusalCode::StaleCounter, retry_secs: 0, seen })
 }

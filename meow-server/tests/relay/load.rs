@@ -153,7 +153,7 @@ async fn too_large_items_and_odd_packets_are_told() {
     }
 }
 
-fn behind_a_proxy() -> Transports {
+pub(crate) fn behind_a_proxy() -> Transports {
     let mut server = ServerConfig::default();
     server.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
     Transports::new().with(Http::new(ClientConfig::default(), server).unwrap())

@@ -8,5 +8,6 @@ mod attacks;
 mod hop;
 mod lifecycle;
 mod load;
+mod sessions;
 mod setup;
 mod time;

@@ -1,0 +1,200 @@
+//! The sessions that clients have opened: a bounded table in memory. What it forgets, a client opens anew.
+
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use meow_core::crypto::VerifyKey;
+use meow_core::session::{Direction, SessionKeys, SessionRole, Tag};
+use meow_core::wire::Fixed;
+
+use crate::engine::source_key;
+use window::Window;
+pub(crate) use window::{AHEAD, Digest, Seen, Turn};
+
+/// What a session was opened for.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) keys: SessionKeys,
+    pub(crate) role: SessionRole,
+    pub(crate) mailbox: VerifyKey,
+    /// A depositor's token; zeros for an owner, who needs none.
+    pub(crate) token: Fixed<16>,
+}
+
+/// The session and counter of a tag.
+#[derive(Debug)]
+pub(crate) struct Found {
+    id: u64,
+    pub(crate) counter: u64,
+    pub(crate) facts: Arc<Facts>,
+}
+
+/// The table. Time is handed in: a monotonic reading.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    most: usize,
+    most_per_address: usize,
+    time: Duration,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// The next id, and the next moment of use.
+    next: u64,
+    tags: HashMap<Tag, (u64, u64)>,
+    by_id: HashMap<u64, Session>,
+    /// Moments of use, oldest first.
+    uses: BTreeMap<u64, u64>,
+    of_address: HashMap<IpAddr, BTreeSet<u64>>,
+}
+
+#[derive(Debug)]
+struct Session {
+    facts: Arc<Facts>,
+    window: Window,
+    ends: Duration,
+    used: u64,
+    address: Option<IpAddr>,
+}
+
+impl Sessions {
+    pub(crate) fn new(most: usize, most_per_address: usize, time: Duration) -> Self {
+        Self { most, most_per_address, time, table: Mutex::default() }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A change that was cut short leaves at worst a tag or a use whose session is gone, which find() and room
+        // making bear.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a session. Where there is no room, in all or for its address, the one that was not used for longest goes.
+    pub(crate) fn keep(&self, facts: Facts, address: Option<IpAddr>, now: Duration) {
+        let mut table = self.table();
+        let address = address.map(source_key);
+        let crowded = address.and_then(|address| table.of_address.get(&address));
+        if let Some(oldest) =
+            crowded.filter(|own| own.len() >= self.most_per_address).and_then(BTreeSet::first)
+        {
+            let oldest = *oldest;
+            table.forget_use(oldest);
+        }
+        while table.by_id.len() >= self.most {
+            let Some(oldest) = table.uses.keys().next().copied() else { break };
+            table.forget_use(oldest);
+        }
+        let (id, used) = (table.tick(), table.tick());
+        let (facts, window) = (Arc::new(facts), Window::new());
+        table.tag(&facts.keys, id, window.accepted());
+        table.by_id.insert(id, Session { facts, window, ends: now.saturating_add(self.time), used, address });
+        table.note_use(id, used, address);
+    }
+
+    /// One look into a hash table, for a tag that is unknown.
+    pub(crate) fn find(&self, tag: &Tag, now: Duration) -> Option<Found> {
+        let mut table = self.table();
+        let (id, counter) = *table.tags.get(tag)?;
+        let session = table.by_id.get(&id)?;
+        if session.ends <= now {
+            table.forget(id);
+            return None;
+        }
+        Some(Found { id, counter, facts: Arc::clone(&session.facts) })
+    }
+
+    /// Uses the counter of a packet that was opened. `None` where the session was forgotten, or the counter passed,
+    /// meanwhile.
+    pub(crate) fn note(&self, found: &Found, digest: Digest) -> Option<Seen> {
+        let mut table = self.table();
+        let table = &mut *table;
+        let used = table.tick();
+        let session = table.by_id.get_mut(&found.id)?;
+        let before = session.window.accepted();
+        if !before.contains(&found.counter) {
+            return None;
+        }
+        let seen = session.window.note(found.counter, digest);
+        let after = session.window.accepted();
+        let (was, address) = (std::mem::replace(&mut session.used, used), session.address);
+        for gone in before.start..after.start.min(before.end) {
+            table.tags.remove(&found.facts.keys.tag(Direction::Up, gone));
+        }
+        table.tag(&found.facts.keys, found.id, before.end.max(after.start)..after.end);
+        table.drop_use(was, address);
+        table.note_use(found.id, used, address);
+        Some(seen)
+    }
+
+    /// Forgets the sessions of a mailbox.
+    pub(crate) fn forget(&self, mailbox: &VerifyKey) {
+        self.forget_where(|session| session.facts.mailbox == *mailbox);
+    }
+
+    /// Forgets the sessions whose time is over.
+    pub(crate) fn expire(&self, now: Duration) {
+        self.forget_where(|session| session.ends <= now);
+    }
+
+    fn forget_where(&self, which: impl Fn(&Session) -> bool) {
+        let mut table = self.table();
+        let ids: Vec<u64> = table.by_id.iter().filter(|(_, s)| which(s)).map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| table.forget(id));
+    }
+}
+
+impl Table {
+    fn tick(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// A tag that another session has by chance stays that session's: who sends it here is refused, and asks otherwise.
+    fn tag(&mut self, keys: &SessionKeys, id: u64, counters: std::ops::Range<u64>) {
+        for counter in counters {
+            self.tags.entry(keys.tag(Direction::Up, counter)).or_insert((id, counter));
+        }
+    }
+
+    fn note_use(&mut self, id: u64, used: u64, address: Option<IpAddr>) {
+        self.uses.insert(used, id);
+        if let Some(address) = address {
+            self.of_address.entry(address).or_default().insert(used);
+        }
+    }
+
+    fn drop_use(&mut self, used: u64, address: Option<IpAddr>) {
+        self.uses.remove(&used);
+        let Some(address) = address else { return };
+        if let Some(own) = self.of_address.get_mut(&address) {
+            own.remove(&used);
+            if own.is_empty() {
+                self.of_address.remove(&address);
+            }
+        }
+    }
+
+    fn forget_use(&mut self, used: u64) {
+        if let Some(id) = self.uses.remove(&used) {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: u64) {
+        let Some(session) = self.by_id.remove(&id) else { return };
+        self.drop_use(session.used, session.address);
+        for counter in session.window.accepted() {
+            let tag = session.facts.keys.tag(Direction::Up, counter);
+            if self.tags.get(&tag).is_some_and(|(of, _)| *of == id) {
+                self.tags.remove(&tag);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

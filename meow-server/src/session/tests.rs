@@ -1,0 +1,66 @@
+use meow_core::crypto::{Secret, SigningKey};
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn keys(n: u8) -> SessionKeys {
+    SessionKeys::new(&Secret::new([n; 32]))
+}
+
+fn facts(n: u8) -> Facts {
+    let mailbox = SigningKey::from_seed(&[n; 32]).public();
+    Facts { keys: keys(n), role: SessionRole::Owner, mailbox, token: Fixed([0; 16]) }
+}
+
+fn known(sessions: &Sessions, n: u8, counter: u64) -> Option<Found> {
+    sessions.find(&keys(n).tag(Direction::Up, counter), Duration::ZERO)
+}
+
+fn sizes(sessions: &Sessions) -> [usize; 4] {
+    let table = sessions.table();
+    [table.by_id.len(), table.tags.len(), table.uses.len(), table.of_address.len()]
+}
+
+#[test]
+fn the_one_not_used_for_longest_makes_room() {
+    let sessions = Sessions::new(3, 2, DAY);
+    (1..=3).for_each(|n| sessions.keep(facts(n), None, Duration::ZERO));
+    let first = known(&sessions, 1, 0).unwrap();
+    assert!(matches!(sessions.note(&first, [0; 16]), Some(Seen::New(_))));
+    sessions.keep(facts(4), None, Duration::ZERO);
+    assert!(known(&sessions, 2, 0).is_none());
+    assert!(sessions.note(&known(&sessions, 1, 0).unwrap(), [1; 16]).is_some());
+    assert_eq!(sizes(&sessions), [3, 3 * 32 + 1, 3, 0]);
+}
+
+#[test]
+fn an_address_has_its_share_only() {
+    let sessions = Sessions::new(10, 2, DAY);
+    let address = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+    sessions.keep(facts(9), address(9), Duration::ZERO);
+    (1..=5).for_each(|n| sessions.keep(facts(n), address(1), Duration::ZERO));
+    assert!((1..=3).all(|n| known(&sessions, n, 0).is_none()));
+    assert!([4, 5, 9].iter().all(|n| known(&sessions, *n, 0).is_some()));
+    assert_eq!(sizes(&sessions), [3, 96, 3, 2]);
+    sessions.forget(&facts(4).mailbox);
+    assert_eq!(sizes(&sessions), [2, 64, 2, 2]);
+    assert!(sessions.find(&keys(5).tag(Direction::Up, 0), DAY).is_none(), "its time is over");
+    sessions.expire(DAY);
+    assert_eq!(sizes(&sessions), [0; 4]);
+}
+
+#[test]
+fn tags_follow_the_window() {
+    let sessions = Sessions::new(10, 2, DAY);
+    sessions.keep(facts(1), None, Duration::ZERO);
+    assert!(known(&sessions, 1, 32).is_none());
+    for counter in (0..3000).step_by(31) {
+        let found = known(&sessions, 1, counter).unwrap();
+        assert!(matches!(sessions.note(&found, [0; 16]), Some(Seen::New(_))));
+        assert!(sizes(&sessions)[1] <= 65);
+    }
+    assert!(known(&sessions, 1, 2900).is_none());
+    let late = Found { id: 1, counter: 0, facts: Arc::new(facts(1)) };
+    assert!(sessions.note(&late, [0; 16]).is_none());
+}
