@@ -92,13 +92,14 @@ async fn both_roles_in_both_forms() {
     let setup = Setup::memory().await;
     let client = &setup.client;
     let mut owner = Owner::registered(client).await;
-    for secret in [ShareSecret::fat(&mut SystemRandom), ShareSecret::thin(&mut SystemRandom)] {
+    let secrets = [ShareSecret::fat(&mut SystemRandom), ShareSecret::thin(&mut SystemRandom)];
+    for (n, secret) in (0u8..).zip(secrets) {
         let secret = secret.unwrap();
         let mut sender = Session::with(client, &mut owner, SessionRole::Depositor, secret.clone()).await;
         let mut reader = Session::with(client, &mut owner, SessionRole::Owner, secret).await;
-        assert_eq!(sender.ask(deposit(&[1; 96])).await, Answer::Done);
+        assert_eq!(sender.ask(deposit(&[n; 96])).await, Answer::Done);
         // An item alone fills a thin packet; its answer is thin too.
-        let packet = sender.keys.seal_item(Direction::Up, sender.counter, ITEM_DEPOSIT, &[2; 45]).unwrap();
+        let packet = sender.keys.seal_item(Direction::Up, sender.counter, ITEM_DEPOSIT, &[n; 45]).unwrap();
         assert_eq!(packet.len(), 60);
         assert_eq!(sender.exchange(packet).await, Answer::Done);
         let found = items(reader.ask(LOOK).await).items;
