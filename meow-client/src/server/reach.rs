@@ -19,6 +19,8 @@ const CONNECT: Duration = Duration::from_secs(20);
 const HEAD_START: Duration = Duration::from_millis(300);
 /// Head start before a costlier one is tried: airtime and volume are not spent for a moment's delay.
 const HEAD_START_OF_CHEAP: Duration = Duration::from_secs(4);
+/// Bytes of a typical long answer.
+const ANSWER: u64 = 8192;
 
 /// What came of the ways that were tried.
 #[derive(Default)]
@@ -121,6 +123,7 @@ pub(crate) async fn exchange(
     packet: &[u8],
     patience: Duration,
 ) -> Result<Bytes> {
+    let patience = patience + on_the_way(packet.len(), link.profile.bit_rate);
     let talk = async {
         link.tx.send(Bytes::copy_from_slice(packet)).await?;
         link.tx.finish().await?;
@@ -130,6 +133,13 @@ pub(crate) async fn exchange(
         })
     };
     timeout(patience, talk).await.map_err(|_| silent(to, patience))?
+}
+
+/// How long a question of this many bytes and its answer take on a link of so many bits per second, three times over: a
+/// slow one loses some.
+fn on_the_way(question: usize, bit_rate: u64) -> Duration {
+    let bits = 8 * (question as u64 + ANSWER);
+    Duration::from_millis(3000 * bits / bit_rate.max(1))
 }
 
 fn silent(to: &Endpoint, patience: Duration) -> Error {
