@@ -7,7 +7,7 @@ pub use meow_core::card::CardFile;
 pub use meow_core::delivery::Delivery;
 pub use meow_core::lane::ServerReference;
 pub use meow_core::message::Content;
-pub use meow_core::policy::Policy;
+pub use meow_core::policy::{Chain, Policy, Pool, Route};
 pub use meow_core::transport::Endpoint;
 pub use meow_core::{Error, ErrorKind, Result, Retry};
 pub use meow_transport::Transports;

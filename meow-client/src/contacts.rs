@@ -3,7 +3,7 @@
 use meow_core::card::SafetyCode;
 use meow_core::contact::{Contact, Status};
 use meow_core::identity::ContactId;
-use meow_core::policy::Policy;
+use meow_core::policy::{Policy, Route};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 
@@ -115,10 +115,16 @@ impl Client {
     /// Sets the policy of a contact. Weakening it will need the password once devices can do it for each other.
     ///
     /// # Errors
-    /// `NotFound`; `Usage` for a policy without a route.
+    /// `NotFound`; `Usage` for a policy that does not hold ([`Policy::check`]), and for one without [`Route::Server`],
+    /// the only way that this version goes yet.
     pub async fn set_policy(&self, name: &str, policy: Policy) -> Result<()> {
-        if policy.routes.is_empty() {
-            return Err(Error::new(ErrorKind::Usage, "a policy needs at least one route"));
+        policy.check()?;
+        if !policy.routes.contains(&Route::Server)
+            || policy.routes.iter().any(|r| matches!(r, Route::Matriochka(_)))
+        {
+            let text =
+                "this version sends by the mailbox server only: routes are server, or direct and then server";
+            return Err(Error::new(ErrorKind::Usage, text));
         }
         let name = name.to_owned();
         self.inner

@@ -2,14 +2,79 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::List;
+use crate::onion::{Delay, MAX_HOPS};
+use crate::wire::{List, Text};
+use crate::{Error, ErrorKind};
 
-/// A way for messages to a contact. Ways that later parts bring are added here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Longest name of a pool of servers, in bytes.
+pub const MAX_POOL: usize = 32;
+/// The most routes of one policy.
+pub const MAX_ROUTES: usize = 8;
+
+/// A way for messages to a contact, and for fetching those from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Route {
-    /// Straight to the contact's mailbox server, which sees this device's address.
+    /// Straight to the mailbox server: the contact's for what is sent, one's own for what is fetched. It sees this
+    /// device's address.
     Server,
+    /// Straight to the contact's device, which then knows this device's address. Where no way there is known, the next
+    /// route is taken.
+    Direct,
+    /// Through a chain of servers, so that the mailbox server does not see this device's address.
+    Matriochka(Chain),
+}
+
+/// Which servers a Matriochka chain leads through. They are drawn anew for each packet; the last is always the mailbox
+/// server itself: the contact's for what is sent, one's own for what is fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// Servers in all, the mailbox server counted: 2 to 5.
+    pub hops: u8,
+    /// From which servers the first is drawn. It sees this device's address.
+    pub first: Pool,
+    /// From which servers those between are drawn.
+    pub between: Pool,
+    /// The mean of the random delay at each server, in milliseconds: up to [`MAX_DELAY_MS`]. 0 for none.
+    pub delay_ms: u32,
+}
+
+/// A set of servers to draw from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Pool {
+    /// Those that the user trusts.
+    Trusted,
+    /// Those that the user put into the pool of this name.
+    Named(Text<MAX_POOL>),
+    /// All that are known, strangers too.
+    Known,
+}
+
+/// The longest mean delay at one server, in milliseconds. A drawn delay is longer at times, and cut at four times this.
+pub const MAX_DELAY_MS: u32 = 20_000;
+
+impl Default for Chain {
+    /// Three servers: a trusted one, another trusted one, the mailbox server; no delay.
+    fn default() -> Self {
+        Self { hops: 3, first: Pool::Trusted, between: Pool::Trusted, delay_ms: 0 }
+    }
+}
+
+impl Chain {
+    /// # Errors
+    /// `Usage` outside of the bounds that the fields state.
+    pub fn check(&self) -> Result<(), Error> {
+        if !(2..=MAX_HOPS).contains(&usize::from(self.hops)) {
+            let text = format!("a chain has from 2 to {MAX_HOPS} servers, the mailbox server counted");
+            return Err(Error::new(ErrorKind::Usage, text));
+        }
+        if self.delay_ms > MAX_DELAY_MS {
+            let text = format!("the mean delay at one server is at most {MAX_DELAY_MS} milliseconds");
+            return Err(Error::new(ErrorKind::Usage, text));
+        }
+        Ok(())
+    }
 }
 
 /// Whether messages carry a signature that a third party could check.
@@ -47,7 +112,7 @@ pub struct Receipts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Allowed ways, the preferred one first.
-    pub routes: List<Route, 8>,
+    pub routes: List<Route, MAX_ROUTES>,
     /// Signed or deniable.
     pub authenticity: Authenticity,
     /// Receipts.
@@ -65,5 +130,59 @@ impl Default for Policy {
             receipts: Receipts { decrypted: true, read: false },
             form: Form::ByLink,
         }
+    }
+}
+
+impl Policy {
+    /// # Errors
+    /// `Usage` for a policy without a route, with one twice, or with a chain out of bounds.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.routes.is_empty() {
+            return Err(Error::new(ErrorKind::Usage, "a policy needs at least one route"));
+        }
+        for (i, route) in self.routes.iter().enumerate() {
+            if self.routes.iter().take(i).any(|before| before == route) {
+                return Err(Error::new(ErrorKind::Usage, "a policy names each route once"));
+            }
+            if let Route::Matriochka(chain) = route {
+                chain.check()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+// A drawn delay always fits a slot.
+const _: () = assert!(4 * MAX_DELAY_MS as u128 <= Delay::MAX.duration().as_millis());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(routes: impl IntoIterator<Item = Route>) -> Policy {
+        Policy { routes: List::take(routes), ..Policy::default() }
+    }
+
+    #[test]
+    fn routes_are_checked() {
+        let chain = |hops, delay_ms| Route::Matriochka(Chain { hops, delay_ms, ..Chain::default() });
+        for good in [
+            vec![Route::Server],
+            vec![Route::Direct, Route::Server],
+            vec![chain(2, 0)],
+            vec![chain(5, MAX_DELAY_MS), chain(3, 0), Route::Direct],
+        ] {
+            policy(good.clone()).check().unwrap_or_else(|e| panic!("{good:?}: {e}"));
+        }
+        for bad in [
+            vec![],
+            vec![Route::Server, Route::Server],
+            vec![chain(1, 0)],
+            vec![chain(6, 0)],
+            vec![Route::Server, chain(3, MAX_DELAY_MS + 1)],
+        ] {
+            assert_eq!(policy(bad.clone()).check().unwrap_err().kind(), ErrorKind::Usage, "{bad:?}");
+        }
+        assert!(Policy::default().check().is_ok());
     }
 }
