@@ -6,6 +6,7 @@ use http::StatusCode;
 use meow_core::{Error, ErrorKind, Retry};
 
 use crate::framing::FramingError;
+use crate::response::ResponseError;
 
 /// Every failure of this crate. No variant names a host, a path or a password.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,9 @@ pub(crate) enum HttpError {
     #[error("the TLS handshake failed; the server must speak TLS 1.3")]
     Handshake(#[source] io::Error),
     #[error("the connection broke before the answer was whole; try again")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] io::Error),
+    #[error("the server does not speak HTTP as it should: {0}; check the URL")]
+    Response(ResponseError),
     #[error("the far side closed the link; try again")]
     Closed,
     #[error("no whole answer came in time; try again, or allow more time")]
@@ -90,9 +93,8 @@ impl HttpError {
             Self::Pem(_) | Self::NoIdentity | Self::Certificate(_) => ErrorKind::Usage,
             Self::NoRoots | Self::Stopped | Self::Tls(_) | Self::Bind(_) => ErrorKind::System,
             Self::Resolve(_) | Self::Connect(_) | Self::ConnectTimeout => ErrorKind::Unreachable,
-            Self::Handshake(_) | Self::Broken(_) | Self::Closed | Self::AnswerTimeout => {
-                ErrorKind::Unreachable
-            }
+            Self::Handshake(_) | Self::Broken(_) | Self::Response(_) => ErrorKind::Unreachable,
+            Self::Closed | Self::AnswerTimeout => ErrorKind::Unreachable,
             Self::Address => ErrorKind::Refused,
             Self::WrongCertificate(_) => ErrorKind::WrongPeer,
             Self::Busy | Self::Full(_) | Self::Budget => ErrorKind::Limit,
@@ -119,6 +121,15 @@ impl HttpError {
                 Some(Retry::After(*seconds))
             }
             _ => None,
+        }
+    }
+}
+
+impl From<ResponseError> for HttpError {
+    fn from(e: ResponseError) -> Self {
+        match e {
+            ResponseError::Truncated => Self::Broken(io::ErrorKind::UnexpectedEof.into()),
+            e => Self::Response(e),
         }
     }
 }

@@ -3,41 +3,32 @@
 //! Both halves share the connection, and whichever is polled drives it. There is no task and no channel.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use base64::prelude::{BASE64_STANDARD, Engine};
-use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body::Body;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use bytes::BytesMut;
+use http::StatusCode;
 use meow_core::Result;
-use meow_core::transport::{
-    Credentials, Endpoint, Frame, Host, Link, Peer, RecvFrames, SendFrames, check_frame,
-};
+use meow_core::transport::{Endpoint, Frame, Host, Link, Peer, RecvFrames, SendFrames, check_frame};
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
-use crate::OCTETS;
 use crate::error::HttpError;
 use crate::framing::{Decoder, Encoder, Limits};
-use crate::pool::{Lease, Pool, Route};
+use crate::pool::{Lease, Pool};
+use crate::response::{Head, Reader};
 
 pub(crate) async fn open(pool: &Arc<Pool>, endpoint: &Endpoint) -> Result<Link> {
     let route = pool.route(endpoint)?;
-    let lease = match pool.kept_lease(&route) {
+    let mut lease = match pool.kept_lease(&route) {
         Some(lease) => lease,
         // On the heap: dialing is rare and large, and would make every connect a large future.
         None => Box::pin(pool.lease(&route, endpoint)).await?,
     };
     let config = pool.config();
-    let state = State::Writing { lease, route, encoder: Encoder::new(config.limits) };
+    let encoder = route.target.begin(lease.conn.buffer(), config.limits);
     let shared = Shared {
-        state,
+        state: State::Writing { lease, encoder },
         limits: config.limits,
         patience: config.answer_timeout,
         rx_waker: None,
@@ -51,62 +42,67 @@ pub(crate) async fn open(pool: &Arc<Pool>, endpoint: &Endpoint) -> Result<Link> 
     Ok(Link::new(Tx(Arc::clone(&shared)), Rx(shared), crate::profile(config.limits), peer))
 }
 
-/// What every request to one endpoint says beside its frames.
-pub(crate) struct Target {
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Target {
-    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self, HttpError> {
-        let uri = endpoint.path().parse().map_err(|_| HttpError::Endpoint("the path cannot be sent"))?;
-        let host = HeaderValue::from_maybe_shared(Bytes::from(endpoint.authority()))
-            .map_err(|_| HttpError::Endpoint("the host cannot be sent"))?;
-        let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(HOST, host);
-        headers.insert(CONTENT_TYPE, OCTETS);
-        if let Some(credentials) = endpoint.credentials() {
-            headers.insert(AUTHORIZATION, basic(credentials)?);
-        }
-        Ok(Self { uri, headers })
-    }
-
-    fn request(&self, body: Bytes) -> Request<Full<Bytes>> {
-        let empty = body.is_empty();
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        if empty {
-            // The length is always stated; hyper leaves this one out.
-            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        request
-    }
-}
-
-fn basic(credentials: &Credentials) -> Result<HeaderValue, HttpError> {
-    let password = credentials.password().unwrap_or_default();
-    let pair = Zeroizing::new(format!("{}:{password}", credentials.user()));
-    let text = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(pair.as_bytes())));
-    let mut value = HeaderValue::from_str(&text).map_err(|_| HttpError::Credentials)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-type Answering = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
-
 enum State {
     /// Frames are collected. The connection is ours, but nothing was sent.
-    Writing { lease: Lease, route: Arc<Route>, encoder: Encoder },
-    /// The request is on its way, or the server thinks about it.
-    Waiting { lease: Lease, answer: Answering },
-    /// The answer comes in.
-    Reading { lease: Lease, body: Incoming, decoder: Decoder, ended: bool },
+    Writing { lease: Lease, encoder: Encoder },
+    /// The request is on its way, the server thinks about it, or the answer comes in.
+    Asked { lease: Lease, answer: Answer },
     /// All was read; the connection went back to the pool.
     Done,
     /// Broken, or given up by one of the halves.
     Broken,
+}
+
+/// An answer that comes in.
+struct Answer {
+    reader: Reader,
+    /// Whether the head was there, and was one of ours.
+    begun: bool,
+    decoder: Decoder,
+}
+
+impl Answer {
+    fn new(limits: Limits) -> Self {
+        Self { reader: Reader::default(), begun: false, decoder: Decoder::new(limits) }
+    }
+
+    /// The next frame of what has arrived, if there is a whole one, and whether the answer ends here.
+    fn next_frame(&mut self, arrived: &mut BytesMut) -> Result<(Option<Frame>, bool), HttpError> {
+        if !self.begun {
+            let Some(head) = self.reader.head(arrived)? else { return Ok((None, false)) };
+            judge(head)?;
+            self.begun = true;
+        }
+        loop {
+            let frame = self.decoder.next_frame().map_err(HttpError::Framing)?;
+            if self.reader.ended() && (frame.is_none() || self.decoder.at_boundary()) {
+                self.decoder.end().map_err(HttpError::Framing)?;
+                return Ok((frame, true));
+            }
+            if frame.is_some() {
+                return Ok((frame, false));
+            }
+            match self.reader.piece(arrived)? {
+                Some(piece) => self.decoder.push(piece).map_err(HttpError::Framing)?,
+                None if self.reader.ended() => {}
+                None => return Ok((None, false)),
+            }
+        }
+    }
+}
+
+/// Whether this is the head of a Meow answer.
+fn judge(head: Head) -> Result<(), HttpError> {
+    if head.status != StatusCode::OK {
+        return Err(HttpError::Status { status: head.status, retry_after: head.retry_after });
+    }
+    if head.encoded {
+        return Err(HttpError::NotMeow("it has a content encoding"));
+    }
+    if !head.octets {
+        return Err(HttpError::NotMeow("its content type differs"));
+    }
+    Ok(())
 }
 
 struct Shared {
@@ -137,25 +133,29 @@ impl Shared {
     fn send(&mut self, frame: &Frame) -> Result<(), HttpError> {
         match &mut self.state {
             State::Writing { encoder, .. } => encoder.push(frame).map_err(HttpError::Full),
-            State::Waiting { .. } | State::Reading { .. } | State::Done => Err(HttpError::Finished),
+            State::Asked { .. } | State::Done => Err(HttpError::Finished),
             State::Broken => Err(HttpError::Closed),
         }
     }
 
     fn finish(&mut self, cx: &mut Context<'_>) -> Result<(), HttpError> {
-        let (mut lease, route, mut encoder) = match std::mem::replace(&mut self.state, State::Broken) {
-            State::Writing { lease, route, encoder } => (lease, route, encoder),
+        let (mut lease, encoder) = match std::mem::replace(&mut self.state, State::Broken) {
+            State::Writing { lease, encoder } => (lease, encoder),
             State::Broken => return Err(HttpError::Closed),
             sent => {
                 self.state = sent;
                 return Ok(());
             }
         };
-        let answer = Box::pin(lease.conn.sender.send_request(route.target.request(encoder.take())));
+        // What was said before the question is not the answer to it.
+        if !lease.conn.arrived.is_empty() {
+            return Err(HttpError::Closed);
+        }
+        let (request, start) = lease.route().target.finish(encoder);
         lease.conn.deadline.as_mut().reset(Instant::now() + self.patience);
-        // Gets the request, or its first part, onto the wire now. If the connection has failed, the answer says so.
-        lease.conn.drive(cx);
-        self.state = State::Waiting { lease, answer };
+        // If the connection has failed, reading will say so.
+        lease.conn.send(request, start, cx);
+        self.state = State::Asked { lease, answer: Answer::new(self.limits) };
         self.wake_rx();
         Ok(())
     }
@@ -169,85 +169,45 @@ impl Shared {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, HttpError>> {
-        loop {
-            match &mut self.state {
-                State::Done => return Poll::Ready(Ok(None)),
-                State::Broken => return Poll::Ready(Err(HttpError::Closed)),
-                State::Writing { .. } => {
-                    self.rx_waker = Some(cx.waker().clone());
-                    return Poll::Pending;
-                }
-                State::Waiting { lease, answer } => {
-                    lease.conn.drive(cx);
-                    let Poll::Ready(answered) = answer.as_mut().poll(&mut passive()) else {
-                        return patience(lease, cx);
-                    };
-                    let body = accept(answered.map_err(HttpError::Broken)?)?;
-                    let State::Waiting { lease, .. } = std::mem::replace(&mut self.state, State::Broken)
-                    else {
-                        return Poll::Ready(Err(HttpError::Closed));
-                    };
-                    self.state =
-                        State::Reading { lease, body, decoder: Decoder::new(self.limits), ended: false };
-                }
-                State::Reading { lease, body, decoder, ended } => {
-                    let frame = decoder.next_frame().map_err(HttpError::Framing)?;
-                    *ended |= body.is_end_stream();
-                    if *ended && (frame.is_none() || decoder.at_boundary()) {
-                        decoder.end().map_err(HttpError::Framing)?;
-                        // The connection goes back with the last frame: few callers ask again after it.
-                        if let State::Reading { lease, .. } = std::mem::replace(&mut self.state, State::Done)
-                        {
-                            lease.give_back();
-                        }
-                        self.end(State::Done);
-                        return Poll::Ready(Ok(frame));
-                    }
-                    if frame.is_some() {
-                        return Poll::Ready(Ok(frame));
-                    }
-                    lease.conn.drive(cx);
-                    match Pin::new(&mut *body).poll_frame(&mut passive()) {
-                        Poll::Ready(Some(part)) => {
-                            // Trailers say nothing here.
-                            if let Ok(chunk) = part.map_err(HttpError::Broken)?.into_data() {
-                                decoder.push(chunk).map_err(HttpError::Framing)?;
-                            }
-                        }
-                        Poll::Ready(None) => *ended = true,
-                        Poll::Pending => return patience(lease, cx),
-                    }
+        let (lease, answer) = match &mut self.state {
+            State::Asked { lease, answer } => (lease, answer),
+            State::Done => return Poll::Ready(Ok(None)),
+            State::Broken => return Poll::Ready(Err(HttpError::Closed)),
+            State::Writing { .. } => {
+                self.rx_waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+        };
+        lease.conn.write(cx);
+        let (frame, ended) = loop {
+            let (frame, ended) = answer.next_frame(&mut lease.conn.arrived)?;
+            if frame.is_some() || ended {
+                break (frame, ended);
+            }
+            match lease.conn.poll_read(cx).map_err(HttpError::Broken)? {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => answer.reader.closed()?,
+                Poll::Pending => {
+                    let late = lease.conn.deadline.as_mut().poll(cx);
+                    return late.map(|()| Err(HttpError::AnswerTimeout));
                 }
             }
+        };
+        // The connection goes back with the last frame: few callers ask again after it.
+        if ended {
+            self.give_back();
         }
+        Poll::Ready(Ok(frame))
     }
-}
 
-/// For what makes progress only inside [`Conn::drive`](crate::dial::Conn::drive), right before: there is nothing to be
-/// woken by, and a task that wakes itself is polled in vain.
-fn passive() -> Context<'static> {
-    Context::from_waker(Waker::noop())
-}
-
-/// Nothing can be done now: either it comes later, or the time is over.
-fn patience(lease: &mut Lease, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, HttpError>> {
-    lease.conn.deadline.as_mut().poll(cx).map(|()| Err(HttpError::AnswerTimeout))
-}
-
-/// Judges the head of an answer.
-fn accept(response: Response<Incoming>) -> Result<Incoming, HttpError> {
-    let (status, headers) = (response.status(), response.headers());
-    if status != StatusCode::OK {
-        let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        return Err(HttpError::Status { status, retry_after });
+    fn give_back(&mut self) {
+        if let State::Asked { lease, answer } = std::mem::replace(&mut self.state, State::Done)
+            && answer.reader.keeps()
+        {
+            lease.give_back();
+        }
+        self.end(State::Done);
     }
-    if headers.contains_key(CONTENT_ENCODING) {
-        return Err(HttpError::NotMeow("it has a content encoding"));
-    }
-    if headers.get(CONTENT_TYPE) != Some(&OCTETS) {
-        return Err(HttpError::NotMeow("its content type differs"));
-    }
-    Ok(response.into_body())
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
@@ -273,8 +233,9 @@ impl SendFrames for Tx {
         poll_fn(|cx| {
             let mut shared = lock(&self.0);
             let over = match &mut shared.state {
-                State::Writing { lease, .. } => !lease.conn.drive(cx),
-                State::Waiting { .. } | State::Reading { .. } => false,
+                // Nothing can come before the question: the server has left, or is about to.
+                State::Writing { lease, .. } => lease.conn.poll_read(cx).is_ready(),
+                State::Asked { .. } => false,
                 State::Done | State::Broken => true,
             };
             if over {

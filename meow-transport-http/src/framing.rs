@@ -179,14 +179,21 @@ impl Decoder {
 #[derive(Debug)]
 pub struct Encoder {
     limits: Limits,
-    body: BytesMut,
+    buffer: BytesMut,
+    /// Where the body begins in the buffer.
+    start: usize,
     frames: usize,
 }
 
 impl Encoder {
     /// An empty body.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, body: BytesMut::new(), frames: 0 }
+        Self::behind(BytesMut::new(), limits)
+    }
+
+    /// An empty body behind what a buffer holds already.
+    pub fn behind(buffer: BytesMut, limits: Limits) -> Self {
+        Self { limits, start: buffer.len(), buffer, frames: 0 }
     }
 
     /// What this body may carry.
@@ -210,12 +217,12 @@ impl Encoder {
         if self.frames >= self.limits.max_frames {
             return Err(FramingError::TooManyFrames);
         }
-        if self.body.len() + HEADER + frame.len() > self.limits.max_body {
+        if self.buffer.len() - self.start + HEADER + frame.len() > self.limits.max_body {
             return Err(FramingError::BodyTooLong);
         }
-        self.body.reserve(HEADER + frame.len());
-        self.body.extend_from_slice(&length.to_be_bytes());
-        self.body.extend_from_slice(frame);
+        self.buffer.reserve(HEADER + frame.len());
+        self.buffer.extend_from_slice(&length.to_be_bytes());
+        self.buffer.extend_from_slice(frame);
         self.frames += 1;
         Ok(())
     }
@@ -223,7 +230,12 @@ impl Encoder {
     /// The body so far; the encoder is empty again.
     pub fn take(&mut self) -> Bytes {
         self.frames = 0;
-        std::mem::take(&mut self.body).freeze()
+        std::mem::take(&mut self.buffer).split_off(std::mem::take(&mut self.start)).freeze()
+    }
+
+    /// The buffer with the body so far at its end.
+    pub fn into_buffer(self) -> BytesMut {
+        self.buffer
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod conn;
 mod dial;
 mod error;
 mod exchange;
@@ -8,6 +9,8 @@ mod forwarded;
 pub mod framing;
 mod listen;
 mod pool;
+mod request;
+pub mod response;
 mod serve;
 mod tls;
 mod watch;

@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use meow_core::Result;
 use meow_core::transport::Endpoint;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::config::ClientConfig;
-use crate::dial::{Conn, dial};
+use crate::conn::Conn;
+use crate::dial::dial;
 use crate::error::HttpError;
-use crate::exchange::Target;
+use crate::request::Target;
 use crate::tls;
 
 /// Rounds of the sweep in the idle timeout; a connection is closed after up to one round more than that.
@@ -30,6 +30,8 @@ struct Places {
     by_name: HashMap<Name, Arc<Place>>,
     /// What was worked out once for each endpoint in use.
     routes: HashMap<Endpoint, Arc<Route>>,
+    /// The one that was asked for last: many clients have one server, and to compare is cheaper than to hash.
+    last: Option<(Endpoint, Arc<Route>)>,
     /// Whether a task clears out what is unused.
     swept: bool,
 }
@@ -46,7 +48,8 @@ type Name = (bool, String);
 /// One host and port.
 struct Place {
     idle: Mutex<Idle>,
-    slots: Arc<Semaphore>,
+    most_idle: usize,
+    slots: Semaphore,
 }
 
 /// Connections that nobody uses, the most recently used last, each with the round it came back in.
@@ -60,19 +63,35 @@ struct Idle {
 /// A connection on loan. Dropped, it is closed; [`give_back`](Lease::give_back) keeps it.
 pub(crate) struct Lease {
     pub(crate) conn: Box<Conn>,
-    place: Arc<Place>,
-    most_idle: usize,
-    _slot: OwnedSemaphorePermit,
+    slot: Slot,
 }
+
+/// One of the connections that a host may have; free again when dropped.
+struct Slot(Arc<Route>);
 
 impl Lease {
     /// For a connection whose last answer was read to its end.
     pub(crate) fn give_back(self) {
-        let mut idle = self.place.idle();
-        if idle.conns.len() < self.most_idle {
-            let round = idle.round;
-            idle.conns.push((self.conn, round));
+        let Self { mut conn, slot } = self;
+        if !conn.rest() {
+            return;
         }
+        let place = &slot.0.place;
+        let mut idle = place.idle();
+        if idle.conns.len() < place.most_idle {
+            let round = idle.round;
+            idle.conns.push((conn, round));
+        }
+    }
+
+    pub(crate) fn route(&self) -> &Route {
+        &self.slot.0
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.place.slots.add_permits(1);
     }
 }
 
@@ -95,39 +114,43 @@ impl Pool {
     /// The way to this endpoint, which is checked when it is first used.
     pub(crate) fn route(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Arc<Route>> {
         let mut places = self.places();
-        if let Some(route) = places.routes.get(endpoint) {
+        if let Some((_, route)) = places.last.as_ref().filter(|(last, _)| last == endpoint) {
             return Ok(Arc::clone(route));
         }
-        crate::check(endpoint)?;
-        let target = Target::new(endpoint)?;
-        let place = self.place(&mut places, (endpoint.scheme() == "https", endpoint.authority()));
-        let route = Arc::new(Route { place, target });
-        places.routes.insert(endpoint.clone(), Arc::clone(&route));
+        let route = match places.routes.get(endpoint) {
+            Some(route) => Arc::clone(route),
+            None => {
+                crate::check(endpoint)?;
+                let target = Target::new(endpoint)?;
+                let place = self.place(&mut places, (endpoint.scheme() == "https", endpoint.authority()));
+                let route = Arc::new(Route { place, target });
+                places.routes.insert(endpoint.clone(), Arc::clone(&route));
+                route
+            }
+        };
+        places.last = Some((endpoint.clone(), Arc::clone(&route)));
         Ok(route)
     }
 
     /// A connection that was kept and is still good, unless the host has all the connections it may have.
-    pub(crate) fn kept_lease(&self, route: &Route) -> Option<Lease> {
-        let slot = Arc::clone(&route.place.slots).try_acquire_owned().ok()?;
-        Some(self.lend(route, kept(&route.place)?, slot))
+    pub(crate) fn kept_lease(&self, route: &Arc<Route>) -> Option<Lease> {
+        route.place.slots.try_acquire().ok()?.forget();
+        let slot = Slot(Arc::clone(route));
+        Some(Lease { conn: kept(&route.place)?, slot })
     }
 
     /// A connection, as soon as the host may have another one: a kept one that is still good, or a new one.
-    pub(crate) async fn lease(&self, route: &Route, endpoint: &Endpoint) -> Result<Lease, HttpError> {
-        let free = Arc::clone(&route.place.slots).acquire_owned();
-        let free = tokio::time::timeout(self.config.connect_timeout, free).await;
-        let slot = free.ok().and_then(Result::ok).ok_or(HttpError::Busy)?;
+    pub(crate) async fn lease(&self, route: &Arc<Route>, endpoint: &Endpoint) -> Result<Lease, HttpError> {
+        let free = tokio::time::timeout(self.config.connect_timeout, route.place.slots.acquire()).await;
+        free.ok().and_then(Result::ok).ok_or(HttpError::Busy)?.forget();
+        let slot = Slot(Arc::clone(route));
         if let Some(conn) = kept(&route.place) {
-            return Ok(self.lend(route, conn, slot));
+            return Ok(Lease { conn, slot });
         }
         let dialing = async { dial(endpoint, self.tls_for(endpoint).await?, &self.config.addresses).await };
         let dialed = tokio::time::timeout(self.config.connect_timeout, dialing).await;
         let conn = dialed.map_err(|_| HttpError::ConnectTimeout)??;
-        Ok(self.lend(route, Box::new(conn), slot))
-    }
-
-    fn lend(&self, route: &Route, conn: Box<Conn>, slot: OwnedSemaphorePermit) -> Lease {
-        Lease { conn, place: Arc::clone(&route.place), most_idle: self.config.idle_per_host, _slot: slot }
+        Ok(Lease { conn: Box::new(conn), slot })
     }
 
     async fn tls_for(&self, endpoint: &Endpoint) -> Result<Option<Arc<rustls::ClientConfig>>, HttpError> {
@@ -154,8 +177,8 @@ impl Pool {
             tokio::spawn(sweep(Arc::downgrade(self), self.config.idle_timeout));
         }
         let place = places.by_name.entry(name).or_insert_with(|| {
-            let slots = Arc::new(Semaphore::new(self.config.connections_per_host.max(1)));
-            Arc::new(Place { idle: Mutex::default(), slots })
+            let slots = Semaphore::new(self.config.connections_per_host.max(1));
+            Arc::new(Place { idle: Mutex::default(), most_idle: self.config.idle_per_host, slots })
         });
         Arc::clone(place)
     }
@@ -163,6 +186,7 @@ impl Pool {
     /// Closes what was idle for too long. True if nothing is left.
     fn clear(&self) -> bool {
         let mut places = self.places();
+        places.last = None;
         for place in places.by_name.values() {
             let mut idle = place.idle();
             idle.round += 1;
@@ -181,9 +205,7 @@ impl Pool {
 fn kept(place: &Place) -> Option<Box<Conn>> {
     loop {
         let (mut conn, _) = place.idle().conns.pop()?;
-        // Nobody drove it since it came back: this look notices whether the server has closed it. The exchange drives
-        // it before it waits, so nobody need be woken by it yet.
-        if conn.drive(&mut Context::from_waker(Waker::noop())) && conn.sender.is_ready() {
+        if conn.is_good() {
             return Some(conn);
         }
     }

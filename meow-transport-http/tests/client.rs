@@ -11,6 +11,7 @@ use common::{Canned, Echo, ask, framed};
 use meow_core::transport::{Addresses, DynTransport, Endpoint};
 use meow_core::{ErrorKind, Retry};
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 fn ok(headers: &str, body: &[u8]) -> Vec<u8> {
@@ -136,6 +137,51 @@ async fn chunked_and_unbounded_answers_are_read_to_their_end() {
         let server = Canned::start(answer).await;
         assert_eq!(ask(&Http::default(), &server.endpoint(), "x").await.unwrap(), "abc");
     }
+}
+
+#[tokio::test]
+async fn a45_an_answer_of_two_lengths_is_refused() {
+    for headers in
+        ["Content-Length: 7\r\nTransfer-Encoding: chunked\r\n", "Content-Length: 7\r\nContent-Length: 8\r\n"]
+    {
+        assert_eq!(kind_of(ok(headers, &framed(b"abc"))).await, ErrorKind::Unreachable, "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn a45_what_follows_an_answer_answers_nothing() {
+    let first = ok("Content-Length: 7\r\n", &framed(b"abc"));
+    let planted = ok("Content-Length: 7\r\n", &framed(b"bad"));
+    let server = Canned::start([first, planted].concat()).await;
+    let http = Http::default();
+    for round in 1..4 {
+        assert_eq!(ask(&http, &server.endpoint(), "x").await.unwrap(), "abc");
+        assert_eq!(server.requests.lock().unwrap().len(), round, "a connection for each");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_request_is_taken_is_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint: Endpoint = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let refusing = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.read_exact(&mut [0; 16]).await.unwrap();
+        socket.write_all(b"HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        socket
+    });
+    let mut config = ClientConfig::default();
+    config.limits.max_body = 64 * 1024 * 1024;
+    config.limits.max_frames = 10_000;
+    let http = Http::new(config, ServerConfig::default()).unwrap();
+    let mut link = common::connect(&http, &endpoint).await;
+    // More than the system holds for a server that does not read on.
+    for _ in 0..1000 {
+        link.tx.send(vec![7; 32 * 1024].into()).await.unwrap();
+    }
+    link.tx.finish().await.unwrap();
+    assert_eq!(link.rx.recv().await.unwrap_err().kind(), ErrorKind::Limit);
+    drop(refusing.await.unwrap());
 }
 
 #[tokio::test]
