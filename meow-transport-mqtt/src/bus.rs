@@ -441,7 +441,7 @@ fn options(endpoint: &Endpoint, config: &BrokerConfig) -> Result<MqttOptions, Mq
     SystemRandom.fill(&mut id)?;
     // Host and port are the socket's matter; a name in the library's settings could end in its log.
     let mut options = MqttOptions::new(URL_SAFE_NO_PAD.encode(id), ("broker", 1883));
-    socket::connect_to(&mut options, endpoint, &config.roots)?;
+    socket::connect_to(&mut options, endpoint, config)?;
     let seconds = |time: Duration| time.as_secs().max(1);
     options
         .set_keep_alive(u16::try_from(seconds(config.keep_alive)).unwrap_or(u16::MAX))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use meow_core::crypto::SigningKey;
+use meow_core::transport::Addresses;
 
 /// Which certificate authorities a broker's certificate may come from (`mqtts`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Roots {
 pub struct BrokerConfig {
     /// Which authorities are believed.
     pub roots: Roots,
+    /// At which addresses a broker may be dialled, asked after its name is resolved, each time anew (all).
+    pub addresses: Addresses,
     /// How often the broker gets a sign of life when nothing else is sent (30 s).
     pub keep_alive: Duration,
     /// How long the broker keeps queued messages for a connection that broke (60 s).
@@ -43,6 +46,7 @@ impl Default for BrokerConfig {
     fn default() -> Self {
         Self {
             roots: Roots::Native,
+            addresses: Addresses::any(),
             keep_alive: Duration::from_secs(30),
             session: Duration::from_secs(60),
             first_pause: Duration::from_millis(100),

@@ -28,6 +28,8 @@ pub(crate) enum MqttError {
     Name,
     #[error("the broker cannot be reached; check its address and the network")]
     Unreachable,
+    #[error("this address of a broker must not be dialled: it is not a public one")]
+    Address,
     #[error("the broker's certificate is not for this name, or comes from an authority that is not believed")]
     Certificate,
     #[error("the broker does not speak TLS 1.3")]
@@ -63,7 +65,7 @@ impl MqttError {
             Self::Name | Self::Finished => ErrorKind::Usage,
             Self::NoRoots | Self::Tls(_) | Self::Random(_) => ErrorKind::System,
             Self::Certificate => ErrorKind::WrongPeer,
-            Self::Refused | Self::Topics => ErrorKind::Refused,
+            Self::Address | Self::Refused | Self::Topics => ErrorKind::Refused,
             Self::Unreachable
             | Self::TlsVersion
             | Self::Busy

@@ -1,9 +1,10 @@
 //! The connection under MQTT: TCP, or TLS 1.3 on a provider that is passed by hand.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use meow_core::transport::{Endpoint, Host};
+use meow_core::transport::{Addresses, Endpoint, Host};
 use rumqttc::MqttOptions;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
@@ -12,7 +13,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::config::Roots;
+use crate::config::{BrokerConfig, Roots};
 use crate::error::MqttError;
 
 const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
@@ -54,37 +55,63 @@ fn tls(roots: &Roots) -> Result<Arc<ClientConfig>, MqttError> {
 pub(crate) fn connect_to(
     options: &mut MqttOptions,
     endpoint: &Endpoint,
-    roots: &Roots,
+    config: &BrokerConfig,
 ) -> Result<(), MqttError> {
     let port = endpoint.port().ok_or(MqttError::Endpoint("the port is missing"))?;
     let host = match endpoint.host().ok_or(MqttError::Endpoint("the host is missing"))? {
         Host::Name(name) => name.clone(),
         Host::Ip(address) => address.to_string(),
     };
+    let place = Arc::new(Place { host, port, addresses: config.addresses.clone() });
     if endpoint.scheme() == "mqtts" {
-        let name = ServerName::try_from(host.clone()).map_err(|_| MqttError::Name)?;
-        let connector = TlsConnector::from(tls(roots)?);
+        let name = ServerName::try_from(place.host.clone()).map_err(|_| MqttError::Name)?;
+        let connector = TlsConnector::from(tls(&config.roots)?);
         options.set_socket_connector(move |_, _| {
-            let (host, name, connector) = (host.clone(), name.clone(), connector.clone());
-            async move { connector.connect(name, tcp(&host, port).await?).await }
+            let (place, name, connector) = (Arc::clone(&place), name.clone(), connector.clone());
+            async move { connector.connect(name, place.connect().await?).await }
         });
     } else {
         options.set_socket_connector(move |_, _| {
-            let host = host.clone();
-            async move { tcp(&host, port).await }
+            let place = Arc::clone(&place);
+            async move { place.connect().await }
         });
     }
     Ok(())
 }
 
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect((host, port)).await?;
-    socket.set_nodelay(true)?;
-    Ok(socket)
+/// Where the broker is, and which of its addresses may be dialled.
+struct Place {
+    host: String,
+    port: u16,
+    addresses: Addresses,
 }
+
+impl Place {
+    /// Resolves the name each time, and dials no address but those that it asked about.
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let mut found: Vec<SocketAddr> =
+            tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
+        let any = !found.is_empty();
+        found.retain(|address| self.addresses.permits(address.ip()));
+        if any && found.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, Forbidden));
+        }
+        let socket = TcpStream::connect(found.as_slice()).await?;
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    }
+}
+
+/// The rule of addresses allows none of the broker's.
+#[derive(Debug, thiserror::Error)]
+#[error("not a permitted address")]
+struct Forbidden;
 
 /// What a failed connection means.
 pub(crate) fn meaning(e: &io::Error) -> MqttError {
+    if e.get_ref().is_some_and(|inner| inner.is::<Forbidden>()) {
+        return MqttError::Address;
+    }
     let tls = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(rustls::Error::InvalidCertificate(_)) => MqttError::Certificate,

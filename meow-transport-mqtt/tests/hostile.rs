@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{PATIENCE, ask, echo, insist, mqtt};
 use meow_core::ErrorKind;
 use meow_core::crypto::{DhSecret, SigningKey, SystemRandom};
-use meow_core::transport::{Endpoint, Transport};
+use meow_core::transport::{Addresses, Endpoint, Transport};
 use meow_testkit::mqtt::{Behaviour, Broker};
 use meow_transport_mqtt::wire::{ANNOUNCEMENT, Announcement, CLASSES, Prefix, Reference, TopicId};
 use meow_transport_mqtt::{ClientConfig, Mqtt, ServerConfig};
@@ -245,4 +245,26 @@ async fn a45_limits_hold_and_others_are_served() {
     assert_eq!(third.connect(&local).await.err().map(|e| e.kind()), Some(ErrorKind::Unreachable));
     drop((held, mqtt));
     common::until("a free channel", || async { third.connect(&local).await.is_ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a44_a_broker_at_an_address_that_is_not_permitted_is_not_dialled_whatever_it_is_called() {
+    let broker = broker().await;
+    let port = broker.address().port();
+    let server = mqtt(|_, _| {});
+    let local = echo(&server, &broker.url("cats")).await;
+    let (fingerprint, before) = (*local.server().unwrap(), broker.connections());
+    let strict = mqtt(|client, _| client.broker.addresses = Addresses::public());
+    for host in ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:7f00:1]", "[::1]"] {
+        let endpoint: Endpoint = format!("mqtt://{host}:{port}/cats").parse().unwrap();
+        let e = strict.connect(&endpoint.with_server(fingerprint)).await.map(drop).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{host}: {e}");
+    }
+    let tls: Endpoint = format!("mqtts://localhost:{port}/cats").parse().unwrap();
+    let e = strict.connect(&tls.with_server(fingerprint)).await.map(drop).unwrap_err();
+    assert_eq!(e.kind(), ErrorKind::Refused, "{e}");
+    assert_eq!(broker.connections(), before, "somebody dialled");
+    let allowed =
+        mqtt(|client, _| client.broker.addresses = Addresses::public().and("127.0.0.1".parse().unwrap()));
+    assert_eq!(ask(&allowed, &local, b"x").await.unwrap(), b"x");
 }

@@ -12,9 +12,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::HopLimits;
 
-/// Schemes by which a packet may leave: those that name a place on the network. Whatever else a URL says is a place on
-/// this machine (ATTACKS 44).
-const SCHEMES: [&str; 5] = ["http", "https", "udp", "mqtt", "mqtts"];
+/// Schemes by which a packet may leave. A serial line is a place on this machine: it may be named here because the
+/// operator alone names servers. What a stranger names is never looked up in this list (ATTACKS 44).
+const SCHEMES: [&str; 6] = ["http", "https", "udp", "mqtt", "mqtts", "serial"];
+
+/// Whether a URL may have a user and password: with a broker the relay has an account of its own, as with its listener.
+fn takes_account(scheme: &str) -> bool {
+    matches!(scheme, "mqtt" | "mqtts")
+}
 
 /// The servers that are known here.
 #[derive(Debug, Default)]
@@ -39,10 +44,11 @@ impl Catalog {
     pub(crate) fn new(servers: Vec<ServerReference>, limits: &HopLimits) -> Result<Self> {
         let mut targets: HashMap<HopId, Target> = HashMap::new();
         for server in servers {
-            if !SCHEMES.contains(&server.url.scheme()) || server.url.credentials().is_some() {
+            let scheme = server.url.scheme();
+            if !SCHEMES.contains(&scheme) || server.url.credentials().is_some() && !takes_account(scheme) {
                 let text = format!(
-                    "packets cannot be sent on to {} URLs, nor to URLs with a user or password; choose one of {}",
-                    server.url.scheme(),
+                    "packets cannot be sent on to {scheme} URLs, nor to URLs with a user or password but those of a \
+                     broker; choose one of {}",
                     SCHEMES.join(", ")
                 );
                 return Err(Error::new(ErrorKind::Usage, text));
@@ -59,13 +65,18 @@ impl Catalog {
                     "two servers to send on to have the same first half of their fingerprints: leave one out";
                 return Err(Error::new(ErrorKind::Usage, text));
             }
-            target.urls.push(server.url);
+            // A broker has to be told which of the servers behind it is meant.
+            target.urls.push(server.url.with_server(server.fingerprint));
         }
         Ok(Self { targets: targets.into_iter().map(|(id, target)| (id, Arc::new(target))).collect() })
     }
 
     pub(crate) fn find(&self, id: &HopId) -> Option<Arc<Target>> {
         self.targets.get(id).cloned()
+    }
+
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &Endpoint> {
+        self.targets.values().flat_map(|target| &target.urls)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -104,18 +115,21 @@ mod tests {
     }
 
     #[test]
-    fn a44_only_network_schemes_without_passwords_are_in_a_catalog() {
+    fn a44_only_listed_schemes_without_passwords_are_in_a_catalog() {
         let limits = HopLimits::default();
-        for url in
-            ["file:///tmp/x", "serial:///dev/ttyS0", "memory://x", "unix:///run/x", "http://u:p@example.org"]
+        for url in ["file:///tmp/x", "memory://x", "unix:///run/x", "http://u:p@example.org", "udp://u:p@a:1"]
         {
             let e = Catalog::new(vec![reference(url, 1, 1)], &limits).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Usage, "{url}");
             assert!(!e.to_string().contains("u:p"));
         }
-        let all = SCHEMES.map(|scheme| reference(&format!("{scheme}://example.org:1"), 1, 1));
+        let place = |scheme| if scheme == "serial" { "/dev/ttyS0" } else { "example.org:1" };
+        let all = SCHEMES.map(|scheme| reference(&format!("{scheme}://{}", place(scheme)), 1, 1));
         let catalog = Catalog::new(all.to_vec(), &limits).unwrap();
-        assert_eq!((catalog.len(), catalog.find(&HopId([1; 16])).unwrap().urls.len()), (1, 5));
+        let target = catalog.find(&HopId([1; 16])).unwrap();
+        assert_eq!((catalog.len(), target.urls.len()), (1, 6));
+        assert!(target.urls.iter().all(|url| url.server() == Some(&target.fingerprint)));
+        Catalog::new(vec![reference("mqtts://cat:fish@broker.example/p", 1, 1)], &limits).unwrap();
         assert!(catalog.find(&HopId([2; 16])).is_none());
     }
 

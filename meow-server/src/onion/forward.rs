@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Time for the answer to a packet that was sent. Its sender may have had the next server hold the link open, so a silent
 /// one must not keep others from it for long; the same packet, sent again, is known there and answered at once.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Bytes of an answer in the clear, at most: a descriptor.
+const SHORT: usize = 2048;
 /// Pause after the first failed attempt; it doubles with each.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
@@ -79,7 +81,12 @@ impl Forwarder {
         let Some(_link) = target.link().await else { return Ok(Attempt::Refused) };
         let mut last = Error::new(ErrorKind::Unreachable, "the server has no URL");
         for url in &target.urls {
-            match timeout(PATIENCE, self.exchange(target, url, packet)).await {
+            // An estimate was made when the relay started.
+            let slow = self
+                .transports
+                .estimate(url)
+                .map_or(Duration::ZERO, |profile| on_the_way(packet.len(), profile.bit_rate));
+            match timeout(PATIENCE + slow, self.exchange(target, url, packet)).await {
                 Ok(Ok(attempt)) => return Ok(attempt),
                 Ok(Err(e)) => last = e,
                 Err(_) => last = Error::new(ErrorKind::Unreachable, "no answer in time"),
@@ -121,10 +128,17 @@ impl Forwarder {
     }
 }
 
+/// How long a packet and its answer take on a link of so many bits per second, three times over: a slow one loses some.
+fn on_the_way(packet: usize, bit_rate: u64) -> Duration {
+    let bits = 8 * (packet + SHORT) as u64;
+    Duration::from_millis(3000 * bits / bit_rate.max(1))
+}
+
 async fn ask(mut link: Link, packet: Frame) -> Result<Frame> {
+    let patience = ANSWER + on_the_way(packet.len(), link.profile.bit_rate);
     link.tx.send(packet).await?;
     link.tx.finish().await?;
     let gone = || Error::new(ErrorKind::Unreachable, "the link ended without an answer");
-    let answer = timeout(ANSWER, link.rx.recv()).await;
+    let answer = timeout(patience, link.rx.recv()).await;
     answer.map_err(|_| Error::new(ErrorKind::Unreachable, "no answer in time"))??.ok_or_else(gone)
 }

@@ -83,8 +83,8 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// A hop that dials with these transports. They dial where strangers point, so give them
-    /// [`Addresses::public`](meow_core::transport::Addresses::public), and no scheme that names a place on this machine.
+    /// A hop that dials with these transports. Where a name leads, strangers may decide: give every transport that has
+    /// addresses (http, udp, mqtt) [`Addresses::public`](meow_core::transport::Addresses::public).
     pub fn new(transports: Transports) -> Self {
         Self { transports, servers: Vec::new(), tags: None, limits: HopLimits::default() }
     }

@@ -38,6 +38,8 @@ impl HopNode {
         hop.check()?;
         let Hop { transports, servers, tags, limits } = hop;
         let catalog = Catalog::new(servers, &limits)?;
+        // A URL that no transport takes is a slip of the operator: better now than packet by packet.
+        catalog.urls().try_for_each(|url| transports.estimate(url).map(drop))?;
         tracing::info!(servers = catalog.len(), "this relay is a hop of onion chains");
         Ok(Self {
             own: HopId::of(fingerprint),

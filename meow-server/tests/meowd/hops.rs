@@ -9,6 +9,11 @@ use meow_core::onion::{Delay, OnionClass, seal};
 use meow_core::request::{Answer, ClearAnswer, DESCRIBE};
 use meow_core::transport::Endpoint;
 use meow_server::{Admission, Hop, RelayHandle};
+use meow_testkit::mqtt::{Behaviour, Broker};
+use meow_testkit::transport::line::Line;
+use meow_transport_mqtt::Mqtt;
+use meow_transport_serial::Serial;
+use meow_transport_udp::Udp;
 
 use crate::process::{Relay, said, transports};
 use crate::support::client::items;
@@ -93,6 +98,59 @@ async fn mail_goes_through_three_processes() {
     assert_eq!(got.items.iter().map(|item| item.item[0]).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
 }
 
+/// Over HTTP, then QUIC, then a broker, then a line, and back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_mixes_http_udp_mqtt_and_serial() {
+    let broker = Broker::start(Behaviour::default()).await.unwrap();
+    let line = Line::new(3).unwrap();
+    let urls = [
+        vec![free()],
+        vec![format!("udp://127.0.0.1:{}", free_port())],
+        // The third takes answers back over the line at which it dials the fourth.
+        vec![broker.url("cats"), line.url(0, "")],
+        vec![line.url(1, "")],
+    ];
+    let dirs: Vec<_> = urls.iter().map(|_| tempfile::tempdir().unwrap()).collect();
+    let mut references = Vec::new();
+    for dir in &dirs {
+        let relay = Relay::start(dir.path(), &[]).await;
+        references.push(relay.reference.fingerprint);
+        relay.stop("TERM").await;
+    }
+    let to = |url: &str, server: usize| ServerReference {
+        url: url.parse().unwrap(),
+        fingerprint: references[server],
+        invite: None,
+    };
+    let neighbours = [
+        vec![to(&urls[1][0], 1)],
+        vec![to(&urls[0][0], 0), to(&urls[2][0], 2)],
+        vec![to(&urls[1][0], 1), to(&urls[2][1], 3)],
+        vec![to(&urls[3][0], 2)],
+    ];
+    let dialling = transports().with(Udp::default()).with(Mqtt::default()).with(Serial::new());
+    let (mut relays, mut clients) = (Vec::new(), Vec::new());
+    // The last one first: as long as it is alone on its line, others can ask there for its key.
+    for (i, urls) in urls.iter().enumerate().rev() {
+        let mut more: Vec<_> = urls.iter().skip(1).flat_map(|url| ["--listen", url]).collect();
+        let named: Vec<_> = neighbours[i].iter().map(ServerReference::to_string).collect();
+        more.extend(["--hop", "--hop-allow", "127.0.0.0/8", "--admission", "open"]);
+        more.extend(named.iter().flat_map(|reference| ["--hop-to", reference]));
+        relays.push(Relay::start_at(&urls[0], dirs[i].path(), &more).await);
+        let at = if i == 3 { line.url(2, "") } else { urls[0].clone() };
+        let at: Endpoint = at.parse().unwrap();
+        let server = references[i];
+        clients.insert(0, Client::new(&dialling, &at.with_server(server), &server).await);
+    }
+    // The client dials the first one only.
+    let chain = Chain::new(&clients.iter().collect::<Vec<_>>());
+    let mut owner = Owner::new(&chain.last.server);
+    assert_eq!(chain.ask(OnionClass::Small, owner.register(""), 0).await, Answer::Done);
+    assert_eq!(chain.ask(OnionClass::Small, owner.deposit([1; 16], &[1; 96]), 0).await, Answer::Done);
+    let got = items(chain.ask(OnionClass::Large, owner.pull(0, 0), 3).await);
+    assert_eq!((got.items.len(), &*got.items[0].item), (1, &[1; 96][..]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a04_a_hop_that_was_killed_sends_no_packet_twice() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -148,6 +206,7 @@ async fn options_of_a_hop_that_cannot_be_are_refused() {
     let run = ["run", "--data", dir.path().to_str().unwrap(), "--listen", "http://127.0.0.1:0"];
     let fingerprint = "A".repeat(43);
     let file = format!("file:///tmp/x#skp={fingerprint}");
+    let line = format!("serial:///dev/ttyS0?odd=1#skp={fingerprint}");
     let password = format!("http://user:secret@example.org#skp={fingerprint}");
     for (more, text) in [
         (vec!["--hop-allow", "127.0.0.0/8"], "need --hop"),
@@ -155,6 +214,7 @@ async fn options_of_a_hop_that_cannot_be_are_refused() {
         (vec!["--hop", "--hop-to", "http://example.org"], "fingerprint is missing"),
         (vec!["--hop", "--hop-to", &file], "cannot be sent on to file URLs"),
         (vec!["--hop", "--hop-to", &password], "user or password"),
+        (vec!["--hop", "--hop-to", &line], "odd"),
         (vec!["--hop=maybe"], "maybe"),
     ] {
         let said = said(&[&run[..], &more].concat()).await;

@@ -54,13 +54,14 @@ async fn serve(settings: &Settings) -> Result<()> {
         // No client could use it, so it is a slip.
         transports.get(url)?;
     }
+    let hop = hop(settings, &data, &transports)?;
     let mut builder = Relay::builder()
         .transports(transports)
         .store(Arc::new(store))
         .identity(identity)
         .limits(settings.limits())
         .admission(settings.admission());
-    if let Some(hop) = hop(settings, &data)? {
+    if let Some(hop) = hop {
         builder = builder.hop(hop);
     }
     for endpoint in listen(settings)? {
@@ -123,9 +124,10 @@ fn udp(settings: &Settings, identity: &ServerIdentity) -> Udp {
     Udp::new(meow_transport_udp::ClientConfig::default(), server)
 }
 
-/// What makes the relay a hop. It dials where strangers point, so it dials public addresses only, and those that the
-/// operator allows.
-fn hop(settings: &Settings, data: &Data) -> Result<Option<Hop>> {
+/// What makes the relay a hop. Where a name leads strangers may decide, so it dials public addresses only, and those that
+/// the operator allows; a broker's address counts like any other. Serial lines have no addresses. They are those of
+/// `serving`: a line is open once, to listen and to dial.
+fn hop(settings: &Settings, data: &Data, serving: &Transports) -> Result<Option<Hop>> {
     let (to, allow) = (settings.hop_to.as_deref(), settings.hop_allow.as_deref());
     if settings.hop != Some(true) {
         return match (to, allow) {
@@ -138,10 +140,15 @@ fn hop(settings: &Settings, data: &Data) -> Result<Option<Hop>> {
     let mut http = meow_transport_http::ClientConfig::default();
     http.addresses = addresses.clone();
     let mut udp = meow_transport_udp::ClientConfig::default();
-    udp.addresses = addresses;
-    let transports = Transports::new()
+    udp.addresses = addresses.clone();
+    let mut mqtt = meow_transport_mqtt::ClientConfig::default();
+    mqtt.broker.addresses = addresses;
+    // Each of these takes the place of the one that serves, for all its schemes.
+    let transports = serving
+        .clone()
         .with(Http::new(http, meow_transport_http::ServerConfig::default())?)
-        .with(Udp::new(udp, meow_transport_udp::ServerConfig::default()));
+        .with(Udp::new(udp, meow_transport_udp::ServerConfig::default()))
+        .with(Mqtt::new(mqtt, meow_transport_mqtt::ServerConfig::default()));
     let hop = Hop::new(transports).tags(data.tags());
     Ok(Some(to.unwrap_or_default().iter().cloned().fold(hop, Hop::to)))
 }
