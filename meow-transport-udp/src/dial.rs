@@ -27,12 +27,11 @@ pub(crate) struct Dialer {
 }
 
 /// Host and port, with the connection to it. Held while a new one is dialled, so that there is one at a time.
-type Place = tokio::sync::Mutex<Option<Live>>;
+type Place = tokio::sync::Mutex<Option<Arc<Live>>>;
 
-#[derive(Clone)]
 struct Live {
     connection: Connection,
-    server: [u8; 32],
+    peer: Peer,
     /// Counts links, and what they sent until it has arrived.
     open: Arc<TaskTracker>,
 }
@@ -60,20 +59,18 @@ impl Dialer {
                 Some(live) if live.connection.close_reason().is_none() => live,
                 _ => self.dial(endpoint, &place).await?,
             };
-            *current = Some(live.clone());
+            *current = Some(Arc::clone(&live));
             // From here on the connection is in use: it is not closed as idle before the link exists.
             let held = live.open.token();
             (live, held)
         };
         let streams = live.connection.open_bi().await.map_err(UdpError::Broken)?;
-        let mut peer = Peer::at(live.connection.remote_address().ip());
-        peer.server = Some(live.server);
-        let link = link(streams, self.config.max_frame, peer, &live.open);
+        let link = link(streams, self.config.max_frame, live.peer.clone(), &live.open);
         drop(held);
         Ok(link)
     }
 
-    async fn dial(self: &Arc<Self>, endpoint: &Endpoint, place: &Arc<Place>) -> Result<Live, UdpError> {
+    async fn dial(self: &Arc<Self>, endpoint: &Endpoint, place: &Arc<Place>) -> Result<Arc<Live>, UdpError> {
         let port = endpoint.port().ok_or(UdpError::Endpoint("the port is missing"))?;
         let mut found: Vec<SocketAddr> =
             match endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))? {
@@ -94,7 +91,8 @@ impl Dialer {
         for address in found {
             match tokio::time::timeout(share, self.dial_at(address)).await {
                 Ok(Ok(live)) => {
-                    let watched = live.clone();
+                    let live = Arc::new(live);
+                    let watched = Arc::clone(&live);
                     tokio::spawn(watch(
                         Arc::downgrade(self),
                         Arc::clone(place),
@@ -117,8 +115,9 @@ impl Dialer {
             .connect_with(self.quic()?, address, NO_NAME)
             .map_err(UdpError::Dial)?;
         let connection = connecting.await.map_err(UdpError::Connect)?;
-        let server = proof::proved(&connection).ok_or(UdpError::NoProof)?;
-        Ok(Live { connection, server, open: Arc::new(TaskTracker::new()) })
+        let mut peer = Peer::at(connection.remote_address().ip());
+        peer.server = Some(proof::proved(&connection).ok_or(UdpError::NoProof)?);
+        Ok(Live { connection, peer, open: Arc::new(TaskTracker::new()) })
     }
 
     async fn socket(&self, to: SocketAddr) -> Result<&quinn::Endpoint, UdpError> {
@@ -164,7 +163,7 @@ impl Dialer {
 }
 
 /// Looks after a connection until it takes no more links: it broke, its server leaves, or nobody uses it.
-async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, name: String, live: Live) {
+async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, name: String, live: Arc<Live>) {
     let Some(idle) = dialer.upgrade().map(|dialer| dialer.config.idle_timeout) else { return };
     let mut quiet = false;
     loop {
@@ -196,8 +195,8 @@ async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, name: String, live: Live
 }
 
 /// The connection takes no new links.
-fn leave(current: &mut Option<Live>, live: &Live) {
-    if current.as_ref().is_some_and(|c| c.connection.stable_id() == live.connection.stable_id()) {
+fn leave(current: &mut Option<Arc<Live>>, live: &Arc<Live>) {
+    if current.as_ref().is_some_and(|other| Arc::ptr_eq(other, live)) {
         *current = None;
     }
 }

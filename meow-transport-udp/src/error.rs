@@ -41,8 +41,8 @@ pub(crate) enum UdpError {
     Closed,
     #[error("this side of the link was finished or broken off; open another link")]
     Finished,
-    #[error("the far side breaks the framing of the udp binding")]
-    Framing(#[source] io::Error),
+    #[error("the far side breaks the framing of the udp binding: the frame is too long")]
+    TooLong,
     #[error("the far side sent an empty frame, which the udp binding does not allow")]
     Empty,
 }
@@ -54,7 +54,7 @@ impl UdpError {
             Self::Tls(_) | Self::Suite(_) | Self::Bind(_) => ErrorKind::System,
             Self::Address => ErrorKind::Refused,
             Self::NoProof => ErrorKind::WrongPeer,
-            Self::Framing(_) | Self::Empty => ErrorKind::Malformed,
+            Self::TooLong | Self::Empty => ErrorKind::Malformed,
             Self::Resolve(_)
             | Self::NoAddress
             | Self::Dial(_)

@@ -3,9 +3,11 @@
 mod config;
 mod dial;
 mod error;
+mod framing;
 mod link;
 mod listen;
 mod proof;
+mod reset;
 
 pub use config::{ClientConfig, ServerConfig};
 

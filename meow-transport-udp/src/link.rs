@@ -1,20 +1,19 @@
-//! One bidirectional stream as a link: each frame is a 32-bit big-endian length, then that many bytes.
+//! One bidirectional stream as a link.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, StreamExt as _};
 use meow_core::Result;
 use meow_core::transport::{Frame, Link, LinkProfile, Pattern, Peer, RecvFrames, SendFrames, check_frame};
 use quinn::{RecvStream, SendStream, VarInt, WriteError};
 use tokio::task::JoinHandle;
-use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::UdpError;
+use crate::framing::Reader;
 
 /// Code of a stream that is broken off: the link was dropped, or the far side broke the framing.
 pub(crate) const BROKEN_OFF: VarInt = VarInt::from_u32(1);
@@ -35,16 +34,11 @@ pub(crate) fn link(
     peer: Peer,
     open: &Arc<TaskTracker>,
 ) -> Link {
-    let framing =
-        LengthDelimitedCodec::builder().length_field_length(4).max_frame_length(max_frame).new_codec();
-    let frames = FramedRead::with_capacity(rx, framing, READ_BUFFER);
     let out = Out { stream: tx, finished: false };
     let tx = Tx { writer: Writer::Idle(out), max_frame, open: Arc::clone(open), _counted: open.token() };
-    Link::new(tx, Rx { frames, state: Inbound::Open, _counted: open.token() }, profile(max_frame), peer)
+    let rx = Rx { stream: rx, frames: Reader::new(max_frame), state: Inbound::Open, _counted: open.token() };
+    Link::new(tx, rx, profile(max_frame), peer)
 }
-
-/// Bytes that a stream reads ahead; longer frames grow the buffer to their length.
-const READ_BUFFER: usize = 2048;
 
 /// The sending side of a stream. Dropped before it was finished, it is broken off: by itself the library would take
 /// that for a clean end.
@@ -123,12 +117,6 @@ impl SendFrames for Tx {
         if !out.finished {
             out.stream.finish().map_err(|_| UdpError::Closed)?;
             out.finished = true;
-            // What was finished may still be under way when the link is dropped.
-            let arrived = out.stream.stopped();
-            self.open.spawn(async move {
-                // Arrived, refused or lost with its connection: in each case there is nothing left to wait for.
-                let _ = arrived.await;
-            });
         }
         Ok(())
     }
@@ -157,8 +145,19 @@ impl Tx {
 
 impl Drop for Tx {
     fn drop(&mut self) {
-        if let Writer::Busy { writing, .. } = &self.writer {
-            writing.abort();
+        match &self.writer {
+            Writer::Busy { writing, .. } => writing.abort(),
+            Writer::Idle(out) if out.finished => {
+                // What was finished may still be under way: it counts as open until it has arrived.
+                let mut arrived = out.stream.stopped().boxed();
+                if (&mut arrived).now_or_never().is_none()
+                    && let Ok(runtime) = tokio::runtime::Handle::try_current()
+                {
+                    // Arrived, refused or lost with its connection: in each case there is nothing left to wait for.
+                    self.open.spawn_on(arrived.map(drop), &runtime);
+                }
+            }
+            Writer::Idle(_) | Writer::Lost => {}
         }
     }
 }
@@ -172,9 +171,25 @@ enum Inbound {
 }
 
 struct Rx {
-    frames: FramedRead<RecvStream, LengthDelimitedCodec>,
+    stream: RecvStream,
+    frames: Reader,
     state: Inbound,
     _counted: TaskTrackerToken,
+}
+
+impl Rx {
+    async fn next(&mut self) -> Result<Option<Frame>, UdpError> {
+        loop {
+            if let Some(frame) = self.frames.next()? {
+                return Ok(Some(frame));
+            }
+            match self.stream.read_chunk(usize::MAX, true).await {
+                Ok(Some(chunk)) => self.frames.push(&chunk.bytes),
+                Ok(None) if self.frames.is_empty() => return Ok(None),
+                Ok(None) | Err(_) => return Err(UdpError::Closed),
+            }
+        }
+    }
 }
 
 impl RecvFrames for Rx {
@@ -184,17 +199,17 @@ impl RecvFrames for Rx {
             Inbound::Ended => return Ok(None),
             Inbound::Failed => return Err(UdpError::Closed.into()),
         }
-        let failure = match self.frames.next().await {
-            Some(Ok(frame)) if !frame.is_empty() => return Ok(Some(frame.freeze())),
-            None => {
+        // Dropped, it has lost nothing: what was read lies with the frames.
+        match self.next().await {
+            Ok(Some(frame)) => Ok(Some(frame)),
+            Ok(None) => {
                 self.state = Inbound::Ended;
-                return Ok(None);
+                Ok(None)
             }
-            Some(Ok(_)) => UdpError::Empty,
-            Some(Err(e)) if e.kind() == io::ErrorKind::InvalidData => UdpError::Framing(e),
-            Some(Err(_)) => UdpError::Closed,
-        };
-        self.state = Inbound::Failed;
-        Err(failure.into())
+            Err(e) => {
+                self.state = Inbound::Failed;
+                Err(e.into())
+            }
+        }
     }
 }

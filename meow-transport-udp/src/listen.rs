@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use meow_core::Result;
+use meow_core::crypto::SigningKey;
 use meow_core::transport::{Accept, Endpoint, Host, Link, Listener, Peer};
 use quinn::{Connection, IdleTimeout, Incoming, TransportConfig, VarInt};
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::ServerConfig;
 use crate::error::UdpError;
 use crate::link::{BUSY, DONE, link};
-use crate::{WINDOW, proof};
+use crate::{WINDOW, proof, reset};
 
 /// How long closing waits for its last packets to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -46,8 +47,9 @@ pub(crate) async fn listen(config: &ServerConfig, endpoint: &Endpoint) -> Result
     let socket = UdpSocket::bind(address).map_err(UdpError::Bind)?;
     let bound = socket.local_addr().map_err(UdpError::Bind)?;
     let runtime = Arc::new(quinn::TokioRuntime);
-    let quic = quinn::Endpoint::new(quinn::EndpointConfig::default(), Some(server(config)?), socket, runtime)
-        .map_err(UdpError::Bind)?;
+    let skp = config.identity.as_ref().ok_or(UdpError::NoIdentity)?;
+    let (sides, accepting) = (reset::endpoint(skp), server(config, skp)?);
+    let quic = quinn::Endpoint::new(sides, Some(accepting), socket, runtime).map_err(UdpError::Bind)?;
     let local = endpoint.clone().with_port(bound.port());
     let (arrivals, queue) = mpsc::channel(config.max_waiting.max(1));
     let shared = Arc::new(Shared {
@@ -62,8 +64,7 @@ pub(crate) async fn listen(config: &ServerConfig, endpoint: &Endpoint) -> Result
     Ok(Listener::new(Acceptor { shared: Some(shared), queue }, local))
 }
 
-fn server(config: &ServerConfig) -> Result<quinn::ServerConfig, UdpError> {
-    let skp = config.identity.as_ref().ok_or(UdpError::NoIdentity)?;
+fn server(config: &ServerConfig, skp: &SigningKey) -> Result<quinn::ServerConfig, UdpError> {
     let silence = IdleTimeout::try_from(config.silence_timeout).map_err(|_| UdpError::Setting)?;
     let mut transport = TransportConfig::default();
     transport

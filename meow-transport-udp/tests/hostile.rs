@@ -294,3 +294,41 @@ async fn a45_rapid_reset() {
     attack.abort();
     drop(listener);
 }
+
+/// The program of a server is killed: nothing says goodbye. It comes back at the same place.
+#[test]
+fn whoever_was_connected_to_a_server_that_was_killed_learns_it_when_it_is_back() {
+    let start =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (killed, client) = (start(), start());
+    let skp = SigningKey::generate(&mut SystemRandom).unwrap();
+    let server = udp(|config| config.identity = Some(skp.clone()));
+    let local = killed.block_on(echo(&server));
+    let mut config = ClientConfig::default();
+    // Without a word from the server it would wait for an hour.
+    config.silence_timeout = Duration::from_secs(3600);
+    config.keep_alive = Duration::from_millis(300);
+    let dialling = Udp::new(config, ServerConfig::default());
+    let mut link = client.block_on(async {
+        let mut link = dialling.connect(&local).await.unwrap();
+        link.tx.send("before".into()).await.unwrap();
+        assert_eq!(link.rx.recv().await.unwrap().as_deref(), Some(&b"before"[..]));
+        link
+    });
+    killed.shutdown_timeout(Duration::from_secs(5));
+    let again = start();
+    let _listener = again.block_on(async {
+        loop {
+            // The system may take a moment to let go of the port.
+            match server.listen(&local).await {
+                Ok(listener) => return listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    });
+    client.block_on(async {
+        let end = timeout(PATIENCE, link.rx.recv()).await.expect("an end");
+        assert_eq!(end.err().map(|e| e.kind()), Some(ErrorKind::Unreachable));
+        timeout(PATIENCE, dialling.connect(&local)).await.expect("another connection").unwrap();
+    });
+}

@@ -74,6 +74,8 @@ labels! {
         MqttHello => "meow mqtt hello",
         /// Keys of a channel through a broker. Context: all three public keys.
         MqttChannel => "meow mqtt channel",
+        /// Tokens of stateless resets, from a server's key file. Context: connection id.
+        UdpReset => "meow udp reset",
     }
 }
 

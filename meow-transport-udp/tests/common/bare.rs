@@ -25,7 +25,8 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn transport() -> Arc<TransportConfig> {
+/// The limits of connections.
+pub(crate) fn transport() -> TransportConfig {
     let window = VarInt::from_u32(256 * 1024);
     let mut transport = TransportConfig::default();
     transport
@@ -36,11 +37,16 @@ fn transport() -> Arc<TransportConfig> {
         .receive_window(window)
         .stream_receive_window(window)
         .send_window(window.into_inner());
-    Arc::new(transport)
+    transport
 }
 
 /// A server on a free port of the loopback interface.
 pub(crate) fn server() -> Endpoint {
+    server_with(Arc::new(transport()))
+}
+
+/// The same with other limits.
+pub(crate) fn server_with(transport: Arc<TransportConfig>) -> Endpoint {
     let key = SigningKey::generate(&mut SystemRandom).unwrap();
     let private = [PRIVATE_HEAD.as_slice(), key.seed().as_slice()].concat();
     let signing = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(private)).unwrap();
@@ -54,7 +60,7 @@ pub(crate) fn server() -> Endpoint {
     tls.alpn_protocols = vec![ALPN.to_vec()];
     tls.send_tls13_tickets = 0;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
-    config.transport_config(transport());
+    config.transport_config(transport);
     Endpoint::server(config, "127.0.0.1:0".parse().unwrap()).unwrap()
 }
 
@@ -69,7 +75,7 @@ pub(crate) fn client() -> quinn::ClientConfig {
     tls.alpn_protocols = vec![ALPN.to_vec()];
     tls.resumption = rustls::client::Resumption::disabled();
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-    config.transport_config(transport());
+    config.transport_config(Arc::new(transport()));
     config
 }
 
