@@ -55,8 +55,9 @@ impl Client {
     /// one's own first. Needs the root.
     ///
     /// # Errors
-    /// `Usage` without a server of one's own, `AlreadyUsed` for a taken name, `WrongSecret`, and what keeps the
-    /// servers from opening the mailbox. No contact is made then.
+    /// `Usage` without a server of one's own, `AlreadyUsed` for a taken name, `Limit` when a server keeps things for
+    /// a shorter time than `valid`, `WrongSecret`, and what keeps the servers from opening the mailbox. No contact is
+    /// made then.
     ///
     /// # Cancel safety
     /// Dropping the future makes the contact or does not; a mailbox at a server may be left over.
@@ -70,7 +71,14 @@ impl Client {
             fresh.secrets.card(&fresh.recovery, fresh.servers.clone(), expires, &mut *random)?
         };
         let kem = file.card().seal_kem(&fresh.secrets.kem.public())?;
-        for mailbox in inner.open_mailboxes(&fresh).await? {
+        let mailboxes = inner.open_mailboxes(&fresh).await?;
+        if let Err(e) = inner.keep_for(&mailboxes, valid) {
+            for mailbox in &mailboxes {
+                inner.close(mailbox).await?;
+            }
+            return Err(e);
+        }
+        for mailbox in mailboxes {
             inner.park(&mailbox, file.card().kem_blob_name(), kem.clone(), expires).await?;
         }
         let card = NewCard { uri: file.to_uri()?, file: file.to_bytes()?, expires };
@@ -185,6 +193,24 @@ impl Inner {
         Ok(opened)
     }
 
+    /// Whether the servers, which have answered just now, keep a card's key as long as the card is good.
+    fn keep_for(&self, mailboxes: &[OwnMailbox], valid: Duration) -> Result<()> {
+        for OwnMailbox { server, .. } in mailboxes {
+            let Some(descriptor) = self.servers.told().descriptor(server.fingerprint()) else { continue };
+            let most = u64::from(descriptor.limits.keep_secs);
+            if valid.as_secs() > most {
+                let (host, time) = (server.urls().next().unwrap_or("a server of yours"), period(most));
+                return Err(Error::new(
+                    ErrorKind::Limit,
+                    format!(
+                        "{host} keeps the key of a card for {time} at most; make one for a shorter time (`meow card new --days N`)"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     async fn add_contact(self: &Arc<Self>, name: &str, machine: Contact, card: [u8; 32]) -> Result<()> {
         let name = name.to_owned();
         self.write(move |txn, inner| {
@@ -208,6 +234,15 @@ impl Inner {
             insert_contact(txn, inner, name, machine, Some(answer))
         })
         .await
+    }
+}
+
+/// A time in the largest unit that divides it well enough for a sentence.
+fn period(secs: u64) -> String {
+    match secs {
+        172_800.. => format!("{} days", secs / 86_400),
+        7_200.. => format!("{} hours", secs / 3_600),
+        _ => format!("{secs} seconds"),
     }
 }
 

@@ -50,8 +50,14 @@ async fn liar_at(
     let secret = DhSecret::generate(&mut random).unwrap();
     let server = fingerprint(&skp.public());
     let key = SealingKey { number: 1, key: secret.public(), parcel: false, not_after: u64::MAX };
-    let limits =
-        Limits { item: 32_608, mailbox_items: 1, mailbox_bytes: 1, keep_secs: 1, wait_secs: 1, blob: 32_000 };
+    let limits = Limits {
+        item: 32_608,
+        mailbox_items: 1,
+        mailbox_bytes: 1,
+        keep_secs: 600,
+        wait_secs: 1,
+        blob: 32_000,
+    };
     let descriptor = Descriptor {
         skp: skp.public(),
         issued: 0,

@@ -64,6 +64,18 @@ async fn a_card_as_uri_fetches_its_key_from_the_server() {
 }
 
 #[tokio::test]
+async fn a_card_lasts_no_longer_than_its_key_is_kept() {
+    let world = World::new().await;
+    let alice = world.user().await.open().await;
+    let month = Duration::from_secs(30 * 86_400);
+    let error = alice.new_card("bob", month + Duration::from_secs(1), &key()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.to_string().contains("keeps the key of a card for 30 days at most"), "{error}");
+    assert!(alice.contacts().await.unwrap().is_empty());
+    alice.new_card("bob", month, &key()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a10_a_card_taken_twice_makes_one_contact() {
     let world = World::new().await;
     let (a, b, c) = (world.user().await, world.user().await, world.user().await);
