@@ -6,6 +6,7 @@
 
 pub mod cards;
 pub mod contacts;
+pub mod direct;
 pub mod http;
 pub mod identity;
 pub mod lanes;
@@ -51,6 +52,7 @@ pub fn targets() -> Vec<Target> {
         contacts::TARGETS,
         identity::TARGETS,
         sessions::TARGETS,
+        direct::TARGETS,
         text::TARGETS,
         http::TARGETS,
         segments::TARGETS,

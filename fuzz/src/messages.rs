@@ -1,6 +1,7 @@
 //! What stands inside a ratchet message.
 
 use meow_core::crypto::KemSecret;
+use meow_core::direct::DirectOffer;
 use meow_core::lane::MAX_SERVERS;
 use meow_core::message::{Body, Confirm, Content, Lookup, Prekeys, Receipt, Seen};
 use meow_core::ratchet::{Numbers, THIN_OVERHEAD};
@@ -74,6 +75,8 @@ fn contents() -> Vec<(&'static str, Content)> {
             })),
         ),
         ("mode", Content::Mode { deniable: true }),
+        ("direct", Content::Direct(DirectOffer { secret: Some(world::secret(53)) })),
+        ("direct-withdrawn", Content::Direct(DirectOffer { secret: None })),
         ("unknown", Content::Unknown { kind: 999, body: Blob::new(vec![1, 2, 3]).expect("short") }),
     ]
 }

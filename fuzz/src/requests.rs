@@ -1,10 +1,12 @@
 //! Requests, answers, and the packets that carry them.
 
 use meow_core::crypto::{DhPublic, hpke_seal, request_info};
+use meow_core::direct::REACH;
 use meow_core::request::{
     Acknowledge, Answer, BlobGet, BlobPut, ClearAnswer, ClearCode, Close, DESCRIBE, Deposit, Descriptor,
-    Items, Limits, MailItem, Opened, OpenedRequest, PendingAnswer, Pull, RefusalCode, Refused, Register,
-    Request, RequestKind, SessionBy, SessionOpen, SignedDescriptor, key_number, seal_request,
+    Found, Heard, Items, Knock, Knocking, Limits, MailItem, Opened, OpenedRequest, PendingAnswer,
+    PresenceGet, Present, Presented, Pull, RefusalCode, Refused, Register, Request, RequestKind, Seen,
+    SessionBy, SessionOpen, Showing, SignedDescriptor, key_number, seal_request,
 };
 use meow_core::session::{SessionBinding, SessionRole, ShareSecret, grant_session};
 use meow_core::wire::{Blob, Fixed, List, SIZE_CLASSES, Suite, Text, pad, padded_len, unpad};
@@ -33,6 +35,7 @@ pub fn request(data: &[u8]) -> bool {
         RequestKind::Close(r) => r.verify(&server),
         RequestKind::BlobPut(r) => r.verify(&server),
         RequestKind::SessionOpen(r) => r.verify(&server),
+        RequestKind::Present(r) => r.verify(&server),
         _ => Ok(()),
     };
     true
@@ -74,6 +77,12 @@ fn requests() -> Vec<(&'static str, Request)> {
     let fat = SessionOpen { mailbox, by: SessionBy::Owner { counter: 6, sig }, share };
     let share = ShareSecret::thin(&mut world::random(18)).expect("draws").share();
     let thin = SessionOpen { mailbox, by: SessionBy::Depositor { token: Fixed([1; 16]) }, share };
+    let record = Box::new(Fixed([8; REACH]));
+    let showing = Showing::Record { token_hash: Fixed([9; 32]), record: record.clone() };
+    let present = Present { mailbox, counter: 7, showing, wait_secs: 50, sig };
+    let hidden = Present { showing: Showing::Nothing, wait_secs: 0, ..present.clone() };
+    let find = PresenceGet { mailbox, token: Fixed([1; 16]) };
+    let knock = Knock { mailbox, token: Fixed([1; 16]), at: Fixed([3; 16]), note: record };
     let kinds = [
         ("register", RequestKind::Register(register.signed(&server, &key).expect("signs"))),
         ("deposit", RequestKind::Deposit(deposit)),
@@ -84,6 +93,10 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("blob-get", RequestKind::BlobGet(get)),
         ("session-fat", RequestKind::SessionOpen(fat.signed(&server, &key).expect("signs"))),
         ("session-thin", RequestKind::SessionOpen(thin)),
+        ("present", RequestKind::Present(present.signed(&server, &key).expect("signs"))),
+        ("present-nothing", RequestKind::Present(hidden.signed(&server, &key).expect("signs"))),
+        ("presence-get", RequestKind::PresenceGet(find)),
+        ("knock", RequestKind::Knock(knock)),
     ];
     kinds.into_iter().map(|(name, kind)| (name, Request { answer: 1, kind })).collect()
 }
@@ -99,7 +112,7 @@ pub fn request_seeds() -> Vec<Seed> {
     };
     // answer u8, kind varint, mailbox [32], token hash [32], close hash [32], invite length
     let invite = 2 + 96;
-    seeds.push(seed("bad-kind", changed(1, &[8])));
+    seeds.push(seed("bad-kind", changed(1, &[11])));
     seeds.push(seed("bad-kind-not-canonical", changed(1, &[0x80, 0])));
     seeds.push(seed("bad-key-of-low-order", [&whole[..2], &[1], &[0; 31], &whole[34..]].concat()));
     seeds.push(seed("bad-invite-length", changed(invite, &[65])));
@@ -147,6 +160,13 @@ fn answers() -> Vec<(String, Answer)> {
         "opened-thin".to_owned(),
         grant(ShareSecret::thin(&mut world::random(21)).expect("draws").share()),
     ));
+    let seen = Some(Seen::new([192, 0, 2, 7].into(), 41_325));
+    let record = Box::new(Fixed([8; REACH]));
+    let knocked = Presented { seen, knock: Some(Knocking { from: seen, note: record.clone() }) };
+    all.push(("presented".to_owned(), Answer::Presented(Presented { seen: None, knock: None })));
+    all.push(("presented-knock".to_owned(), Answer::Presented(knocked)));
+    all.push(("heard".to_owned(), Answer::Heard(Heard { there: true })));
+    all.push(("found".to_owned(), Answer::Found(Found { seen, online: true, record })));
     all.extend(codes.map(|code| (format!("refused-{code:?}").to_lowercase(), refused(code))));
     all
 }

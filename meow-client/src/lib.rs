@@ -5,6 +5,7 @@ mod cards;
 mod client;
 mod clock;
 mod contacts;
+mod direct;
 mod event;
 mod fetch;
 mod files;

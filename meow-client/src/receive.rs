@@ -192,6 +192,7 @@ impl Inner {
                 };
             }
             ContactEvent::Resend { from, to } => return self.resend(txn, id, record, from, to),
+            ContactEvent::Direct { seq, offer } => return crate::direct::note_offer(txn, id, seq, offer),
             ContactEvent::CloseMailbox { lkp } => {
                 return txn.put(Table::Meta, &closing_key(id, &lkp), &[]);
             }

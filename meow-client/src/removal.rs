@@ -84,7 +84,9 @@ fn forget(txn: &mut dyn StoreTxn, id: &ContactId) -> Result<()> {
     for notes in [crate::log::SEQUENCES, crate::upkeep::AWAITED, CLOSING] {
         every(txn, Table::Meta, &[notes, id].concat(), |txn, key| txn.delete(Table::Meta, key))?;
     }
-    for note in [crate::upkeep::RENEWING, crate::recover::OLD_COPY, crate::used_card::USED] {
+    for note in
+        [crate::upkeep::RENEWING, crate::recover::OLD_COPY, crate::used_card::USED, crate::direct::DIRECT]
+    {
         txn.delete(Table::Meta, &[note, id].concat())?;
     }
     txn.delete(Table::Contacts, id)

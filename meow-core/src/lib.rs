@@ -4,6 +4,7 @@ pub mod card;
 pub mod contact;
 pub mod crypto;
 pub mod delivery;
+pub mod direct;
 pub mod error;
 pub mod identity;
 pub mod lane;

@@ -19,4 +19,4 @@ pub use identity::{SealingKeyInfo, ServerIdentity};
 pub use limits::RelayLimits;
 pub use onion::{Hop, HopCounts, HopLimits};
 pub use relay::{Relay, RelayBuilder, RelayHandle};
-pub use service::{Blobs, Caller, HeldPlace, HeldPull, Kind, Mail, Mailboxes, Offer, Service};
+pub use service::{Blobs, Caller, HeldPlace, HeldPull, Kind, Mail, Mailboxes, Offer, Presence, Service};

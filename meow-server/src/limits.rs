@@ -39,6 +39,10 @@ pub struct RelayLimits {
     pub held_pulls: usize,
     /// Held pulls of one mailbox (default 4); the oldest makes room for a fifth.
     pub held_per_mailbox: usize,
+    /// Mailboxes whose owners are shown as present, 1.5 KiB each (default 4096). Further ones are answered "busy".
+    pub presences: usize,
+    /// Those of one address (default 256). Loopback is exempt.
+    pub presences_per_address: usize,
     /// Writes that wait for the store (default 1024). Further ones are answered "busy".
     pub write_queue: usize,
     /// Writes that share one sync of the disk (default 256).
@@ -79,6 +83,8 @@ impl Default for RelayLimits {
             addresses: 16_384,
             held_pulls: 4096,
             held_per_mailbox: 4,
+            presences: 4096,
+            presences_per_address: 256,
             write_queue: 1024,
             batch: 256,
             readers: 2,

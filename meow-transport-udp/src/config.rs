@@ -19,6 +19,9 @@ pub struct ClientConfig {
     pub silence_timeout: Duration,
     /// How often a connection with open links shows a sign of life when nothing else is sent (15 s).
     pub keep_alive: Duration,
+    /// Dials from the socket that this transport listens at, while it does: where a server sees it is then where others can
+    /// dial it, also through a NAT (false). When the listener closes, what was dialled so is closed too.
+    pub from_listener: bool,
     /// Which addresses may be dialled, asked after a name is resolved (all).
     pub addresses: Addresses,
 }
@@ -31,6 +34,7 @@ impl Default for ClientConfig {
             idle_timeout: Duration::from_secs(20),
             silence_timeout: Duration::from_secs(40),
             keep_alive: Duration::from_secs(15),
+            from_listener: false,
             addresses: Addresses::any(),
         }
     }

@@ -23,6 +23,8 @@ pub(crate) struct Dialer {
     config: ClientConfig,
     /// One for each address family, opened when it is first needed.
     sockets: [OnceCell<quinn::Endpoint>; 2],
+    /// Those that are listened at, where they are dialled from.
+    listening: Mutex<[Option<quinn::Endpoint>; 2]>,
     places: Mutex<HashMap<String, Arc<Place>>>,
 }
 
@@ -38,7 +40,12 @@ struct Live {
 
 impl Dialer {
     pub(crate) fn new(config: ClientConfig) -> Arc<Self> {
-        Arc::new(Self { config, sockets: Default::default(), places: Mutex::default() })
+        Arc::new(Self {
+            config,
+            sockets: Default::default(),
+            listening: Mutex::default(),
+            places: Mutex::default(),
+        })
     }
 
     pub(crate) fn config(&self) -> &ClientConfig {
@@ -120,13 +127,37 @@ impl Dialer {
         Ok(Live { connection, peer, open: Arc::new(TaskTracker::new()) })
     }
 
-    async fn socket(&self, to: SocketAddr) -> Result<&quinn::Endpoint, UdpError> {
+    /// From now on what is dialled leaves from this socket; connections from another one are used no more.
+    pub(crate) fn listens(&self, quic: &quinn::Endpoint) {
+        let Ok(local) = quic.local_addr() else { return };
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = listening.get_mut(usize::from(local.is_ipv6())) {
+            *place = Some(quic.clone());
+        }
+        drop(listening);
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Nothing is dialled from sockets at this address any more.
+    pub(crate) fn listens_no_more(&self, quic: &quinn::Endpoint) {
+        let Ok(local) = quic.local_addr() else { return };
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        for place in listening.iter_mut() {
+            place.take_if(|own| own.local_addr().is_ok_and(|own| own == local));
+        }
+    }
+
+    async fn socket(&self, to: SocketAddr) -> Result<quinn::Endpoint, UdpError> {
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(Some(own)) = listening.get(usize::from(to.is_ipv6())) {
+            return Ok(own.clone());
+        }
         let [v4, v6] = &self.sockets;
         let (cell, any) = match to {
             SocketAddr::V4(_) => (v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             SocketAddr::V6(_) => (v6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
         };
-        cell.get_or_try_init(|| async { quinn::Endpoint::client(any).map_err(UdpError::Bind) }).await
+        cell.get_or_try_init(|| async { quinn::Endpoint::client(any).map_err(UdpError::Bind) }).await.cloned()
     }
 
     fn quic(&self) -> Result<quinn::ClientConfig, UdpError> {

@@ -89,6 +89,7 @@ impl Transport for Udp {
     /// # Errors
     /// `Usage` without [`ServerConfig::identity`]; `System` when the port is taken.
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
-        listen::listen(&self.server, endpoint).await
+        let shared = self.dialer.config().from_listener.then_some(&self.dialer);
+        listen::listen(&self.server, endpoint, shared).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use meow_core::Result;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::ServerConfig;
+use crate::dial::Dialer;
 use crate::error::UdpError;
 use crate::link::{BUSY, DONE, link};
 use crate::{WINDOW, proof, reset};
@@ -31,9 +32,15 @@ struct Shared {
     /// Set when the listener takes no more links.
     leaving: CancellationToken,
     per_address: Mutex<HashMap<IpAddr, usize>>,
+    /// Who dials from this socket too.
+    dialler: Option<Weak<Dialer>>,
 }
 
-pub(crate) async fn listen(config: &ServerConfig, endpoint: &Endpoint) -> Result<Listener> {
+pub(crate) async fn listen(
+    config: &ServerConfig,
+    endpoint: &Endpoint,
+    dialler: Option<&Arc<Dialer>>,
+) -> Result<Listener> {
     crate::check(endpoint)?;
     let port = endpoint.port().ok_or(UdpError::Endpoint("the port is missing"))?;
     let address = match endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))? {
@@ -52,6 +59,9 @@ pub(crate) async fn listen(config: &ServerConfig, endpoint: &Endpoint) -> Result
     let quic = quinn::Endpoint::new(sides, Some(accepting), socket, runtime).map_err(UdpError::Bind)?;
     let local = endpoint.clone().with_port(bound.port());
     let (arrivals, queue) = mpsc::channel(config.max_waiting.max(1));
+    if let Some(dialler) = dialler {
+        dialler.listens(&quic);
+    }
     let shared = Arc::new(Shared {
         config: config.clone(),
         endpoint: quic,
@@ -59,6 +69,7 @@ pub(crate) async fn listen(config: &ServerConfig, endpoint: &Endpoint) -> Result
         open: Arc::new(TaskTracker::new()),
         leaving: CancellationToken::new(),
         per_address: Mutex::default(),
+        dialler: dialler.map(Arc::downgrade),
     });
     tokio::spawn(Arc::clone(&shared).receive());
     Ok(Listener::new(Acceptor { shared: Some(shared), queue }, local))
@@ -125,7 +136,8 @@ impl Shared {
             let Ok((mut tx, rx)) = streams else { return };
             match self.arrivals.try_reserve() {
                 Ok(place) => {
-                    let peer = Peer::at(connection.remote_address().ip());
+                    let mut peer = Peer::at(connection.remote_address().ip());
+                    peer.port = Some(connection.remote_address().port());
                     place.send(link((tx, rx), self.config.max_frame, peer, &self.open));
                 }
                 Err(_) => {
@@ -139,6 +151,9 @@ impl Shared {
     /// Takes no more links, lets the open ones end for a bounded time, then closes all.
     async fn wind_up(self: Arc<Self>) {
         self.leaving.cancel();
+        if let Some(dialler) = self.dialler.as_ref().and_then(Weak::upgrade) {
+            dialler.listens_no_more(&self.endpoint);
+        }
         self.open.close();
         // Whether all ended by themselves or time ran out: nothing is left open below.
         let _ = tokio::time::timeout(self.config.drain, self.open.wait()).await;

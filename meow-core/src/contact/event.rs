@@ -1,6 +1,7 @@
 //! What a machine gives back.
 
 use crate::crypto::{CryptoError, VerifyKey};
+use crate::direct::DirectOffer;
 use crate::lane::LaneError;
 use crate::message::Content;
 use crate::opening::{MAX_GREETING, OpeningError};
@@ -53,6 +54,13 @@ pub enum ContactEvent {
     ReadUpTo {
         /// The sequence.
         seq: u64,
+    },
+    /// The contact says whether and how it may be reached without a server. The one of the highest sequence counts.
+    Direct {
+        /// Its sequence.
+        seq: u64,
+        /// What it says.
+        offer: DirectOffer,
     },
     /// Messages of the contact are missing.
     Missing {

@@ -168,6 +168,7 @@ impl Contact {
                 self.told.owed = true;
             }
             Content::Mode { deniable } => self.note_mode(body.seq, deniable),
+            Content::Direct(offer) => output.events.push(ContactEvent::Direct { seq: body.seq, offer }),
             shown => {
                 if self.listening.messages == 0 {
                     self.listening.since_ms = now_ms;

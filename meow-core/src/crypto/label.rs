@@ -68,6 +68,12 @@ labels! {
         ServerKeys => "meow server keys",
         /// Keys of one hop of an onion packet. Context: ephemeral key, key of the hop.
         Onion => "meow onion",
+        /// Key of a sealed reach. Salt: mailbox. Context: fingerprint, use.
+        Reach => "meow reach",
+        /// Key of a hello on a direct link. Context: Ckps of dialler and listener.
+        DirectHello => "meow direct hello",
+        /// Keys of a direct link. Salt: the secret offered. Context: Ckps of dialler and listener, hello, the answering key.
+        DirectLink => "meow direct link",
         /// Keys of announcements and hellos on a broker, from a server's fingerprint.
         MqttReference => "meow mqtt reference",
         /// Keys of the inside of a hello and of its answer. Context: both public keys.
@@ -142,6 +148,8 @@ labels! {
         Close => "meow sign close",
         /// Park a blob in a mailbox, by its Lkp.
         BlobPut => "meow sign blob put",
+        /// Be shown as present beside a mailbox, by its Lkp.
+        Present => "meow sign present",
         /// Open a session for a mailbox, by its Lkp.
         SessionOpen => "meow sign session open",
         /// A server descriptor, by its Skp.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser};
 
 use super::control::{Confirm, Lookup, Receipt};
+use crate::direct::DirectOffer;
 use crate::wire::{Blob, Text, Wire, WireError};
 use crate::{Error, ErrorKind};
 
@@ -74,6 +75,8 @@ pub enum Content {
         /// Deniable holds once both sides wish it.
         deniable: bool,
     },
+    /// Whether and how its sender may be reached without a server.
+    Direct(DirectOffer),
     /// Of a newer version.
     Unknown {
         /// Its number.
@@ -171,6 +174,7 @@ impl Content {
             Self::Confirm(_) => 4,
             Self::Lookup(_) => 5,
             Self::Mode { .. } => 6,
+            Self::Direct(_) => 7,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -190,6 +194,7 @@ impl Serialize for Content {
             Self::Confirm(confirm) => pack(confirm)?,
             Self::Lookup(lookup) => pack(lookup)?,
             Self::Mode { deniable } => pack(&ModeBody { deniable: *deniable })?,
+            Self::Direct(offer) => pack(offer)?,
             Self::Unknown { body, .. } => body.clone(),
         };
         Packed { kind: self.kind(), body }.serialize(s)
@@ -221,6 +226,7 @@ impl TryFrom<Packed> for Content {
             4 => Self::Confirm(Box::new(unpack(&body)?)),
             5 => Self::Lookup(Box::new(unpack(&body)?)),
             6 => Self::Mode { deniable: unpack::<ModeBody>(&body)?.deniable },
+            7 => Self::Direct(unpack(&body)?),
             kind => Self::Unknown { kind, body },
         })
     }

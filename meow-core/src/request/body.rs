@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_BLOB, MAX_ITEM, Opened, SessionOpen};
+use super::{Found, Heard, Knock, MAX_BLOB, MAX_ITEM, Opened, PresenceGet, Present, Presented, SessionOpen};
 use crate::crypto::{CryptoError, HashLabel, SignLabel, Signature, SigningKey, VerifyKey, hash};
 use crate::wire::{Blob, Fixed, List, Text, Wire, WireError};
 
@@ -141,6 +141,9 @@ pub enum RequestKind {
     BlobPut(BlobPut),
     BlobGet(BlobGet),
     SessionOpen(SessionOpen),
+    Present(Present),
+    PresenceGet(PresenceGet),
+    Knock(Knock),
 }
 
 /// A request and the size class that its answer shall have.
@@ -221,6 +224,12 @@ pub enum Answer {
     Refused(Refused),
     /// A session was opened.
     Opened(Opened),
+    /// To a present.
+    Presented(Presented),
+    /// To a presence get.
+    Found(Found),
+    /// To a knock.
+    Heard(Heard),
 }
 
 impl Wire for Answer {
@@ -261,3 +270,4 @@ signed_request!(Pull, SignLabel::Pull, mailbox);
 signed_request!(Acknowledge, SignLabel::Acknowledge, mailbox);
 signed_request!(Close, SignLabel::Close, by);
 signed_request!(BlobPut, SignLabel::BlobPut, mailbox);
+signed_request!(Present, SignLabel::Present, mailbox);

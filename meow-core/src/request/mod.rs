@@ -5,6 +5,7 @@ mod body;
 mod clear;
 mod descriptor;
 mod open;
+mod presence;
 mod seal;
 
 pub use body::{
@@ -14,6 +15,7 @@ pub use body::{
 pub use clear::{ClearAnswer, ClearCode, DESCRIBE};
 pub use descriptor::{Descriptor, Limits, SealingKey, SignedDescriptor, fingerprint};
 pub use open::{ClientShare, Opened, ServerShare, SessionBy, SessionOpen};
+pub use presence::{Found, Heard, Knock, Knocking, PresenceGet, Present, Presented, Seen, Showing};
 pub use seal::{AnswerSealer, OpenedRequest, PendingAnswer, answer_class, key_number, seal_request};
 
 /// Largest item that a deposit can carry, in bytes: the largest size class less [`ITEM_OVERHEAD`].

@@ -156,6 +156,8 @@ impl LinkReceiver {
 pub struct Peer {
     /// The network address, where there is one (behind a listed reverse proxy: the forwarded one).
     pub address: Option<IpAddr>,
+    /// The port at that address, where the far side may dial and listen by one socket (udp).
+    pub port: Option<u16>,
     /// The Skp fingerprint that the far side proved in its handshake, where the transport can.
     pub server: Option<[u8; 32]>,
 }
@@ -163,7 +165,7 @@ pub struct Peer {
 impl Peer {
     /// A peer known by address only.
     pub fn at(address: IpAddr) -> Self {
-        Self { address: Some(address), server: None }
+        Self { address: Some(address), port: None, server: None }
     }
 }
 

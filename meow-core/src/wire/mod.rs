@@ -99,6 +99,8 @@ pub enum Suite {
     Thin = 6,
     /// An onion packet: X25519, HKDF-SHA256, HMAC-SHA256, ChaCha20, LIONESS.
     Onion = 7,
+    /// Hello or welcome of a direct link: X25519, HKDF-SHA256, HMAC-SHA256.
+    Direct = 8,
 }
 
 impl Suite {

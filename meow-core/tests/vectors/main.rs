@@ -7,6 +7,7 @@
 
 mod cards;
 mod derivations;
+mod direct;
 mod harness;
 mod identity;
 mod lanes;

@@ -1,6 +1,7 @@
 //! Contents of every kind, bodies with their signatures and padding, the digest of what was seen.
 
-use meow_core::crypto::{DhSecret, HashLabel, KemSecret, SeededRandom, SigningKey, hash};
+use meow_core::crypto::{DhSecret, HashLabel, KemSecret, Secret, SeededRandom, SigningKey, hash};
+use meow_core::direct::DirectOffer;
 use meow_core::lane::{LaneId, ServerRef};
 use meow_core::message::{Body, Confirm, Content, Data, Lookup, Parties, Prekeys, Receipt, Seen, item_size};
 use meow_core::ratchet::{OVERHEAD, OVERHEAD_EKP};
@@ -63,6 +64,8 @@ pub(crate) fn contents(keys: &Keys) -> Vec<(&'static str, Content)> {
         ("Confirm", Content::Confirm(Box::new(confirm))),
         ("Lookup", Content::Lookup(Box::new(lookup))),
         ("Mode", Content::Mode { deniable: true }),
+        ("Direct", Content::Direct(DirectOffer { secret: Some(Secret::new([0x44; 32])) })),
+        ("Direct, withdrawn", Content::Direct(DirectOffer { secret: None })),
         ("unknown kind", Content::Unknown { kind: 4711, body: Blob::new(vec![9, 8, 7]).unwrap() }),
     ]
 }

@@ -3,11 +3,12 @@
 use meow_core::crypto::{
     DhSecret, Secret, SeededRandom, SignLabel, Signature, SigningKey, XWingSecret, hpke_open, request_info,
 };
+use meow_core::direct::REACH;
 use meow_core::request::{
     Acknowledge, Answer, BlobGet, BlobPut, ClearAnswer, ClearCode, ClientShare, Close, DESCRIBE, Deposit,
-    Descriptor, Items, Limits, MailItem, Opened, OpenedRequest, Pull, RefusalCode, Refused, Register,
-    Request, RequestKind, SealingKey, ServerShare, SessionBy, SessionOpen, SignedDescriptor, fingerprint,
-    key_number, seal_request,
+    Descriptor, Found, Heard, Items, Knock, Knocking, Limits, MailItem, Opened, OpenedRequest, PresenceGet,
+    Present, Presented, Pull, RefusalCode, Refused, Register, Request, RequestKind, SealingKey, Seen,
+    ServerShare, SessionBy, SessionOpen, Showing, SignedDescriptor, fingerprint, key_number, seal_request,
 };
 use meow_core::wire::{Blob, Fixed, List, Text, Wire};
 use serde_json::json;
@@ -81,6 +82,21 @@ fn kinds(section: &mut Section, server: &[u8; 32], lkp: &SigningKey, close: &Sig
     let by = SessionBy::Depositor { token: Fixed([0x70; 16]) };
     let open = SessionOpen { mailbox, by, share: fat };
     request(section, "SessionOpen, fat, by a depositor", server, RequestKind::SessionOpen(open), None);
+    let record = Box::new(Fixed([0x7a; REACH]));
+    let showing =
+        Showing::Record { token_hash: Fixed(Deposit::token_hash(&[0x70; 16])), record: record.clone() };
+    let present = Present { mailbox, counter: 305, showing, wait_secs: 50, sig: UNSIGNED };
+    let same = Present { showing: Showing::Same, ..present.clone() };
+    let nothing = Present { showing: Showing::Nothing, ..present.clone() };
+    for (name, body) in [("Present", present), ("Present, as before", same), ("Present, nothing", nothing)] {
+        let kind = RequestKind::Present(body.signed(server, lkp).unwrap());
+        request(section, name, server, kind, Some(SignLabel::Present));
+    }
+    let seen_at = Seen::new([192, 0, 2, 7].into(), 0).address;
+    let get = PresenceGet { mailbox, token: Fixed([0x70; 16]) };
+    request(section, "PresenceGet", server, RequestKind::PresenceGet(get), None);
+    let knock = Knock { mailbox, token: Fixed([0x70; 16]), at: seen_at, note: record };
+    request(section, "Knock", server, RequestKind::Knock(knock), None);
     let signed = [
         ("Register", RequestKind::Register(register.signed(server, lkp).unwrap()), SignLabel::Register),
         ("Pull", RequestKind::Pull(pull.signed(server, lkp).unwrap()), SignLabel::Pull),
@@ -129,6 +145,14 @@ fn answers(section: &mut Section) {
     }
     let share = ServerShare::Thin(DhSecret::from_bytes(&[0x79; 32]).public());
     all.push(("Opened, thin".to_owned(), Answer::Opened(Opened { share, lasts_secs: 86_400, ahead: 32 })));
+    let seen = Some(Seen::new("192.0.2.7".parse().unwrap(), 41_325));
+    let record = Box::new(Fixed([0x7a; REACH]));
+    let quiet = Presented { seen, knock: None };
+    let knocked = Presented { seen: None, knock: Some(Knocking { from: seen, note: record.clone() }) };
+    all.push(("Presented".to_owned(), Answer::Presented(quiet)));
+    all.push(("Presented, with a knock".to_owned(), Answer::Presented(knocked)));
+    all.push(("Heard".to_owned(), Answer::Heard(Heard { there: true })));
+    all.push(("Found".to_owned(), Answer::Found(Found { seen, online: true, record })));
     for (name, answer) in all {
         section.case(&format!("answer {name}"), json!({ "encoded": hex(answer.to_wire().unwrap()) }));
     }

@@ -113,7 +113,7 @@ pub(super) async fn inside(node: &Node, packet: Vec<u8>) -> Frame {
     let packet = Frame::from(packet);
     let served = async {
         let asked = Asked::of(node, &packet)?;
-        let seat = Seat::take(&node.seats).ok_or(ClearCode::Busy)?;
+        let seat = Seat::take(&node.seats).ok_or(ClearCode::Busy)?.hidden();
         match asked {
             Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
             Asked::Sealed(number) => sealed(node, number, packet, Peer::default(), seat).await,

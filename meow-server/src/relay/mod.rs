@@ -24,7 +24,8 @@ use tokio_util::task::TaskTracker;
 use crate::service::DynService;
 use crate::store::{SqliteMailboxStore, StoreOptions};
 use crate::{
-    Admission, Blobs, Clock, Hop, HopCounts, Mailboxes, RelayLimits, ServerIdentity, Service, SystemClock,
+    Admission, Blobs, Clock, Hop, HopCounts, Mailboxes, Presence, RelayLimits, ServerIdentity, Service,
+    SystemClock,
 };
 use node::Node;
 
@@ -133,7 +134,7 @@ impl RelayBuilder {
         self
     }
 
-    /// A service. Without any, the relay has [`Mailboxes`] and [`Blobs`]; with one, it has those given and no others.
+    /// A service. Without any, the relay has [`Mailboxes`], [`Blobs`] and [`Presence`]; with one, it has those given and no others.
     /// The descriptor is always served.
     pub fn service(mut self, service: impl Service) -> Self {
         self.services.push(Arc::new(service));
@@ -175,7 +176,7 @@ impl RelayBuilder {
         self.limits.check()?;
         let mut services = self.services;
         if services.is_empty() {
-            services = vec![Arc::new(Mailboxes::new()), Arc::new(Blobs::new())];
+            services = vec![Arc::new(Mailboxes::new()), Arc::new(Blobs::new()), Arc::new(Presence::new())];
         }
         let mut listeners = Vec::with_capacity(self.listen.len());
         for endpoint in &self.listen {

@@ -46,6 +46,11 @@ impl Caller {
         self.proved.as_ref().is_some_and(|proved| proved.mailbox == *mailbox)
     }
 
+    /// True when the request came through a chain of servers: where its sender is must not show here.
+    pub fn is_hidden(&self) -> bool {
+        self.seat.hidden
+    }
+
     /// True for a request that came before: it is answered, and waits for nothing.
     pub(crate) fn repeats(&self) -> bool {
         self.proved.as_ref().is_some_and(|proved| proved.again)
@@ -73,18 +78,24 @@ pub(crate) struct Seat {
     seats: Arc<Semaphore>,
     taken: Option<OwnedSemaphorePermit>,
     hop: Option<Hop>,
+    hidden: bool,
 }
 
 impl Seat {
     /// A place if one is free.
     pub(crate) fn take(seats: &Arc<Semaphore>) -> Option<Self> {
         let taken = Arc::clone(seats).try_acquire_owned().ok()?;
-        Some(Self { seats: Arc::clone(seats), taken: Some(taken), hop: None })
+        Some(Self { seats: Arc::clone(seats), taken: Some(taken), hop: None, hidden: false })
     }
 
     /// Counts this request for its address too.
     pub(crate) fn with_hop(self, hop: Option<Hop>) -> Self {
         Self { hop, ..self }
+    }
+
+    /// For a request that came through a chain, from nobody knows where.
+    pub(crate) fn hidden(self) -> Self {
+        Self { hidden: true, ..self }
     }
 
     /// Takes units from the rate of the address, where it has one.

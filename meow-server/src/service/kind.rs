@@ -14,6 +14,9 @@ pub enum Kind {
     Close,
     BlobPut,
     BlobGet,
+    Present,
+    PresenceGet,
+    Knock,
 }
 
 impl Kind {
@@ -27,6 +30,9 @@ impl Kind {
             RequestKind::Close(_) => Self::Close,
             RequestKind::BlobPut(_) => Self::BlobPut,
             RequestKind::BlobGet(_) => Self::BlobGet,
+            RequestKind::Present(_) => Self::Present,
+            RequestKind::PresenceGet(_) => Self::PresenceGet,
+            RequestKind::Knock(_) => Self::Knock,
             _ => return None,
         })
     }

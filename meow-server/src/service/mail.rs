@@ -132,13 +132,22 @@ impl Mail {
     /// # Cancel safety
     /// Cancel-safe.
     pub async fn wait(&self, held: HeldPull, caller: &mut Caller, time: Duration) {
+        self.wait_for(held.0.woken(), caller, time).await;
+        drop(held);
+    }
+
+    /// Waits until something is over, the time is, or the relay stops. While it waits, the caller does not count among
+    /// those that are worked for.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe if `over` is.
+    pub async fn wait_for(&self, over: impl Future<Output = ()>, caller: &mut Caller, time: Duration) {
         caller.seat.leave();
         tokio::select! {
-            () = held.0.woken() => {}
+            () = over => {}
             () = tokio::time::sleep(time) => {}
             () = self.stopping.cancelled() => {}
         }
-        drop(held);
         caller.seat.retake().await;
     }
 }

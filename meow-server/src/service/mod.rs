@@ -8,6 +8,8 @@ mod caller;
 mod kind;
 mod mail;
 mod mailboxes;
+mod presence;
+mod presences;
 mod table;
 
 pub use blobs::Blobs;
@@ -17,6 +19,7 @@ pub use kind::Kind;
 pub use mail::{HeldPlace, HeldPull, Mail};
 pub use mailboxes::Mailboxes;
 pub(crate) use mailboxes::unexpected;
+pub use presence::Presence;
 pub(crate) use table::Table;
 
 use std::future::Future;

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use meow_core::crypto::SystemRandom;
 use meow_core::lane::ServerReference;
 use meow_core::onion::{Delay, HopId, OnionClass, Step, seal};
-use meow_core::request::{Answer, ClearAnswer, ClearCode, DESCRIBE, RequestKind};
+use meow_core::request::{
+    Answer, ClearAnswer, ClearCode, DESCRIBE, Present, RefusalCode, RequestKind, Showing,
+};
 use meow_core::transport::{Addresses, Endpoint};
+use meow_core::wire::Fixed;
 use meow_server::{Admission, Hop, HopCounts, HopLimits, Relay, RelayHandle, ServerIdentity};
 use meow_transport::Transports;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
 
-use crate::support::client::items;
+use crate::support::client::{items, refused};
 use crate::support::onion::{Chain, clear, step};
 use crate::support::{Client, MemStore, Owner, free_port};
 
@@ -131,6 +134,28 @@ async fn a_pull_is_held_at_the_last_server_until_mail_comes() {
         assert_eq!(clients[2].deposit(&owner, &[9; 96]).await, Answer::Done);
     });
     assert_eq!(items(got).items.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presence_is_refused_on_an_onion_route() {
+    let (_relays, clients) = mesh(2, HopLimits::default()).await;
+    let chain = Chain::new(&clients.iter().collect::<Vec<_>>());
+    let mut owner = Owner::registered(&clients[1]).await;
+    let body = Present {
+        mailbox: owner.lkp.public(),
+        counter: 100,
+        showing: Showing::Nothing,
+        wait_secs: 0,
+        sig: Fixed([0; 64]),
+    };
+    owner.counter = 100;
+    let kind = RequestKind::Present(body.signed(&owner.server, &owner.lkp).unwrap());
+    let answer = chain.ask(OnionClass::Large, kind.clone(), 2).await;
+    assert_eq!(refused(&answer), RefusalCode::Denied);
+    assert!(
+        matches!(clients[1].ask(kind, 2).await, Answer::Presented(_)),
+        "it had no effect, not even on the counter"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

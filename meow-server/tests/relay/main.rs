@@ -8,6 +8,7 @@ mod attacks;
 mod hop;
 mod lifecycle;
 mod load;
+mod presence;
 mod sessions;
 mod setup;
 mod time;

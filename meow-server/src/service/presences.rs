@@ -1,0 +1,255 @@
+//! The bounded table of those who are present. In memory alone.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::presence::Record;
+use meow_core::request::Knocking;
+
+type Mailbox = [u8; 32];
+
+/// What is kept of each.
+#[derive(Debug)]
+struct Shown {
+    token_hash: [u8; 32],
+    record: Record,
+    /// In Unix seconds.
+    expires: u64,
+    address: Option<IpAddr>,
+    /// Who waits for a knock, and where it was seen last.
+    waiting: usize,
+    seen_at: Option<IpAddr>,
+    woken: Arc<Notify>,
+    /// The newest note, and when it came.
+    knock: Option<(Knocking, u64)>,
+    /// When the last knocks would be paid off, in Unix seconds.
+    knocks_until: u64,
+}
+
+/// Who is present.
+#[derive(Debug, Default)]
+pub(super) struct Presences {
+    table: Mutex<HashMap<Mailbox, Shown>>,
+}
+
+/// What became of a knock.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Knocked {
+    /// The owner was seen here last.
+    Heard(Option<IpAddr>),
+    /// Nobody waits, or the token is wrong.
+    Nobody,
+    TooOften,
+}
+
+impl Presences {
+    /// How long a record is shown, in seconds.
+    const SHOWN: u64 = 600;
+    /// How long a note waits for its reader between two waits, in seconds.
+    const NOTE: u64 = 10;
+    /// A mailbox is knocked at so often, in seconds ...
+    pub(super) const KNOCK_EVERY: u32 = 10;
+    /// ... but so many knocks may come at once.
+    const KNOCKS_AT_ONCE: u64 = 4;
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Mailbox, Shown>> {
+        // Whole after every statement that holds the lock.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows a record; false when the table, or the share of this address, is full. `most`: in all, and of one address.
+    pub(super) fn show(
+        &self,
+        mailbox: Mailbox,
+        token_hash: [u8; 32],
+        record: Record,
+        address: Option<IpAddr>,
+        now: u64,
+        (most, most_of_address): (usize, usize),
+    ) -> bool {
+        let mut table = self.table();
+        let expires = now.saturating_add(Self::SHOWN);
+        if let Some(shown) = table.get_mut(&mailbox) {
+            (shown.token_hash, shown.record, shown.expires) = (token_hash, record, expires);
+            shown.address = address;
+            return true;
+        }
+        if table.len() >= most {
+            table.retain(|_, shown| shown.expires > now || shown.waiting > 0);
+        }
+        let of_address = || table.values().filter(|shown| shown.address == address).count();
+        if table.len() >= most || (address.is_some() && of_address() >= most_of_address) {
+            return false;
+        }
+        let shown = Shown {
+            token_hash,
+            record,
+            expires,
+            address,
+            waiting: 0,
+            seen_at: None,
+            woken: Arc::default(),
+            knock: None,
+            knocks_until: 0,
+        };
+        table.insert(mailbox, shown);
+        true
+    }
+
+    /// Shows nothing of a mailbox any more.
+    pub(super) fn hide(&self, mailbox: &Mailbox) {
+        self.table().remove(mailbox);
+    }
+
+    /// Waits for knocks at a mailbox that is shown; the record stays for as long.
+    pub(super) fn wait(&self, mailbox: Mailbox, seen_at: Option<IpAddr>, now: u64) -> Option<Waiting<'_>> {
+        let mut table = self.table();
+        let shown = table.get_mut(&mailbox).filter(|shown| shown.expires > now)?;
+        shown.expires = now.saturating_add(Self::SHOWN);
+        shown.waiting += 1;
+        shown.seen_at = seen_at;
+        Some(Waiting { of: self, mailbox, woken: Arc::clone(&shown.woken) })
+    }
+
+    /// What is shown to whoever has this token, and whether the owner waits.
+    pub(super) fn find(&self, mailbox: &Mailbox, token_hash: &[u8; 32], now: u64) -> Option<(Record, bool)> {
+        let table = self.table();
+        let shown = table.get(mailbox).filter(|shown| shown.allows(token_hash, now))?;
+        Some((shown.record.clone(), shown.waiting > 0))
+    }
+
+    /// Leaves a note for the owner.
+    pub(super) fn knock(
+        &self,
+        mailbox: &Mailbox,
+        token_hash: &[u8; 32],
+        note: Knocking,
+        now: u64,
+    ) -> Knocked {
+        let mut table = self.table();
+        let Some(shown) = table.get_mut(mailbox).filter(|shown| shown.allows(token_hash, now)) else {
+            return Knocked::Nobody;
+        };
+        if shown.waiting == 0 {
+            return Knocked::Nobody;
+        }
+        let until = shown.knocks_until.max(now);
+        let until = until.saturating_add(Self::KNOCK_EVERY.into());
+        if until - now > Self::KNOCKS_AT_ONCE * u64::from(Self::KNOCK_EVERY) {
+            return Knocked::TooOften;
+        }
+        shown.knocks_until = until;
+        shown.knock = Some((note, now));
+        shown.woken.notify_one();
+        Knocked::Heard(shown.seen_at)
+    }
+}
+
+impl Shown {
+    fn allows(&self, token_hash: &[u8; 32], now: u64) -> bool {
+        self.expires > now && self.token_hash == *token_hash
+    }
+}
+
+/// Somebody waits for knocks until this is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting<'a> {
+    of: &'a Presences,
+    mailbox: Mailbox,
+    woken: Arc<Notify>,
+}
+
+impl Waiting<'_> {
+    /// Ends when somebody knocks.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub(super) async fn knocked(&self) {
+        self.woken.notified().await;
+    }
+
+    /// The note, if there is a fresh one.
+    pub(super) fn take(&self, now: u64) -> Option<Knocking> {
+        let note = self.of.table().get_mut(&self.mailbox)?.knock.take();
+        note.filter(|(_, at)| now.saturating_sub(*at) <= Presences::NOTE).map(|(note, _)| note)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut table = self.of.table();
+        let Some(shown) = table.get_mut(&self.mailbox) else { return };
+        // Hidden and shown anew meanwhile, it is another one.
+        if Arc::ptr_eq(&shown.woken, &self.woken) {
+            shown.waiting = shown.waiting.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use meow_core::wire::Fixed;
+
+    const MOST: (usize, usize) = (3, 2);
+
+    fn record(byte: u8) -> Record {
+        Box::new(Fixed([byte; 1280]))
+    }
+
+    fn note() -> Knocking {
+        Knocking { from: None, note: record(9) }
+    }
+
+    fn show(presences: &Presences, mailbox: u8, from: Option<&str>, now: u64) -> bool {
+        let address = from.map(|from| from.parse().unwrap());
+        presences.show([mailbox; 32], [mailbox; 32], record(mailbox), address, now, MOST)
+    }
+
+    #[test]
+    fn only_the_token_finds_and_knocks() {
+        let presences = Presences::default();
+        assert!(show(&presences, 1, None, 100));
+        assert_eq!(presences.find(&[1; 32], &[2; 32], 100), None);
+        assert_eq!(presences.find(&[1; 32], &[1; 32], 100), Some((record(1), false)));
+        assert_eq!(presences.knock(&[1; 32], &[1; 32], note(), 100), Knocked::Nobody, "nobody waits");
+        let waiting = presences.wait([1; 32], None, 100).unwrap();
+        assert_eq!(presences.find(&[1; 32], &[1; 32], 100), Some((record(1), true)));
+        assert_eq!(presences.knock(&[1; 32], &[2; 32], note(), 100), Knocked::Nobody);
+        assert!(waiting.knocked().now_or_never().is_none());
+        assert_eq!(presences.knock(&[1; 32], &[1; 32], note(), 100), Knocked::Heard(None));
+        assert!(waiting.knocked().now_or_never().is_some());
+        assert_eq!(waiting.take(100), Some(note()));
+        assert_eq!(waiting.take(100), None);
+        drop(waiting);
+        assert_eq!(presences.find(&[1; 32], &[1; 32], 100), Some((record(1), false)));
+    }
+
+    #[test]
+    fn a28_knocks_and_records_are_bounded_in_number_and_time() {
+        let presences = Presences::default();
+        assert!(show(&presences, 1, Some("192.0.2.1"), 100) && show(&presences, 2, Some("192.0.2.1"), 100));
+        assert!(!show(&presences, 3, Some("192.0.2.1"), 100), "an address has its share");
+        assert!(show(&presences, 3, Some("192.0.2.2"), 100));
+        assert!(!show(&presences, 4, Some("192.0.2.3"), 100), "the table is full");
+        assert!(show(&presences, 1, Some("192.0.2.1"), 650), "a known one is shown anew");
+        assert!(show(&presences, 4, Some("192.0.2.3"), 700), "the expired make room");
+        assert_eq!(presences.find(&[2; 32], &[2; 32], 700), None);
+        assert!(presences.wait([2; 32], None, 700).is_none());
+        let waiting = presences.wait([1; 32], None, 700).unwrap();
+        let heard =
+            (0..1000).filter(|_| presences.knock(&[1; 32], &[1; 32], note(), 700) == Knocked::Heard(None));
+        assert_eq!(heard.count(), 4);
+        assert_eq!(presences.knock(&[1; 32], &[1; 32], note(), 705), Knocked::TooOften);
+        assert_eq!(waiting.take(711), None, "an old note is none");
+        assert_eq!(presences.knock(&[1; 32], &[1; 32], note(), 711), Knocked::Heard(None));
+        presences.hide(&[1; 32]);
+        assert_eq!(waiting.take(711), None);
+        drop(waiting);
+        assert_eq!(presences.find(&[1; 32], &[1; 32], 711), None);
+    }
+}
