@@ -42,6 +42,14 @@ pub use meow_server as server;
 pub trait EnabledTransports {
     /// A registry of them.
     fn enabled() -> Transports;
+
+    /// The same for a client that listens for its contacts ([`direct_at`](meow_client::ClientBuilder::direct_at)): `udp` has one
+    /// socket for dialling and listening, and proves a key that is made for this value and belongs to nobody.
+    ///
+    /// # Errors
+    /// `System` without randomness.
+    #[cfg(all(feature = "client", feature = "udp"))]
+    fn enabled_for_contacts() -> Result<Transports>;
 }
 
 impl EnabledTransports for Transports {
@@ -56,6 +64,16 @@ impl EnabledTransports for Transports {
         #[cfg(feature = "serial")]
         let transports = transports.with(meow_transport_serial::Serial::new());
         transports
+    }
+
+    #[cfg(all(feature = "client", feature = "udp"))]
+    fn enabled_for_contacts() -> Result<Transports> {
+        use meow_core::crypto::{SigningKey, SystemRandom};
+        let (mut dial, mut listen) =
+            (meow_transport_udp::ClientConfig::default(), meow_transport_udp::ServerConfig::default());
+        dial.from_listener = true;
+        listen.identity = Some(SigningKey::generate(&mut SystemRandom)?);
+        Ok(Self::enabled().with(meow_transport_udp::Udp::new(dial, listen)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use directories::ProjectDirs;
 use meow::client::home::Home;
-use meow::{Client, EnabledTransports, Error, ErrorKind, Transports, Unlock};
+use meow::{Client, EnabledTransports, Endpoint, Error, ErrorKind, Transports, Unlock};
 
 use crate::args::Cli;
 use crate::exit::usage;
@@ -52,8 +52,17 @@ impl Context {
         Ok(self.open_unlocked().await?.0)
     }
 
+    /// Opens the identity of a client that listens for its contacts.
+    pub(crate) async fn open_at(&self, listen: Vec<Endpoint>) -> Result<Client, Error> {
+        Ok(self.open_with(listen).await?.0)
+    }
+
     /// Opens the identity, for commands that need the password once more.
     pub(crate) async fn open_unlocked(&self) -> Result<(Client, Unlock), Error> {
+        self.open_with(Vec::new()).await
+    }
+
+    async fn open_with(&self, listen: Vec<Endpoint>) -> Result<(Client, Unlock), Error> {
         let home = self.home()?;
         // Nobody types a password to learn that there is nothing to open.
         if Home::new(&home).load_keys().map_err(|e| at(&home, e))?.is_none() {
@@ -69,7 +78,8 @@ impl Context {
             return Err(at(&home, none));
         }
         let unlock = self.password(false)?;
-        let builder = Client::builder().home(&home).transports(Transports::enabled());
+        let builder = Client::builder().home(&home).transports(Transports::enabled_for_contacts()?);
+        let builder = listen.into_iter().fold(builder, meow::client::ClientBuilder::direct_at);
         let client = builder.open(&unlock).await.map_err(|e| at(&home, e))?;
         Ok((client, unlock))
     }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meow::Content;
 use meow::client::Message;
+use meow::core::delivery::Way;
 use serde::Serialize;
 
 use crate::output::Record;
@@ -58,6 +59,9 @@ pub(crate) struct MessageRecord {
     seq: u64,
     at_ms: u64,
     delivery: &'static str,
+    /// By which way it went: `direct`, `server` or `matriochka`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<String>,
     #[serde(flatten)]
@@ -73,6 +77,7 @@ impl From<&Message> for MessageRecord {
             seq: message.seq,
             at_ms: message.at_ms,
             delivery: message.delivery.name(),
+            way: message.way.map(Way::name),
             waiting: message.waiting.clone(),
             content: (&message.content).into(),
         }
@@ -83,9 +88,15 @@ impl Record for MessageRecord {
     /// `m3 2026-11-22 21:20:29Z to bob (stored): text`
     fn text(&self) -> String {
         let who = one_line(&self.contact);
-        let who = if self.outgoing { format!("to {who} ({})", self.delivery) } else { who };
+        let way = shown_way(self.way);
+        let who = if self.outgoing { format!("to {who} ({}{way})", self.delivery) } else { who };
         format!("{} {} {who}: {}", self.id, utc(self.at_ms), self.content.shown())
     }
+}
+
+/// The usual way needs no word.
+fn shown_way(way: Option<&str>) -> String {
+    way.filter(|way| *way != Way::Server.name()).map(|way| format!(", {way}")).unwrap_or_default()
 }
 
 /// How far a message has come.
@@ -94,6 +105,9 @@ pub(crate) struct DeliveryRecord {
     id: String,
     contact: String,
     delivery: &'static str,
+    /// By which way it went: `direct`, `server` or `matriochka`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    way: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<String>,
 }
@@ -104,6 +118,7 @@ impl From<&Message> for DeliveryRecord {
             id: message.id.to_string(),
             contact: message.contact.clone(),
             delivery: message.delivery.name(),
+            way: message.way.map(Way::name),
             waiting: message.waiting.clone(),
         }
     }
@@ -117,11 +132,11 @@ impl DeliveryRecord {
 }
 
 impl Record for DeliveryRecord {
-    /// `m3 stored`, or `m3 queued: why`
+    /// `m3 stored`, `m3 stored, direct`, or `m3 queued: why`
     fn text(&self) -> String {
         match &self.waiting {
             Some(why) => format!("{} {}: {}", self.id, self.delivery, one_line(why)),
-            None => format!("{} {}", self.id, self.delivery),
+            None => format!("{} {}{}", self.id, self.delivery, shown_way(self.way)),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use meow_core::crypto::{PasswordCost, Random, Secret, SystemRandom};
 use meow_core::identity::{Master, RecoveryKeys};
 use meow_core::store::{ClientStore, Table};
+use meow_core::transport::{Addresses, Endpoint};
 use meow_core::{Error, ErrorKind, Result};
 use meow_transport::Transports;
 use tokio::sync::{Notify, watch};
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::client::{Client, Inner, blocking};
 use crate::clock::{Clock, SystemClock};
+use crate::direct::Direct;
 use crate::keys::{KeyStorage, KeyVault};
 use crate::others::Trouble;
 use crate::random::SharedRandom;
@@ -60,6 +62,8 @@ pub struct ClientBuilder {
     clock: Arc<dyn Clock>,
     random: SharedRandom,
     cost: PasswordCost,
+    direct_at: Vec<Endpoint>,
+    direct_addresses: Addresses,
 }
 
 impl Default for ClientBuilder {
@@ -70,6 +74,8 @@ impl Default for ClientBuilder {
             clock: Arc::new(SystemClock),
             random: SharedRandom::new(SystemRandom),
             cost: PasswordCost::STANDARD,
+            direct_at: Vec::new(),
+            direct_addresses: Addresses::public(),
         }
     }
 }
@@ -115,6 +121,22 @@ impl ClientBuilder {
     #[must_use]
     pub fn password_cost(mut self, cost: PasswordCost) -> Self {
         self.cost = cost;
+        self
+    }
+
+    /// Listens here for contacts, while [`run`](Client::run) runs: those whose policy says that they may find this device
+    /// learn where that is. The transports must be able to listen. May be given more than once; port 0 lets the system choose.
+    #[must_use]
+    pub fn direct_at(mut self, endpoint: Endpoint) -> Self {
+        self.direct_at.push(endpoint);
+        self
+    }
+
+    /// Which addresses may be dialled because a contact names them, beside those of this machine's own network: the public
+    /// ones, unless something else is said here.
+    #[must_use]
+    pub fn direct_addresses(mut self, addresses: Addresses) -> Self {
+        self.direct_addresses = addresses;
         self
     }
 
@@ -179,12 +201,14 @@ impl ClientBuilder {
     }
 
     fn assemble(self, keys: KeyVault, store: Arc<dyn ClientStore>) -> Client {
+        let direct = Direct::new(self.transports.clone(), self.direct_addresses, self.direct_at);
         let servers = Servers::new(self.transports, self.random.clone());
         Client {
             inner: Arc::new(Inner {
                 store,
                 keys,
                 servers,
+                direct,
                 clock: self.clock,
                 random: self.random,
                 outbox: Notify::new(),

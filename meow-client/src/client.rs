@@ -10,6 +10,7 @@ use meow_core::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
+use crate::direct::Direct;
 use crate::event::{Event, EventKind};
 use crate::keys::KeyVault;
 use crate::others::Trouble;
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<dyn ClientStore>,
     pub(crate) keys: KeyVault,
     pub(crate) servers: Servers,
+    pub(crate) direct: Direct,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: SharedRandom,
     /// Something was put into the outbox.

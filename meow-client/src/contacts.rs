@@ -9,6 +9,7 @@ use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::Client;
 use crate::mailbox::OwnMailbox;
+use crate::others::mailboxes_changed;
 use crate::records::{ContactRecord, contact, contact_of, decode, save};
 
 /// Longest name of a contact in bytes.
@@ -115,15 +116,12 @@ impl Client {
     /// Sets the policy of a contact. Weakening it will need the password once devices can do it for each other.
     ///
     /// # Errors
-    /// `NotFound`; `Usage` for a policy that does not hold ([`Policy::check`]), and for one without [`Route::Server`],
-    /// the only way that this version goes yet.
+    /// `NotFound`; `Usage` for a policy that does not hold ([`Policy::check`]), and for one with [`Route::Matriochka`],
+    /// which this version does not go yet.
     pub async fn set_policy(&self, name: &str, policy: Policy) -> Result<()> {
         policy.check()?;
-        if !policy.routes.contains(&Route::Server)
-            || policy.routes.iter().any(|r| matches!(r, Route::Matriochka(_)))
-        {
-            let text =
-                "this version sends by the mailbox server only: routes are server, or direct and then server";
+        if policy.routes.iter().any(|r| matches!(r, Route::Matriochka(_))) {
+            let text = "this version sends by the mailbox server or directly: routes are server and direct";
             return Err(Error::new(ErrorKind::Usage, text));
         }
         let name = name.to_owned();
@@ -132,6 +130,7 @@ impl Client {
                 let id = contact_of(txn, &name)?;
                 let mut record = contact(txn, &id)?;
                 record.policy = policy;
+                mailboxes_changed(txn)?;
                 // A store that may be an older copy seals nothing; the wish goes out once it is proven.
                 if inner.is_fresh(&id) {
                     inner.answer(txn, &id, &mut record)?;
@@ -139,6 +138,7 @@ impl Client {
                 save(txn, Table::Contacts, id.as_bytes(), &record)
             })
             .await?;
+        self.inner.mailboxes.notify_waiters();
         self.inner.outbox.notify_one();
         Ok(())
     }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meow_core::contact::{DepositTarget, SendError};
-use meow_core::delivery::Delivery;
+use meow_core::delivery::{Delivery, Way};
 use meow_core::identity::ContactId;
+use meow_core::policy::{MAX_ROUTES, Route};
 use meow_core::request::{Answer, Deposit, RefusalCode, RequestKind};
 use meow_core::store::{StoreTxn, Table};
-use meow_core::wire::{Blob, Fixed};
+use meow_core::wire::{Blob, Fixed, List};
 use meow_core::{Error, ErrorKind, Result, Retry};
 
 use crate::client::Inner;
@@ -18,6 +19,7 @@ use crate::ids::MessageId;
 use crate::mailbox::unexpected;
 use crate::outbox::{damaged, deposit_id, put};
 use crate::records::{ContactRecord, LogEntry, OutboxEntry, Stage, contact, decode, load, ordered_key, save};
+use crate::run::of_the_store;
 use crate::server::refused;
 use crate::upkeep::{await_receipt, awaited_no_more};
 
@@ -43,6 +45,7 @@ enum Next {
         id: [u8; 16],
         item: Vec<u8>,
         target: Box<DepositTarget>,
+        routes: List<Route, MAX_ROUTES>,
         /// They were sealed just now.
         sealed: bool,
     },
@@ -108,13 +111,13 @@ impl Inner {
                         return Ok(flushed);
                     }
                 }
-                Next::Deposit { key, id: deposit, item, target, sealed } => {
+                Next::Deposit { key, id: deposit, item, target, routes, sealed } => {
                     if sealed && flushed.sealed.is_empty() {
                         flushed.sealed.push(id);
                     }
-                    match self.deposit(&target, deposit, item).await {
-                        Ok(()) => {
-                            self.stored(id, key).await?;
+                    match self.by_routes(id, &routes, &target, deposit, item).await {
+                        Ok(way) => {
+                            self.stored(id, key, way).await?;
                             flushed.sent += 1;
                         }
                         Err(e) => {
@@ -155,7 +158,10 @@ impl Inner {
                 },
             };
             match record.machine.deposit_target().cloned().map(Box::new) {
-                Some(target) => Ok(Next::Deposit { key, id: deposit, item, target, sealed }),
+                Some(target) => {
+                    let routes = record.policy.routes;
+                    Ok(Next::Deposit { key, id: deposit, item, target, routes, sealed })
+                }
                 None => Ok(Next::Wait(not_yet(&record.name))),
             }
         })
@@ -195,6 +201,34 @@ impl Inner {
         Ok(Some(Sealed { key, deposit, item: out.item }))
     }
 
+    /// Passes finished bytes on by the first route of the policy that works. What one route may have passed on already is the
+    /// same for the next: the contact takes it once.
+    async fn by_routes(
+        self: &Arc<Self>,
+        id: ContactId,
+        routes: &[Route],
+        target: &DepositTarget,
+        deposit: [u8; 16],
+        item: Vec<u8>,
+    ) -> Result<Way> {
+        let mut waits = None;
+        for route in routes {
+            let passed = match route {
+                Route::Direct => self.hand_over(id, &item).await.map(|()| Way::Direct),
+                Route::Server => self.deposit(target, deposit, item.clone()).await.map(|()| Way::Server),
+                _ => Err(Error::new(ErrorKind::Usage, "this version knows no such route; change the policy")),
+            };
+            match passed {
+                Ok(way) => return Ok(way),
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => waits = sooner(waits, Some(e)),
+            }
+        }
+        Err(waits.unwrap_or_else(|| {
+            Error::new(ErrorKind::Usage, "the policy of this contact allows no route; change it")
+        }))
+    }
+
     /// Deposits finished bytes at the first server of the contact that takes them.
     async fn deposit(self: &Arc<Self>, target: &DepositTarget, id: [u8; 16], item: Vec<u8>) -> Result<()> {
         let item = Blob::new(item).map_err(|_| Error::new(ErrorKind::Bug, "a sealed item is too long"))?;
@@ -220,8 +254,8 @@ impl Inner {
         Err(last)
     }
 
-    /// Takes an entry that a server has confirmed out of the outbox.
-    async fn stored(self: &Arc<Self>, id: ContactId, key: [u8; 24]) -> Result<()> {
+    /// Takes an entry that a server, or the contact itself, has confirmed out of the outbox.
+    async fn stored(self: &Arc<Self>, id: ContactId, key: [u8; 24], way: Way) -> Result<()> {
         self.write(move |txn, inner| {
             // Another process may have deposited the same bytes at the same time: the server keeps them once.
             let Some(entry) = load::<OutboxEntry>(txn, Table::Outbox, &key)? else { return Ok(()) };
@@ -229,6 +263,7 @@ impl Inner {
             match entry.message {
                 Some(message) => {
                     await_receipt(txn, &id, message, inner.now_ms())?;
+                    note_way(txn, &id, message, way)?;
                     inner.climb(txn, &id, message, Delivery::Stored(1))
                 }
                 None => Ok(()),
@@ -284,6 +319,14 @@ impl Inner {
         })
         .await
     }
+}
+
+/// Notes by which way a message went.
+fn note_way(txn: &mut dyn StoreTxn, id: &ContactId, message: MessageId, way: Way) -> Result<()> {
+    let key = ordered_key(id, message.0);
+    let Some(mut log) = load::<LogEntry>(txn, Table::Log, &key)? else { return Ok(()) };
+    log.way = Some(way);
+    save(txn, Table::Log, &key, &log)
 }
 
 /// How long a message may stay on this device before the alarm, in milliseconds.

@@ -37,6 +37,7 @@ pub use cards::NewCard;
 pub use client::Client;
 pub use clock::{Clock, SystemClock};
 pub use contacts::{ContactInfo, MAX_NAME};
+pub use direct::Presence;
 pub use event::{Event, EventKind};
 pub use ids::MessageId;
 pub use keys::KeyStorage;

@@ -1,6 +1,6 @@
 //! The message log, and what the application says about it.
 
-use meow_core::delivery::Delivery;
+use meow_core::delivery::{Delivery, Way};
 use meow_core::identity::ContactId;
 use meow_core::message::Content;
 use meow_core::store::{StoreTxn, Table};
@@ -34,6 +34,8 @@ pub struct Message {
     pub delivery: Delivery,
     /// Why an outgoing message waits.
     pub waiting: Option<String>,
+    /// By which way an outgoing message went; `None` before it did.
+    pub way: Option<Way>,
 }
 
 impl Message {
@@ -47,6 +49,7 @@ impl Message {
             at_ms: entry.at_ms,
             delivery: entry.delivery,
             waiting: Some(entry.waiting).filter(|w| !w.is_empty()),
+            way: entry.way,
         }
     }
 }

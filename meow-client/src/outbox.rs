@@ -117,6 +117,7 @@ impl Client {
                     delivery: Delivery::Queued,
                     waiting: String::new(),
                     alarmed: false,
+                    way: None,
                 };
                 crate::log::add(txn, &contact, id, &entry, text.as_deref())?;
                 put(txn, &contact, &OutboxEntry { message: Some(id), stage: Stage::Plain })?;

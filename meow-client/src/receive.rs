@@ -79,7 +79,8 @@ impl Inner {
         let receipt = record.machine.take_receipt(record.policy.receipts, &mut *random)?;
         let turn = record.machine.tick(self.now_ms(), &mut *random)?;
         drop(random);
-        put_items(txn, self, id, [mode, receipt, turn].into_iter().flatten().map(|o| o.item))
+        put_items(txn, self, id, [mode, receipt, turn].into_iter().flatten().map(|o| o.item))?;
+        self.offer(txn, id, record)
     }
 
     /// Answers a renewal of the contact that had to wait, once it is due. Only for a store that is proven current.
@@ -170,6 +171,7 @@ impl Inner {
                     delivery: Delivery::Decrypted,
                     waiting: String::new(),
                     alarmed: false,
+                    way: None,
                 };
                 crate::log::add(txn, id, message, &entry, text.as_deref())?;
                 EventKind::Message { id: message, content }
@@ -182,7 +184,10 @@ impl Inner {
             ContactEvent::Found { seq } => EventKind::Found { seq },
             ContactEvent::Fork => EventKind::Fork,
             // It starts over signed; what is wished is said again with the answer.
-            ContactEvent::Renewed => EventKind::Renewed,
+            ContactEvent::Renewed => {
+                crate::direct::offer_again(txn, id)?;
+                EventKind::Renewed
+            }
             ContactEvent::RenewalHeld => EventKind::RenewalsHeld,
             ContactEvent::Behind => {
                 return match may_renew(self, record) {

@@ -1,7 +1,7 @@
 //! What the store holds, and typed access to it. Values are postcard; a value that does not decode is damage.
 
 use meow_core::contact::Contact;
-use meow_core::delivery::Delivery;
+use meow_core::delivery::{Delivery, Way};
 use meow_core::identity::{ContactId, RecoveryKeys};
 use meow_core::lane::MAX_INVITE;
 use meow_core::message::Content;
@@ -63,6 +63,8 @@ pub(crate) struct LogEntry {
     pub(crate) waiting: String,
     /// The user was told that this message is stuck.
     pub(crate) alarmed: bool,
+    /// By which way an outgoing message went; `None` before it did.
+    pub(crate) way: Option<Way>,
 }
 
 /// Something on its way to a contact.

@@ -72,7 +72,8 @@ impl Client {
     /// [`suspend`](Self::suspend) and [`resume`](Self::resume).
     ///
     /// # Errors
-    /// `Damaged`, `System`: only what concerns the store.
+    /// `Damaged`, `System`: what concerns the store; and what keeps this client from listening where it was told to
+    /// ([`direct_at`](crate::ClientBuilder::direct_at)).
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: what was not acknowledged comes again.
@@ -85,6 +86,7 @@ impl Client {
                 end = self.inner.fetch_loop() => return end,
                 end = self.inner.upkeep_loop() => return end,
                 end = self.inner.glance_loop() => return end,
+                end = self.inner.direct_loop() => return end,
                 asleep = suspended.wait_for(|s| *s) => {
                     asleep.map_err(client_ended)?;
                 }
@@ -323,6 +325,6 @@ fn client_ended(e: tokio::sync::watch::error::RecvError) -> Error {
     Error::new(ErrorKind::Bug, "the client ended while it was in use").with_source(e)
 }
 
-fn task_ended(e: tokio::task::JoinError) -> Error {
+pub(crate) fn task_ended(e: tokio::task::JoinError) -> Error {
     Error::new(ErrorKind::Bug, "a fetching task ended before its time").with_source(e)
 }

@@ -8,12 +8,35 @@ use serde::{Deserialize, Serialize};
 pub enum Delivery {
     /// On this device only.
     Queued,
-    /// Confirmed as durable by so many servers.
+    /// Confirmed as durable by so many servers, or by the contact's device itself.
     Stored(u8),
     /// Decrypted by the contact's device.
     Decrypted,
     /// Shown to the contact.
     Read,
+}
+
+/// By which way a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Way {
+    /// To the contact's device itself.
+    Direct,
+    /// Straight to the contact's mailbox server.
+    Server,
+    /// Through a chain of servers.
+    Matriochka,
+}
+
+impl Way {
+    /// A fixed name in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Server => "server",
+            Self::Matriochka => "matriochka",
+        }
+    }
 }
 
 impl Delivery {

@@ -119,6 +119,8 @@ pub struct Policy {
     pub receipts: Receipts,
     /// Thin or whole.
     pub form: Form,
+    /// The contact may find this device while it listens: it then knows this device's address. Needs [`Route::Direct`].
+    pub presence: bool,
 }
 
 impl Default for Policy {
@@ -129,6 +131,7 @@ impl Default for Policy {
             authenticity: Authenticity::Signed,
             receipts: Receipts { decrypted: true, read: false },
             form: Form::ByLink,
+            presence: false,
         }
     }
 }
@@ -139,6 +142,10 @@ impl Policy {
     pub fn check(&self) -> Result<(), Error> {
         if self.routes.is_empty() {
             return Err(Error::new(ErrorKind::Usage, "a policy needs at least one route"));
+        }
+        if self.presence && !self.routes.contains(&Route::Direct) {
+            let text = "presence is for contacts that may be reached directly; allow the route `direct` too";
+            return Err(Error::new(ErrorKind::Usage, text));
         }
         for (i, route) in self.routes.iter().enumerate() {
             if self.routes.iter().take(i).any(|before| before == route) {
@@ -184,5 +191,8 @@ mod tests {
             assert_eq!(policy(bad.clone()).check().unwrap_err().kind(), ErrorKind::Usage, "{bad:?}");
         }
         assert!(Policy::default().check().is_ok());
+        let found = Policy { presence: true, ..policy([Route::Server]) };
+        assert_eq!(found.check().unwrap_err().kind(), ErrorKind::Usage);
+        assert!(Policy { presence: true, ..policy([Route::Server, Route::Direct]) }.check().is_ok());
     }
 }

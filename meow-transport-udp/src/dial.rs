@@ -1,8 +1,9 @@
 //! Dialling: one connection for each endpoint, shared by its links.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use meow_core::Result;
 use meow_core::transport::{Endpoint, Host, Link, Peer};
@@ -14,17 +15,20 @@ use tokio_util::task::TaskTracker;
 use crate::config::ClientConfig;
 use crate::error::UdpError;
 use crate::link::{DONE, link};
+use crate::through::{self, Own};
 use crate::{WINDOW, proof};
 
 /// QUIC wants a name; it is not sent, and a raw public key is for no name.
 const NO_NAME: &str = "meow";
+/// How long a place is dialled as usual before more is done to come through.
+const FIRST_TRY: Duration = Duration::from_millis(2500);
 
 pub(crate) struct Dialer {
     config: ClientConfig,
     /// One for each address family, opened when it is first needed.
-    sockets: [OnceCell<quinn::Endpoint>; 2],
+    sockets: [OnceCell<Own>; 2],
     /// Those that are listened at, where they are dialled from.
-    listening: Mutex<[Option<quinn::Endpoint>; 2]>,
+    listening: Mutex<[Option<Own>; 2]>,
     places: Mutex<HashMap<String, Arc<Place>>>,
 }
 
@@ -116,23 +120,60 @@ impl Dialer {
     }
 
     async fn dial_at(&self, address: SocketAddr) -> Result<Live, UdpError> {
-        let connecting = self
-            .socket(address)
-            .await?
-            .connect_with(self.quic()?, address, NO_NAME)
-            .map_err(UdpError::Dial)?;
+        self.dial_from(&self.socket(address).await?.quic, address).await
+    }
+
+    async fn dial_from(&self, from: &quinn::Endpoint, address: SocketAddr) -> Result<Live, UdpError> {
+        let connecting = from.connect_with(self.quic()?, address, NO_NAME).map_err(UdpError::Dial)?;
         let connection = connecting.await.map_err(UdpError::Connect)?;
         let mut peer = Peer::at(connection.remote_address().ip());
         peer.server = Some(proof::proved(&connection).ok_or(UdpError::NoProof)?);
         Ok(Live { connection, peer, open: Arc::new(TaskTracker::new()) })
     }
 
+    /// Dials as usual, and then by many sockets and ports; what comes in meanwhile is the listener's. The connection is this
+    /// link's alone.
+    pub(crate) async fn connect_through(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Link> {
+        crate::check(endpoint)?;
+        let (Some(Host::Ip(ip)), Some(port)) = (endpoint.host(), endpoint.port()) else {
+            return Err(UdpError::Endpoint("a literal address and a port are needed to come through").into());
+        };
+        let to = SocketAddr::new(*ip, port);
+        if !self.config.addresses.permits(*ip) {
+            return Err(UdpError::Address.into());
+        }
+        if let Ok(link) = tokio::time::timeout(FIRST_TRY, self.open(endpoint)).await
+            && let Ok(link) = link
+        {
+            return Ok(link);
+        }
+        let own = self.socket(to).await?;
+        let (knocked, found) = tokio::join!(through::knock(&own.raw, to.ip()), through::spread(to));
+        knocked?;
+        let from = Own::dialling(found?)?;
+        let live = tokio::time::timeout(self.config.connect_timeout, self.dial_from(&from.quic, to))
+            .await
+            .unwrap_or(Err(UdpError::ConnectTimeout))?;
+        let streams = live.connection.open_bi().await.map_err(UdpError::Broken)?;
+        let link = link(streams, self.config.max_frame, live.peer.clone(), &live.open);
+        tokio::spawn(async move {
+            live.open.close();
+            tokio::select! {
+                () = live.open.wait() => live.connection.close(DONE, b""),
+                _ = live.connection.closed() => {}
+            }
+            // The socket goes with its endpoint, once the farewell has left.
+            from.quic.wait_idle().await;
+        });
+        Ok(link)
+    }
+
     /// From now on what is dialled leaves from this socket; connections from another one are used no more.
-    pub(crate) fn listens(&self, quic: &quinn::Endpoint) {
-        let Ok(local) = quic.local_addr() else { return };
+    pub(crate) fn listens(&self, own: &Own) {
+        let Ok(local) = own.quic.local_addr() else { return };
         let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = listening.get_mut(usize::from(local.is_ipv6())) {
-            *place = Some(quic.clone());
+            *place = Some(own.clone());
         }
         drop(listening);
         self.places.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -143,11 +184,11 @@ impl Dialer {
         let Ok(local) = quic.local_addr() else { return };
         let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
         for place in listening.iter_mut() {
-            place.take_if(|own| own.local_addr().is_ok_and(|own| own == local));
+            place.take_if(|own| own.quic.local_addr().is_ok_and(|own| own == local));
         }
     }
 
-    async fn socket(&self, to: SocketAddr) -> Result<quinn::Endpoint, UdpError> {
+    async fn socket(&self, to: SocketAddr) -> Result<Own, UdpError> {
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(Some(own)) = listening.get(usize::from(to.is_ipv6())) {
             return Ok(own.clone());
@@ -157,7 +198,8 @@ impl Dialer {
             SocketAddr::V4(_) => (v4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             SocketAddr::V6(_) => (v6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))),
         };
-        cell.get_or_try_init(|| async { quinn::Endpoint::client(any).map_err(UdpError::Bind) }).await.cloned()
+        let open = || async { Own::dialling(UdpSocket::bind(any).map_err(UdpError::Bind)?) };
+        cell.get_or_try_init(open).await.cloned()
     }
 
     fn quic(&self) -> Result<quinn::ClientConfig, UdpError> {

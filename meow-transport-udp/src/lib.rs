@@ -8,6 +8,7 @@ mod link;
 mod listen;
 mod proof;
 mod reset;
+mod through;
 
 pub use config::{ClientConfig, ServerConfig};
 
@@ -82,6 +83,10 @@ impl Transport for Udp {
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Link> {
         self.dialer.connect(endpoint).await
+    }
+
+    async fn connect_through(&self, endpoint: &Endpoint) -> Result<Link> {
+        self.dialer.connect_through(endpoint).await
     }
 
     /// Listens on host and port. A listener that is dropped winds up as if closed, in the background.

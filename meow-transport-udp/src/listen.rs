@@ -17,6 +17,7 @@ use crate::config::ServerConfig;
 use crate::dial::Dialer;
 use crate::error::UdpError;
 use crate::link::{BUSY, DONE, link};
+use crate::through::Own;
 use crate::{WINDOW, proof, reset};
 
 /// How long closing waits for its last packets to leave.
@@ -53,18 +54,17 @@ pub(crate) async fn listen(
     };
     let socket = UdpSocket::bind(address).map_err(UdpError::Bind)?;
     let bound = socket.local_addr().map_err(UdpError::Bind)?;
-    let runtime = Arc::new(quinn::TokioRuntime);
     let skp = config.identity.as_ref().ok_or(UdpError::NoIdentity)?;
     let (sides, accepting) = (reset::endpoint(skp), server(config, skp)?);
-    let quic = quinn::Endpoint::new(sides, Some(accepting), socket, runtime).map_err(UdpError::Bind)?;
+    let own = Own::new(socket, sides, Some(accepting))?;
     let local = endpoint.clone().with_port(bound.port());
     let (arrivals, queue) = mpsc::channel(config.max_waiting.max(1));
     if let Some(dialler) = dialler {
-        dialler.listens(&quic);
+        dialler.listens(&own);
     }
     let shared = Arc::new(Shared {
         config: config.clone(),
-        endpoint: quic,
+        endpoint: own.quic,
         arrivals,
         open: Arc::new(TaskTracker::new()),
         leaving: CancellationToken::new(),

@@ -79,6 +79,18 @@ impl Transports {
         self.get(endpoint)?.connect(endpoint).await
     }
 
+    /// Opens a link to somebody who does the same towards this side at this moment: see
+    /// [`Transport::connect_through`].
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no half-open link behind.
+    pub async fn connect_through(&self, endpoint: &Endpoint) -> Result<Link> {
+        self.get(endpoint)?.connect_through(endpoint).await
+    }
+
     /// Starts listening.
     ///
     /// # Errors

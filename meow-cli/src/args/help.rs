@@ -79,10 +79,21 @@ Exit code 3: the card is taken, and the answer waits to be sent.";
 pub(super) const CONTACTS: &str = "\
 Examples:
   meow contacts
+  meow contacts --presence     and who is online, of those that may be reached directly
   meow --json contacts
 
 Status: card_out, your card was not answered yet; confirming, keys are being confirmed; established, messages
 flow; renewing, keys are being made anew.";
+
+pub(super) const DIRECT: &str = "\
+Examples:
+  meow direct bob                      shows what is allowed, and whether Bob is online
+  meow direct bob --allow --show       direct links where they work, and Bob may find this device
+  meow direct bob --at udp://192.168.1.7:41325
+  meow direct bob --deny
+
+A direct link shows your address to the contact, and the contact's to you: both of you have to allow it. This device
+can be dialled while `meow receive --follow --listen udp://0.0.0.0:41325` runs.";
 
 pub(super) const CONTACT: &str = "\
 Examples:
@@ -111,6 +122,7 @@ Examples:
   meow receive                what has come
   meow receive --wait 60      and if there is nothing, waits for it up to a minute
   meow receive --follow       until stopped
+  meow receive --follow --listen udp://0.0.0.0:41325    and can be dialled by contacts that may (`meow direct`)
   meow --json receive --follow | while read -r line; do ...; done
 
 What was printed counts as read and is not printed again. A crash in between repeats a line rather than losing

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use meow::{Delivery, MessageId};
+use meow::{Delivery, Endpoint, MessageId};
 
 #[derive(Args)]
 pub(crate) struct Send {
@@ -47,6 +47,9 @@ pub(crate) struct Receive {
     /// Goes on until it is stopped (Ctrl-C, SIGTERM)
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Listens here for contacts that may find this device; port 0 lets the system choose
+    #[arg(long, value_name = "URL", requires = "follow")]
+    pub(crate) listen: Vec<Endpoint>,
     /// Prints also how far your own messages have come
     #[arg(long)]
     pub(crate) deliveries: bool,

@@ -1,6 +1,7 @@
 //! The command line: every command, option and example.
 
 mod card;
+mod direct;
 mod help;
 mod messages;
 mod servers;
@@ -14,6 +15,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use meow::ErrorKind;
 
 pub(crate) use self::card::{CardCommand, NewCard, TakeCard};
+pub(crate) use self::direct::{Direct, Place};
 pub(crate) use self::messages::{Log, Receive, Rung, Send, Status};
 pub(crate) use self::servers::{Init, ServerCommand};
 use crate::exit::{Exit, complain};
@@ -55,10 +57,17 @@ pub(crate) enum Command {
     Card(CardCommand),
     /// Lists contacts
     #[command(after_help = help::CONTACTS)]
-    Contacts,
+    Contacts {
+        /// Asks the servers of those that may be reached directly whether they are online
+        #[arg(long)]
+        presence: bool,
+    },
     /// Renames or removes a contact
     #[command(subcommand, after_help = help::CONTACT)]
     Contact(ContactCommand),
+    /// Shows or says whether messages to a contact go to its device itself, and whether it may find this one
+    #[command(after_help = help::DIRECT)]
+    Direct(Direct),
     /// Shows the safety code of a contact, which both of you compare
     #[command(after_help = help::VERIFY)]
     Verify(Verify),

@@ -19,6 +19,9 @@ struct Contact {
     thin: bool,
     queued: usize,
     created_ms: u64,
+    /// With `--presence`, of a contact that may be reached directly: `online`, `away` or `unknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence: Option<&'static str>,
 }
 
 impl From<ContactInfo> for Contact {
@@ -30,6 +33,7 @@ impl From<ContactInfo> for Contact {
             thin: info.thin,
             queued: info.queued,
             created_ms: info.created_ms,
+            presence: None,
         }
     }
 }
@@ -40,13 +44,20 @@ impl Record for Contact {
         let verified = if self.verified { "verified" } else { "unverified" };
         let queued = if self.queued == 0 { String::new() } else { format!(", {} queued", self.queued) };
         let thin = if self.thin { ", thin (post-quantum at the handshake only)" } else { "" };
-        format!("{}: {}, {verified}{thin}{queued}", one_line(&self.contact), self.status)
+        let presence = self.presence.map(|presence| format!(", presence: {presence}")).unwrap_or_default();
+        format!("{}: {}, {verified}{thin}{queued}{presence}", one_line(&self.contact), self.status)
     }
 }
 
-pub(super) async fn list(context: &Context) -> Outcome {
-    for info in context.open().await?.contacts().await? {
-        context.output.put(&Contact::from(info))?;
+pub(super) async fn list(context: &Context, presence: bool) -> Outcome {
+    let client = context.open().await?;
+    for info in client.contacts().await? {
+        let mut contact = Contact::from(info);
+        if presence {
+            let policy = client.policy(&contact.contact).await?;
+            contact.presence = super::direct::presence(&client, &contact.contact, &policy).await?;
+        }
+        context.output.put(&contact)?;
     }
     Ok(Exit::Done)
 }

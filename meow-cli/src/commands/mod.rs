@@ -2,6 +2,7 @@
 
 mod card;
 mod contacts;
+mod direct;
 mod doctor;
 mod init;
 mod log;
@@ -33,7 +34,8 @@ pub(crate) async fn run(context: Context, command: Command) -> Outcome {
         Command::Server(args) => server::run(&context, args).await,
         Command::Card(CardCommand::New(args)) => card::new(&context, args).await,
         Command::Card(CardCommand::Take(args)) => card::take(&context, args).await,
-        Command::Contacts => contacts::list(&context).await,
+        Command::Contacts { presence } => contacts::list(&context, presence).await,
+        Command::Direct(args) => direct::run(&context, args).await,
         Command::Contact(args) => contacts::change(&context, args).await,
         Command::Verify(args) => verify::run(&context, args).await,
         Command::Send(args) => send::run(&context, args).await,

@@ -20,7 +20,7 @@ const BATCH: usize = 100;
 const GLANCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(context: &Context, args: Receive) -> Outcome {
-    let client = context.open().await?;
+    let client = context.open_at(args.listen).await?;
     // Not earlier: Ctrl-C at the password prompt ends the program as usual.
     let stop = signals::stop()?;
     let printer = Printer { output: context.output, deliveries: args.deliveries, client: &client, stop };

@@ -2,7 +2,7 @@
 
 use crate::support::World;
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 19] = [
     &["init"],
     &["server"],
     &["server", "add"],
@@ -12,6 +12,7 @@ const COMMANDS: [&[&str]; 18] = [
     &["card", "new"],
     &["card", "take"],
     &["contacts"],
+    &["direct"],
     &["contact", "rename"],
     &["contact", "remove"],
     &["verify"],

@@ -1,5 +1,193 @@
 //! Reaching contacts without a server, where the policy allows it (spec, chapter "Presence and direct").
+//!
+//! A message is handed over on a link that is up, or on one that is dialled for it; whatever the contact has not said to
+//! have taken goes by the next route of the policy, as the same bytes.
 
+mod dial;
+mod find;
+mod link;
+mod listen;
 mod offer;
+mod places;
+mod present;
 
-pub(crate) use offer::{DIRECT, note_offer};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use meow_core::identity::ContactId;
+use meow_core::transport::{Addresses, Endpoint};
+use meow_transport::Transports;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+pub use find::Presence;
+use link::Live;
+pub(crate) use offer::{DIRECT, note_offer, offer_again};
+
+/// Links of one contact at a time: a fifth takes the place of the oldest.
+const MAX_LINKS: usize = 4;
+/// Links that have proved nothing yet, at a time.
+const MAX_STRANGERS: usize = 16;
+/// Hellos that are remembered, so that none is answered twice.
+const MAX_HELLOS: usize = 1024;
+/// The first pause after a contact was not reached; doubled up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// What all that is direct shares.
+pub(crate) struct Direct {
+    transports: Transports,
+    /// Which of the addresses that contacts name may be dialled, beside those of this machine's own network.
+    addresses: Addresses,
+    /// Where to listen while the client runs.
+    listen: Vec<Endpoint>,
+    strangers: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    links: HashMap<ContactId, Vec<Live>>,
+    tries: HashMap<ContactId, Tries>,
+    /// Where this client listens, while it runs.
+    local: Vec<Endpoint>,
+    hellos: Hellos,
+}
+
+/// When a contact may be dialled again.
+struct Tries {
+    not_before: Instant,
+    pause: Duration,
+}
+
+/// The hellos that came last.
+#[derive(Default)]
+struct Hellos {
+    known: HashSet<[u8; 32]>,
+    order: VecDeque<[u8; 32]>,
+}
+
+impl Hellos {
+    /// False for one that came before.
+    fn note(&mut self, hello: [u8; 32]) -> bool {
+        if !self.known.insert(hello) {
+            return false;
+        }
+        self.order.push_back(hello);
+        if self.order.len() > MAX_HELLOS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+impl Direct {
+    pub(crate) fn new(transports: Transports, addresses: Addresses, listen: Vec<Endpoint>) -> Self {
+        let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
+        Self { transports, addresses, listen, strangers, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Whole after every statement that holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The links to a contact that are up, the newest first.
+    fn links(&self, id: &ContactId) -> Vec<Live> {
+        let mut state = self.state();
+        let Some(links) = state.links.get_mut(id) else { return Vec::new() };
+        links.retain(Live::is_up);
+        links.iter().rev().cloned().collect()
+    }
+
+    /// A link over which nothing comes any more.
+    fn give_up(&self, id: &ContactId, live: &Live) {
+        if let Some(links) = self.state().links.get_mut(id) {
+            links.retain(|other| !other.is(live));
+        }
+    }
+
+    fn add(&self, id: ContactId, live: Live) {
+        let mut state = self.state();
+        state.tries.remove(&id);
+        let links = state.links.entry(id).or_default();
+        links.retain(Live::is_up);
+        if links.len() >= MAX_LINKS {
+            links.remove(0);
+        }
+        links.push(live);
+    }
+
+    /// Ends all links: the client sleeps, ends or moves to another network.
+    pub(crate) fn hang_up(&self) {
+        let mut state = self.state();
+        state.links.clear();
+        state.tries.clear();
+    }
+
+    /// Ends the links to a contact that may not be reached directly any more.
+    pub(crate) fn hang_up_on(&self, id: &ContactId) {
+        let mut state = self.state();
+        state.links.remove(id);
+        state.tries.remove(id);
+    }
+
+    /// How long a contact must not be dialled yet; if it may be, this counts as a failure until a link is up.
+    fn try_now(&self, id: ContactId) -> Result<(), Duration> {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.tries.retain(|_, tries| tries.not_before + LONGEST_PAUSE > now);
+        let tries = state.tries.entry(id).or_insert(Tries { not_before: now, pause: FIRST_PAUSE });
+        if tries.not_before > now {
+            return Err(tries.not_before - now);
+        }
+        tries.not_before = now + tries.pause;
+        tries.pause = (tries.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    /// The contact has shown that it is there: it may be dialled at once.
+    fn may_try(&self, id: &ContactId) {
+        self.state().tries.remove(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn direct() -> Direct {
+        Direct::new(Transports::new(), Addresses::public(), Vec::new())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a28_a_contact_is_dialled_ever_less_often() {
+        let (direct, id) = (direct(), ContactId::from_bytes([1; 16]));
+        let mut dialled = 0;
+        for _ in 0..3600 {
+            dialled += u32::from(direct.try_now(id).is_ok());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        // After 0, 10, 30, 70, 150, 310, 630 and then every 600 seconds.
+        assert_eq!(dialled, 11);
+        assert!(direct.try_now(id).is_err());
+        direct.may_try(&id);
+        assert!(direct.try_now(id).is_ok());
+    }
+
+    #[test]
+    fn a_hello_counts_once_and_few_are_kept() {
+        let mut hellos = Hellos::default();
+        let hello = |n: u32| {
+            let mut hello = [0; 32];
+            hello[..4].copy_from_slice(&n.to_be_bytes());
+            hello
+        };
+        assert!(hellos.note(hello(0)) && !hellos.note(hello(0)));
+        (1..3000).for_each(|n| assert!(hellos.note(hello(n))));
+        assert_eq!((hellos.known.len(), hellos.order.len()), (MAX_HELLOS, MAX_HELLOS));
+    }
+}

@@ -263,6 +263,11 @@ impl Contact {
         self.peer.as_ref().map(|p| &p.target)
     }
 
+    /// Our Ckp and the contact's; `None` before it has answered.
+    pub fn ckps(&self) -> Option<(VerifyKey, VerifyKey)> {
+        self.peer.as_ref().map(|peer| (self.me.ckp, peer.ckp))
+    }
+
     /// The mailboxes to poll for this contact, the newest last.
     pub fn mailboxes(&self) -> &[Mailbox] {
         &self.me.mailboxes

@@ -39,6 +39,17 @@ pub trait Transport: Send + Sync + 'static {
     /// Dropping the future leaves no half-open link behind.
     fn connect(&self, endpoint: &Endpoint) -> impl Future<Output = Result<Link>> + Send;
 
+    /// Opens a link to somebody who does the same towards this side at this moment, where translators of addresses may stand
+    /// before both. What that takes beyond [`connect`](Self::connect) is for the transport to know; by default, nothing.
+    /// The far side may get the link from its listener instead. Only for a place that is known to be the far side's: it may
+    /// get many small packets.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no half-open link behind.
+    fn connect_through(&self, endpoint: &Endpoint) -> impl Future<Output = Result<Link>> + Send {
+        self.connect(endpoint)
+    }
+
     /// Starts listening.
     ///
     /// # Cancel safety
@@ -54,6 +65,8 @@ pub trait DynTransport: Send + Sync + 'static {
     fn estimate(&self, endpoint: &Endpoint) -> Result<LinkProfile>;
     /// See [`Transport::connect`].
     fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>>;
+    /// See [`Transport::connect_through`].
+    fn connect_through<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>>;
     /// See [`Transport::listen`].
     fn listen<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Listener>>;
 }
@@ -67,6 +80,9 @@ impl<T: Transport> DynTransport for T {
     }
     fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>> {
         Box::pin(Transport::connect(self, endpoint))
+    }
+    fn connect_through<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>> {
+        Box::pin(Transport::connect_through(self, endpoint))
     }
     fn listen<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Listener>> {
         Box::pin(Transport::listen(self, endpoint))

@@ -1,0 +1,104 @@
+//! `meow direct`
+
+use meow::client::Presence;
+use meow::core::policy::{Policy, Route};
+use meow::core::wire::List;
+use meow::{Client, Error};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Outcome;
+use crate::args::{Direct, Place};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::Record;
+use crate::reach;
+use crate::text::one_line;
+
+#[derive(Serialize)]
+struct State {
+    contact: String,
+    /// `no`, `preferred`, `only`, or `after` another route.
+    direct: &'static str,
+    /// The contact may find this device.
+    shown: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence: Option<&'static str>,
+}
+
+impl Record for State {
+    /// `bob: direct links preferred, bob may find this device; bob is online`
+    fn text(&self) -> String {
+        let name = one_line(&self.contact);
+        let direct = match self.direct {
+            "no" => "no direct links",
+            "only" => "direct links only",
+            "after" => "direct links after other routes",
+            _ => "direct links preferred",
+        };
+        let shown = if self.shown { "may" } else { "may not" };
+        let presence = self.presence.map(|presence| format!("; {name} is {presence}")).unwrap_or_default();
+        format!("{name}: {direct}, {name} {shown} find this device{presence}")
+    }
+}
+
+/// How a presence is called.
+pub(super) fn word(presence: Presence) -> &'static str {
+    match presence {
+        Presence::Online => "online",
+        Presence::Away => "away",
+        _ => "unknown",
+    }
+}
+
+/// The presence of a contact whose policy lets its server see this device.
+pub(super) async fn presence(
+    client: &Client,
+    name: &str,
+    policy: &Policy,
+) -> Result<Option<&'static str>, Error> {
+    if !policy.routes.contains(&Route::Direct) {
+        return Ok(None);
+    }
+    client.presence(name).await.map(|presence| Some(word(presence)))
+}
+
+pub(super) async fn run(context: &Context, args: Direct) -> Outcome {
+    let client = context.open().await?;
+    let before = client.policy(&args.name).await?;
+    let mut policy = before.clone();
+    let others = before.routes.iter().filter(|route| **route != Route::Direct).cloned();
+    if args.allow {
+        policy.routes = List::take([Route::Direct].into_iter().chain(others));
+    } else if args.only {
+        policy.routes = List::take([Route::Direct]);
+    } else if args.deny {
+        let left: Vec<_> = others.collect();
+        policy.routes = List::take(if left.is_empty() { vec![Route::Server] } else { left });
+        policy.presence = false;
+    }
+    policy.presence = (policy.presence || args.show) && !args.hide;
+    if policy != before {
+        client.set_policy(&args.name, policy.clone()).await?;
+    }
+    if !args.at.is_empty() {
+        let places = args.at.iter().filter_map(|place| match place {
+            Place::At(endpoint) => Some(endpoint.clone()),
+            Place::None => None,
+        });
+        client.set_direct_places(&args.name, places.collect()).await?;
+    }
+    if policy != before {
+        // The contact is to know.
+        reach::once(&client, Instant::now() + reach::PATIENCE).await?;
+    }
+    let direct = match policy.routes.iter().position(|route| *route == Route::Direct) {
+        None => "no",
+        Some(0) if policy.routes.len() == 1 => "only",
+        Some(0) => "preferred",
+        Some(_) => "after",
+    };
+    let presence = presence(&client, &args.name, &policy).await?;
+    context.output.put(&State { contact: args.name, direct, shown: policy.presence, presence })?;
+    Ok(Exit::Done)
+}

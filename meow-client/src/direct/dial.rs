@@ -1,0 +1,183 @@
+//! Dialling a contact, and handing items over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use meow_core::crypto::{Secret, VerifyKey};
+use meow_core::direct::{Dialling, DirectBinding, DirectFrame};
+use meow_core::identity::ContactId;
+use meow_core::transport::{Endpoint, Link, Pattern};
+use meow_core::{Error, ErrorKind, Result, Retry};
+use tokio::time::timeout;
+
+use super::link;
+use super::listen::GREETING;
+use super::offer::{direct_record, may_go_directly};
+use super::places::Places;
+use crate::client::Inner;
+use crate::records::contact;
+use crate::run::task_ended;
+
+/// How long a place that a contact names is dialled: over udp so long that three packets leave, and no more.
+const CONTACTS_PLACE: Duration = Duration::from_millis(2800);
+/// How long a place is dialled at which a server of one's own sees the contact.
+const PROVEN_PLACE: Duration = Duration::from_secs(20);
+/// How long a place that the user named is dialled.
+const USERS_PLACE: Duration = Duration::from_secs(15);
+/// How long a message waits for a contact to be dialled before it goes another way.
+const HEAD_START: Duration = Duration::from_secs(4);
+/// A link that carries so little in one piece is a thin one, in bytes.
+const THIN_BELOW: usize = 256;
+
+/// Whom to dial, and how to prove it.
+pub(super) struct Whom {
+    pub(super) id: ContactId,
+    pub(super) name: String,
+    /// What the contact has offered.
+    pub(super) secret: Secret,
+    pub(super) own: VerifyKey,
+    pub(super) contact: VerifyKey,
+    /// Where the user says that the contact is.
+    pub(super) urls: Vec<Endpoint>,
+    /// Of the newest place of the contact that was seen.
+    pub(super) seen_ms: u64,
+}
+
+impl Whom {
+    fn binding(&self) -> DirectBinding<'_> {
+        DirectBinding { secret: &self.secret, dialler: &self.own, listener: &self.contact }
+    }
+}
+
+impl Inner {
+    /// Hands an item to the contact itself: on a link that is up, or on one that is dialled now.
+    ///
+    /// # Errors
+    /// `Unreachable` when the contact has not said that it took the item: it may have, and is given it again another way.
+    pub(crate) async fn hand_over(self: &Arc<Self>, id: ContactId, item: &[u8]) -> Result<()> {
+        if self.hand_to_links(id, item).await {
+            return Ok(());
+        }
+        let whom = self.whom(id).await?;
+        let (name, inner) = (whom.name.clone(), Arc::clone(self));
+        // It goes on when it takes longer: what waits is sent again once a link is up.
+        let reaching = tokio::spawn(async move { inner.reach(&whom).await });
+        match timeout(HEAD_START, reaching).await {
+            Ok(reached) => reached.map_err(task_ended)??,
+            Err(_) => return Err(away(&name, HEAD_START)),
+        }
+        if self.hand_to_links(id, item).await { Ok(()) } else { Err(away(&name, Duration::from_secs(10))) }
+    }
+
+    /// Tries the links that are up. One that does not bring the item over in time is given up.
+    async fn hand_to_links(self: &Arc<Self>, id: ContactId, item: &[u8]) -> bool {
+        for live in self.direct.links(&id) {
+            if live.hand_over(item).await {
+                return true;
+            }
+            self.direct.give_up(&id, &live);
+        }
+        false
+    }
+
+    pub(super) async fn whom(self: &Arc<Self>, id: ContactId) -> Result<Whom> {
+        self.read(move |txn| {
+            let record = contact(txn, &id)?;
+            let direct = direct_record(txn, &id)?;
+            let name = record.name;
+            if !may_go_directly(&record.policy) {
+                let text = format!("the policy of {name} allows no direct link");
+                return Err(Error::new(ErrorKind::Refused, text));
+            }
+            let (Some(secret), Some((own, contact))) = (direct.theirs, record.machine.ckps()) else {
+                let text = format!(
+                    "{name} has not said how to be reached directly; {name} has to allow it by a policy of its own"
+                );
+                return Err(Error::new(ErrorKind::Unreachable, text).with_retry(Retry::After(60)));
+            };
+            Ok(Whom { id, name, secret, own, contact, urls: direct.urls, seen_ms: direct.seen_ms })
+        })
+        .await
+    }
+
+    /// Brings a link to a contact about, by the places that the user and the contact have named.
+    ///
+    /// # Errors
+    /// `Unreachable` when none works, or when it is too early to try again.
+    async fn reach(self: &Arc<Self>, whom: &Whom) -> Result<()> {
+        self.direct.try_now(whom.id).map_err(|left| away(&whom.name, left))?;
+        let named = Places { all: whom.urls.clone(), proven: None };
+        if self.dial(whom, &named, USERS_PLACE).await {
+            return Ok(());
+        }
+        for found in self.find(whom).await? {
+            if self.dial(whom, &found, CONTACTS_PLACE).await {
+                return Ok(());
+            }
+        }
+        // Meanwhile the contact may have dialled this device.
+        if self.direct.links(&whom.id).is_empty() {
+            Err(away(&whom.name, Duration::from_secs(10)))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Dials all of these places at once; true when one leads to the contact, or the contact has come here meanwhile.
+    pub(super) async fn dial(self: &Arc<Self>, whom: &Whom, places: &Places, time: Duration) -> bool {
+        let mut dialling: FuturesUnordered<_> =
+            places.all.iter().map(|place| self.dial_at(whom, place, time, places.is_proven(place))).collect();
+        while let Some(dialled) = dialling.next().await {
+            match dialled {
+                Ok(()) => return true,
+                Err(e) => tracing::debug!(kind = e.kind().name(), "a contact is not at one of its places"),
+            }
+        }
+        !self.direct.links(&whom.id).is_empty()
+    }
+
+    async fn dial_at(
+        self: &Arc<Self>,
+        whom: &Whom,
+        place: &Endpoint,
+        time: Duration,
+        proven: bool,
+    ) -> Result<()> {
+        let late = |_| Error::new(ErrorKind::Unreachable, "nobody answers there");
+        let transports = &self.direct.transports;
+        let link = if proven {
+            timeout(PROVEN_PLACE, transports.connect_through(place)).await
+        } else {
+            timeout(time, transports.connect(place)).await
+        };
+        let link = link.map_err(late)??;
+        timeout(GREETING + time, self.prove(whom, link)).await.map_err(late)?
+    }
+
+    /// Says hello, and proves both sides to each other.
+    async fn prove(self: &Arc<Self>, whom: &Whom, mut link: Link) -> Result<()> {
+        if link.profile.pattern == Pattern::Exchange {
+            let text =
+                "direct links need a transport on which both sides may speak at any time; name another place";
+            return Err(Error::new(ErrorKind::Usage, text));
+        }
+        let thin = link.profile.single < THIN_BELOW;
+        let dialling = Dialling::begin(&whom.binding(), thin, &mut *self.random.lock())?;
+        link.tx.send(dialling.hello().to_vec().into()).await?;
+        let nobody = || Error::new(ErrorKind::WrongPeer, "somebody else answers there");
+        let welcome = link.rx.recv().await?.ok_or_else(nobody)?;
+        let mut keys = dialling.finish(&welcome, &whom.binding()).map_err(|_| nobody())?;
+        let (ready, _) = keys.seal(&DirectFrame::Ready)?;
+        link.tx.send(ready.into()).await?;
+        link::start(self, whom.id, link, keys);
+        Ok(())
+    }
+}
+
+fn away(name: &str, left: Duration) -> Error {
+    let secs = u32::try_from(left.as_secs()).unwrap_or(u32::MAX).max(1);
+    Error::new(ErrorKind::Unreachable, format!("{name} is not reached directly now; tried again in a while"))
+        .with_retry(Retry::After(secs))
+}

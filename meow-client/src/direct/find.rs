@@ -1,0 +1,213 @@
+//! Asking a contact's servers where it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meow_core::direct::{Reach, ReachFor, ReachUse};
+use meow_core::lane::ServerRef;
+use meow_core::request::{Answer, Found, Knock, PresenceGet, RefusalCode, RequestKind, Seen};
+use meow_core::transport::{Endpoint, Host};
+use meow_core::wire::Fixed;
+use meow_core::{ErrorKind, Result};
+
+use super::dial::Whom;
+use super::offer::{direct_record, save_direct};
+use super::places::{self, Places};
+use crate::client::{Client, Inner};
+use crate::mailbox::unexpected;
+use crate::records::{contact, contact_of};
+use crate::run::of_the_store;
+use crate::server::refused;
+use crate::servers::own_servers;
+
+/// Answers with a record need this size class.
+pub(super) const CLASS: u8 = 2;
+
+/// What is known of where a contact is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Presence {
+    /// It waits at its server to be dialled.
+    Online,
+    /// It was there within ten minutes.
+    Away,
+    /// It shows nothing to us, or its server does not answer.
+    Unknown,
+}
+
+impl Client {
+    /// Where a contact is, as it lets us know: one request to its server. Needs no link to the contact.
+    ///
+    /// # Errors
+    /// `NotFound`, `Damaged`, `System`; `Refused` where the policy allows no direct link, since the contact's server would
+    /// see this device's address.
+    pub async fn presence(&self, name: &str) -> Result<Presence> {
+        let (inner, name) = (&self.inner, name.to_owned());
+        let id = inner.read(move |txn| contact_of(txn, &name)).await?;
+        let whom = match inner.whom(id).await {
+            Ok(whom) => whom,
+            Err(e) if e.kind() == ErrorKind::Unreachable => return Ok(Presence::Unknown),
+            Err(e) => return Err(e),
+        };
+        for (server, mailbox) in inner.mailboxes_of(&whom).await? {
+            match inner.ask_where(&whom, &server, &mailbox).await {
+                Ok(Some((found, _))) if found.online => return Ok(Presence::Online),
+                Ok(Some(_)) => return Ok(Presence::Away),
+                Err(e) if of_the_store(&e) => return Err(e),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        Ok(Presence::Unknown)
+    }
+
+    /// Says where a contact is to be dialled, beside what it says itself: any scheme of this client on which both sides
+    /// may speak at any time.
+    ///
+    /// # Errors
+    /// `NotFound`; `UnknownScheme` or `Usage` for a place that cannot be dialled.
+    pub async fn set_direct_places(&self, name: &str, places: Vec<Endpoint>) -> Result<()> {
+        let (inner, name) = (&self.inner, name.to_owned());
+        for place in &places {
+            inner.direct.transports.estimate(place)?;
+        }
+        inner
+            .write(move |txn, inner| {
+                let id = contact_of(txn, &name)?;
+                let mut direct = direct_record(txn, &id)?;
+                direct.urls = places;
+                inner.direct.may_try(&id);
+                save_direct(txn, &id, &direct)
+            })
+            .await?;
+        inner.outbox.notify_one();
+        Ok(())
+    }
+}
+
+/// A mailbox of a contact, and the right to ask there.
+pub(super) struct Theirs {
+    lkp: meow_core::crypto::VerifyKey,
+    token: Fixed<16>,
+}
+
+impl Inner {
+    /// The places of a contact that may be dialled, each server's together. Where the contact waits, it is told that it is
+    /// dialled: it opens its own way for us.
+    pub(super) async fn find(self: &Arc<Self>, whom: &Whom) -> Result<Vec<Places>> {
+        let mut all = Vec::new();
+        for (server, mailbox) in self.mailboxes_of(whom).await? {
+            let found = match self.ask_where(whom, &server, &mailbox).await {
+                Ok(found) => found,
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => {
+                    tracing::debug!(kind = e.kind().name(), "a server does not say where a contact is");
+                    None
+                }
+            };
+            let Some((found, reach)) = found else { continue };
+            let mut places = Places { all: places::allowed(&reach, &self.direct.addresses), proven: None };
+            if found.online && !places.all.is_empty() {
+                match self.knock(whom, &server, &mailbox, found.seen, &mut places).await {
+                    Err(e) if of_the_store(&e) => return Err(e),
+                    Err(e) => {
+                        tracing::debug!(kind = e.kind().name(), "a contact was not told that it is dialled")
+                    }
+                    Ok(()) => {}
+                }
+            }
+            all.push(places);
+        }
+        Ok(all)
+    }
+
+    async fn mailboxes_of(self: &Arc<Self>, whom: &Whom) -> Result<Vec<(ServerRef, Theirs)>> {
+        let id = whom.id;
+        self.read(move |txn| {
+            let record = contact(txn, &id)?;
+            let Some(target) = record.machine.deposit_target() else { return Ok(Vec::new()) };
+            let theirs = || Theirs { lkp: target.lkp, token: target.token };
+            Ok(target.servers.iter().map(|server| (server.clone(), theirs())).collect())
+        })
+        .await
+    }
+
+    /// What a server shows of a contact, opened; `None` for nothing, or what is older than something seen before.
+    async fn ask_where(
+        self: &Arc<Self>,
+        whom: &Whom,
+        server: &ServerRef,
+        mailbox: &Theirs,
+    ) -> Result<Option<(Found, Reach)>> {
+        let kind = RequestKind::PresenceGet(PresenceGet { mailbox: mailbox.lkp, token: mailbox.token });
+        let found = match self.ask(server, kind, CLASS, Duration::ZERO).await? {
+            Answer::Found(found) => found,
+            Answer::Refused(r) if r.code == RefusalCode::NotFound => return Ok(None),
+            Answer::Refused(r) => return Err(refused(server, r)),
+            _ => return Err(unexpected()),
+        };
+        let to = ReachFor {
+            secret: &whom.secret,
+            server: server.fingerprint(),
+            mailbox: &mailbox.lkp,
+            used: ReachUse::Presence,
+        };
+        // Under the secret of an older offer, or not the contact's: it will show another.
+        let Ok(reach) = Reach::open(&found.record, &to) else { return Ok(None) };
+        if reach.at_ms < whom.seen_ms {
+            return Ok(None);
+        }
+        let (id, at_ms) = (whom.id, reach.at_ms);
+        self.write(move |txn, _| {
+            let mut direct = direct_record(txn, &id)?;
+            direct.seen_ms = direct.seen_ms.max(at_ms);
+            save_direct(txn, &id, &direct)
+        })
+        .await?;
+        Ok(Some((found, reach)))
+    }
+
+    /// Tells a contact that waits where it is dialled from.
+    async fn knock(
+        self: &Arc<Self>,
+        whom: &Whom,
+        server: &ServerRef,
+        mailbox: &Theirs,
+        seen: Option<Seen>,
+        places: &mut Places,
+    ) -> Result<()> {
+        let own = places::own(&self.direct.state().local, seen);
+        if own.is_empty() {
+            return Ok(());
+        }
+        // The last one is where its server saw it.
+        let asked = places.all.last().and_then(|place| match place.host() {
+            Some(Host::Ip(ip)) => Some(ip.to_canonical()),
+            _ => None,
+        });
+        let at = asked.map_or(Fixed([0; 16]), |ip| Seen::new(ip, 0).address);
+        let to = ReachFor {
+            secret: &whom.secret,
+            server: server.fingerprint(),
+            mailbox: &mailbox.lkp,
+            used: ReachUse::Knock,
+        };
+        let note = places::reach(&own, self.now_ms()).seal(&to, &mut *self.random.lock())?;
+        let (mailbox, token) = (mailbox.lkp, mailbox.token);
+        let knock = Knock { mailbox, token, at, note: Box::new(note) };
+        match self.ask(server, RequestKind::Knock(knock), 0, Duration::ZERO).await? {
+            Answer::Heard(heard) => {
+                let fingerprint = *server.fingerprint();
+                let own = self
+                    .read(move |txn| {
+                        let own = own_servers(txn)?;
+                        Ok(own.iter().any(|own| own.reference.fingerprint == fingerprint))
+                    })
+                    .await?;
+                places.proven = asked.filter(|_| own && heard.there);
+                Ok(())
+            }
+            Answer::Refused(r) => Err(refused(server, r)),
+            _ => Err(unexpected()),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Being found: showing at one's own servers where this device is, and dialling back whoever knocks.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meow_core::crypto::{Secret, VerifyKey, key_commitment};
+use meow_core::direct::{Reach, ReachFor, ReachUse};
+use meow_core::identity::ContactId;
+use meow_core::request::{Answer, Deposit, Present, Presented, RefusalCode, RequestKind, Seen, Showing};
+use meow_core::wire::Fixed;
+use meow_core::{ErrorKind, Result};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::find::CLASS;
+use super::offer::{direct_record, may_be_found};
+use super::places::{self, Places};
+use crate::client::Inner;
+use crate::contacts::every_contact;
+use crate::mailbox::{OwnMailbox, take_counter, unexpected};
+use crate::records::contact;
+use crate::run::{of_the_store, task_ended};
+use crate::server::refused;
+
+/// How long a server may hold the request that shows this device.
+const HOLD: Duration = Duration::from_secs(50);
+/// A server whose answers come sooner than they were asked for is asked no more often than this.
+const PAUSE: Duration = Duration::from_secs(5);
+/// After a failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
+/// Knocks of one contact are answered no more often than this.
+const BETWEEN_KNOCKS: Duration = Duration::from_secs(5);
+/// How long a contact that knocked is dialled.
+const DIALLED_BACK: Duration = Duration::from_millis(2800);
+
+/// Which mailbox at which server, and under which offer.
+type Key = ([u8; 64], [u8; 32]);
+
+/// One mailbox at which a contact may find this device.
+#[derive(Clone)]
+struct Shown {
+    contact: ContactId,
+    mailbox: OwnMailbox,
+    token: Fixed<16>,
+    secret: Secret,
+}
+
+impl Shown {
+    fn to(&self, used: ReachUse) -> (Secret, [u8; 32], VerifyKey, ReachUse) {
+        (self.secret.clone(), *self.mailbox.server.fingerprint(), self.mailbox.lkp.public(), used)
+    }
+}
+
+impl Inner {
+    /// The mailboxes at which this device is to be shown.
+    async fn shown(self: &Arc<Self>) -> Result<Vec<Shown>> {
+        self.read(|txn| {
+            let mut all = Vec::new();
+            for (contact, record) in every_contact(txn)? {
+                let mine = direct_record(txn, &contact)?.mine;
+                let (Some(mine), true) = (mine, may_be_found(&record.policy)) else { continue };
+                let Some(newest) = record.machine.mailboxes().last() else { continue };
+                all.extend(newest.servers.iter().map(|server| Shown {
+                    contact,
+                    mailbox: OwnMailbox { lkp: newest.lkp.clone(), server: server.clone() },
+                    token: newest.token,
+                    secret: mine.secret.clone(),
+                }));
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Shows this device wherever the policies say so, until the store fails.
+    pub(super) async fn presence_loop(self: &Arc<Self>) -> Result<()> {
+        let mut running = JoinSet::new();
+        let mut open = HashSet::new();
+        loop {
+            let (changed, network) = (self.mailboxes.notified(), self.network.notified());
+            self.make_offers().await?;
+            let listens = !self.direct.state().local.is_empty();
+            for shown in self.shown().await?.into_iter().filter(|_| listens) {
+                let key = (shown.mailbox.key(), key_commitment(&shown.secret));
+                if open.insert(key) {
+                    running.spawn(Arc::clone(self).show(shown, key));
+                }
+            }
+            tokio::select! {
+                Some(done) = running.join_next() => {
+                    let (key, ended) = done.map_err(task_ended)?;
+                    open.remove(&key);
+                    ended?;
+                }
+                () = changed => {}
+                () = network => {
+                    running.shutdown().await;
+                    open.clear();
+                    self.direct.hang_up();
+                }
+            }
+        }
+    }
+
+    /// Shows this device at one mailbox until that is not wished any more, or the store fails.
+    async fn show(self: Arc<Self>, shown: Shown, key: Key) -> (Key, Result<()>) {
+        let mut seen = None;
+        let mut knocked = None;
+        loop {
+            match self.is_shown(&shown).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    // A server that does not answer forgets within minutes.
+                    let end = self.present(&shown, Showing::Nothing, Duration::ZERO).await;
+                    return (
+                        key,
+                        end.map(|_| ()).or_else(|e| if of_the_store(&e) { Err(e) } else { Ok(()) }),
+                    );
+                }
+                Err(e) => return (key, Err(e)),
+            }
+            let began = Instant::now();
+            match self.wait_at(&shown, &mut seen, &mut knocked).await {
+                Ok(()) => {
+                    if began.elapsed() < PAUSE && knocked.is_none_or(|at| at < began) {
+                        sleep(PAUSE).await;
+                    }
+                }
+                Err(e) if of_the_store(&e) => return (key, Err(e)),
+                Err(e) => {
+                    tracing::debug!(kind = e.kind().name(), "a server does not show this device now");
+                    seen = None;
+                    sleep(AFTER_FAILURE).await;
+                }
+            }
+        }
+    }
+
+    async fn is_shown(self: &Arc<Self>, shown: &Shown) -> Result<bool> {
+        let (id, lkp, secret) = (shown.contact, shown.mailbox.lkp.public(), shown.secret.clone());
+        self.read(move |txn| match contact(txn, &id) {
+            Ok(record) => {
+                let newest = record.machine.mailboxes().last().is_some_and(|m| m.lkp.public() == lkp);
+                let mine = direct_record(txn, &id)?.mine;
+                Ok(newest && may_be_found(&record.policy) && mine.is_some_and(|mine| mine.secret == secret))
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        })
+        .await
+    }
+
+    /// Shows this device and waits for a knock.
+    async fn wait_at(
+        self: &Arc<Self>,
+        shown: &Shown,
+        seen: &mut Option<Seen>,
+        knocked: &mut Option<Instant>,
+    ) -> Result<()> {
+        if seen.is_none() {
+            *seen = self.present(shown, Showing::Same, Duration::ZERO).await?.seen;
+        }
+        let own = places::own(&self.direct.state().local, *seen);
+        let (secret, server, mailbox, used) = shown.to(ReachUse::Presence);
+        let to = ReachFor { secret: &secret, server: &server, mailbox: &mailbox, used };
+        let record = places::reach(&own, self.now_ms()).seal(&to, &mut *self.random.lock())?;
+        let token_hash = Fixed(Deposit::token_hash(shown.token.as_bytes()));
+        let showing = Showing::Record { token_hash, record: Box::new(record) };
+        let Presented { seen: now_seen, knock } = self.present(shown, showing, HOLD).await?;
+        *seen = now_seen;
+        let Some(knocking) = knock else { return Ok(()) };
+        let early = knocked.is_some_and(|at| at.elapsed() < BETWEEN_KNOCKS);
+        *knocked = Some(Instant::now());
+        let to = ReachFor { used: ReachUse::Knock, ..to };
+        let Ok(reach) = Reach::open(&knocking.note, &to) else { return Ok(()) };
+        if !early {
+            let inner = Arc::clone(self);
+            let id = shown.contact;
+            let from = knocking.from.map(|from| from.ip());
+            tokio::spawn(async move { inner.dial_back(id, &reach, from).await });
+        }
+        Ok(())
+    }
+
+    /// Dials whoever has knocked. That opens the way for its own packets too, whichever of both comes through.
+    async fn dial_back(self: &Arc<Self>, id: ContactId, reach: &Reach, from: Option<IpAddr>) {
+        if !self.direct.links(&id).is_empty() {
+            return;
+        }
+        // It is our own server that says from where it came.
+        let places = Places { all: places::allowed(reach, &self.direct.addresses), proven: from };
+        match self.whom(id).await {
+            Ok(whom) => {
+                self.dial(&whom, &places, DIALLED_BACK).await;
+            }
+            Err(e) => tracing::debug!(kind = e.kind().name(), "a contact that knocked is not dialled"),
+        }
+    }
+
+    async fn present(self: &Arc<Self>, shown: &Shown, showing: Showing, wait: Duration) -> Result<Presented> {
+        let (mailbox, server) = (&shown.mailbox, &shown.mailbox.server);
+        let mut tries = 0;
+        loop {
+            let key = mailbox.key();
+            let counter = self.write(move |txn, _| take_counter(txn, &key)).await?;
+            let body = Present {
+                mailbox: mailbox.lkp.public(),
+                counter,
+                showing: showing.clone(),
+                wait_secs: u16::try_from(wait.as_secs()).unwrap_or(u16::MAX),
+                sig: Fixed([0; 64]),
+            };
+            let signed = body.signed(server.fingerprint(), &mailbox.lkp)?;
+            match self.ask(server, RequestKind::Present(signed), CLASS, wait).await? {
+                Answer::Presented(presented) => return Ok(presented),
+                // Another request of this store was faster.
+                Answer::Refused(r) if r.code == RefusalCode::StaleCounter && tries < 8 => tries += 1,
+                Answer::Refused(r) => return Err(refused(server, r)),
+                _ => return Err(unexpected()),
+            }
+        }
+    }
+}
