@@ -9,12 +9,13 @@ use meow_core::request::{
     Answer, ClearAnswer, ClearCode, DESCRIBE, Descriptor, RefusalCode, Refused, Request, RequestKind,
     seal_request,
 };
-use meow_core::transport::{Endpoint, Link, LinkProfile};
+use meow_core::transport::{Endpoint, LinkProfile};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use meow_transport::Transports;
 
+use super::carry::{Carrier, Direct};
 use super::choose::{Failures, order};
-use super::reach::{connect, exchange, open};
+use super::reach::{connect, open};
 use super::told::{Told, counter_of_own};
 use crate::random::SharedRandom;
 
@@ -75,11 +76,12 @@ impl Servers {
     /// `WrongPeer` when another server answers, `Unreachable`, or what the transport says.
     pub(crate) async fn descriptor(&self, at: &Endpoint, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
         let link = connect(&self.transports, at, fingerprint).await?;
-        self.describe(link, at, fingerprint).await
+        self.describe(&mut Direct::new(&self.transports, at, fingerprint, link), fingerprint).await
     }
 
-    async fn describe(&self, link: Link, at: &Endpoint, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
-        let packet = exchange(link, at, &DESCRIBE, PATIENCE).await?;
+    async fn describe(&self, carrier: &mut impl Carrier, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
+        let packet = carrier.carry(&DESCRIBE, PATIENCE).await?;
+        let at = carrier.to();
         let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&packet)? else {
             return Err(Error::new(ErrorKind::Limit, format!("{at} is too busy to answer; try again later")));
         };
@@ -119,7 +121,8 @@ impl Servers {
                 self.failed(&url, e, &mut last);
             }
             let Some((url, link)) = opened.open else { break };
-            match self.ask_at(&url, link, ask).await {
+            let mut carrier = Direct::new(&self.transports, &url, fingerprint, link);
+            match self.ask_by(&mut carrier, ask).await {
                 Ok(answer) => {
                     self.failures().worked(&url);
                     self.told().used(fingerprint, &url);
@@ -144,24 +147,19 @@ impl Servers {
         }
     }
 
-    async fn ask_at(&self, url: &Endpoint, link: Link, ask: &Ask<'_>) -> Result<Answer> {
+    /// One request and its answer, by one way.
+    async fn ask_by(&self, carrier: &mut impl Carrier, ask: &Ask<'_>) -> Result<Answer> {
         let fingerprint = ask.server.fingerprint();
-        let mut link = Some(link);
-        // Each link carries one packet there and one back.
-        let mut next_link = async || match link.take() {
-            Some(link) => Ok(link),
-            None => connect(&self.transports, url, fingerprint).await,
-        };
         let known = self.told().descriptor(fingerprint);
         let mut descriptor = match known {
             Some(d) => d,
-            None => self.describe(next_link().await?, url, fingerprint).await?,
+            None => self.describe(carrier, fingerprint).await?,
         };
         for _ in 0..2 {
             let key = descriptor.online_key().ok_or_else(|| {
                 Error::new(
                     ErrorKind::Malformed,
-                    format!("{url} announces no key to seal to; its operator must mend it"),
+                    format!("{} announces no key to seal to; its operator must mend it", carrier.to()),
                 )
             })?;
             let request = Request { answer: ask.answer, kind: ask.kind.clone() };
@@ -169,13 +167,14 @@ impl Servers {
                 let mut random = self.random.lock();
                 seal_request(&request, fingerprint, key, &mut *random as &mut dyn Random)?
             };
-            let answer = exchange(next_link().await?, url, &packet, PATIENCE + ask.wait).await?;
+            let answer = carrier.carry(&packet, PATIENCE + ask.wait).await?;
+            let url = carrier.to();
             if !ClearAnswer::matches(&answer) {
                 return pending.open(&answer);
             }
             match ClearAnswer::from_packet(&answer)? {
                 ClearAnswer::Refused(ClearCode::UnknownKey) => {
-                    descriptor = self.describe(next_link().await?, url, fingerprint).await?;
+                    descriptor = self.describe(carrier, fingerprint).await?;
                 }
                 ClearAnswer::Refused(ClearCode::Busy) => {
                     return Err(Error::new(ErrorKind::Limit, format!("{url} is busy; try again in a while")));
@@ -198,7 +197,8 @@ impl Servers {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Unreachable, format!("{url} keeps changing its keys; try again later")))
+        let text = format!("{} keeps changing its keys; try again later", carrier.to());
+        Err(Error::new(ErrorKind::Unreachable, text))
     }
 }
 
