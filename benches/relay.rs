@@ -257,7 +257,8 @@ impl Load {
 
     fn seal(&self, kind: RequestKind, answer: u8) -> Sealed {
         let request = Request { answer, kind };
-        let (packet, pending) = seal_request(&request, &self.server, &self.key, &mut SystemRandom).unwrap();
+        let (packet, pending) =
+            seal_request(&request, &self.server, &self.key, false, &mut SystemRandom).unwrap();
         (packet.into(), pending)
     }
 

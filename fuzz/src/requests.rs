@@ -282,7 +282,7 @@ fn sealed(plain: &[u8]) -> Option<Vec<u8>> {
 
 fn packet(request: &Request) -> (Vec<u8>, PendingAnswer) {
     let (server, to) = (world::server_fingerprint(), world::sealing_key());
-    seal_request(request, &server, &to, &mut world::random(15)).expect("seals")
+    seal_request(request, &server, &to, false, &mut world::random(15)).expect("seals")
 }
 
 /// Seeds of [`sealed_request`].

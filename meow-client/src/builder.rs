@@ -15,12 +15,14 @@ use zeroize::Zeroizing;
 
 use crate::client::{Client, Inner, blocking};
 use crate::clock::{Clock, SystemClock};
+use crate::counted::Counted;
 use crate::direct::Direct;
 use crate::keys::{KeyStorage, KeyVault};
 use crate::others::Trouble;
 use crate::random::SharedRandom;
 use crate::records::{DEVICE, Device, load, save};
 use crate::server::Servers;
+use crate::sessions::Sessions;
 use crate::unlock::Unlock;
 
 /// Opens the store with the key that the user key gives. `create` says that there must be none yet.
@@ -218,6 +220,8 @@ impl ClientBuilder {
                 suspended: watch::Sender::new(false),
                 trouble: Trouble::default(),
                 fresh: Mutex::new(HashSet::new()),
+                counted: Counted::default(),
+                sessions: Sessions::default(),
             }),
         }
     }

@@ -10,6 +10,7 @@ use meow_core::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
+use crate::counted::Counted;
 use crate::direct::Direct;
 use crate::event::{Event, EventKind};
 use crate::keys::KeyVault;
@@ -17,6 +18,7 @@ use crate::others::Trouble;
 use crate::random::SharedRandom;
 use crate::records::{next_number, save};
 use crate::server::Servers;
+use crate::sessions::Sessions;
 
 /// A Meow client on one store. Cheap to clone; all clones are the same client. No global state: an
 /// application can hold several.
@@ -47,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) trouble: Trouble,
     /// Contacts whose server has shown in this process that the store is not an old copy.
     pub(crate) fresh: Mutex<HashSet<ContactId>>,
+    pub(crate) counted: Counted,
+    pub(crate) sessions: Sessions,
 }
 
 impl Client {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use meow_core::identity::ContactId;
 use meow_core::request::{Acknowledge, Answer, Items, MailItem, Pull, RefusalCode, RequestKind};
+use meow_core::session::SessionKind;
 use meow_core::store::Table;
 use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result};
@@ -13,10 +14,9 @@ use crate::client::Inner;
 use crate::contacts::own_mailboxes;
 use crate::mailbox::{OwnMailbox, take_counter, unexpected};
 use crate::records::{MailboxRecord, contact, load};
-use crate::server::refused;
+use crate::server::{Room, refused};
+use crate::sessions::{Place, Right};
 
-/// Answers are asked in this size class first: 8 KiB.
-const USUAL_ANSWER: u8 = 3;
 /// The largest size class: 32 KiB.
 const LARGEST_ANSWER: u8 = 4;
 /// A server that finds so many requests in a row unfit is wrong.
@@ -41,9 +41,9 @@ impl Inner {
         mailbox: &OwnMailbox,
         wait: Duration,
     ) -> Result<usize> {
-        let (mut count, mut upto, mut class, mut wait, mut refusals) = (0, 0, USUAL_ANSWER, wait, 0);
+        let (mut count, mut upto, mut room, mut wait, mut refusals) = (0, 0, Room::Items, wait, 0);
         for _ in 0..MAX_ROUNDS {
-            let Items { items, more, need } = match self.pull(id, mailbox, upto, class, wait).await? {
+            let Items { items, more, need } = match self.pull(id, mailbox, upto, room, wait).await? {
                 Pulled::Items(items) => items,
                 Pulled::Again if refusals < MAX_REFUSALS => {
                     refusals += 1;
@@ -64,14 +64,15 @@ impl Inner {
             if !more {
                 break;
             }
-            let next = if none { need.min(LARGEST_ANSWER) } else { USUAL_ANSWER };
-            if none && next <= class {
-                return Err(unexpected());
-            }
-            class = next;
+            room = match (none, room) {
+                (false, _) => Room::Items,
+                // The next item needs more room than there was: what is asked for grows, or the server is wrong.
+                (true, Room::Class(class)) if need.min(LARGEST_ANSWER) <= class => return Err(unexpected()),
+                (true, _) => Room::Class(need.min(LARGEST_ANSWER)),
+            };
         }
         if count > 0 {
-            self.acknowledge(mailbox, upto).await?;
+            self.acknowledge(id, mailbox, upto).await?;
             self.outbox.notify_one();
         }
         Ok(count)
@@ -102,29 +103,58 @@ impl Inner {
         id: ContactId,
         mailbox: &OwnMailbox,
         acknowledge: u64,
-        class: u8,
+        room: Room,
         wait: Duration,
     ) -> Result<Pulled> {
+        let place = Place { contact: id, server: &mailbox.server, right: Right::Owner(&mailbox.lkp) };
+        let wait_secs = u16::try_from(wait.as_secs()).unwrap_or(u16::MAX);
+        // Until the store is proven current, a counter goes out once: what has seen it then is another timeline.
+        let mut session = match self.is_fresh(&id) {
+            true => self.session(&place).await?,
+            false => None,
+        };
+        if acknowledge == 0
+            && !self.counted.due(&id)
+            && let Some(ready) = session.clone()
+        {
+            let look = SessionKind::Look { wait_secs };
+            match self.ask_in_session(ready, &mailbox.server, &look, room, wait).await? {
+                Some(Answer::Items(items)) => return Ok(Pulled::Items(items)),
+                Some(Answer::Refused(r)) => return Err(refused(&mailbox.server, r)),
+                Some(_) => return Err(unexpected()),
+                None => session = None,
+            }
+        }
         let key = mailbox.key();
-        let counter = self
-            .write(move |txn, _| {
+        let taken = self
+            .write(move |txn, inner| {
                 let known: MailboxRecord = load(txn, Table::Mailboxes, &key)?.unwrap_or_default();
-                known.registered.then(|| take_counter(txn, &key)).transpose()
+                let sealed = inner.counted.now(&id);
+                known.registered.then(|| Ok((take_counter(txn, &key)?, sealed))).transpose()
             })
             .await?;
-        let Some(counter) = counter else {
+        let Some((counter, sealed)) = taken else {
             return self.unknown_mailbox(id, mailbox, not_registered()).await.map(|()| Pulled::Again);
         };
-        let body = Pull {
-            mailbox: mailbox.lkp.public(),
-            counter,
-            acknowledge,
-            wait_secs: u16::try_from(wait.as_secs()).unwrap_or(u16::MAX),
-            sig: Fixed([0; 64]),
+        let pull = SessionKind::Pull { counter, acknowledge, wait_secs };
+        let answered = match session {
+            Some(ready) => self.ask_in_session(ready, &mailbox.server, &pull, room, wait).await?,
+            None => None,
         };
-        let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-        match self.ask(&mailbox.server, RequestKind::Pull(signed), class, wait).await? {
-            Answer::Items(items) => Ok(Pulled::Items(items)),
+        let answer = match answered {
+            Some(answer) => answer,
+            None => {
+                let lkp = mailbox.lkp.public();
+                let body = Pull { mailbox: lkp, counter, acknowledge, wait_secs, sig: Fixed([0; 64]) };
+                let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
+                self.ask(&mailbox.server, RequestKind::Pull(signed), room, wait).await?
+            }
+        };
+        match answer {
+            Answer::Items(items) => {
+                self.counted.taken(&id, sealed);
+                Ok(Pulled::Items(items))
+            }
             Answer::Refused(r) if r.code == RefusalCode::StaleCounter => {
                 self.behind(id, mailbox, counter, r.seen).await.map(|()| Pulled::Again)
             }
@@ -141,19 +171,40 @@ impl Inner {
     pub(crate) async fn count(self: &Arc<Self>, id: ContactId) -> Result<()> {
         let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?.machine))).await?;
         for mailbox in &mailboxes {
-            self.acknowledge(mailbox, 0).await?;
+            self.acknowledge(id, mailbox, 0).await?;
         }
         Ok(())
     }
 
-    async fn acknowledge(self: &Arc<Self>, mailbox: &OwnMailbox, upto: u64) -> Result<()> {
+    async fn acknowledge(self: &Arc<Self>, id: ContactId, mailbox: &OwnMailbox, upto: u64) -> Result<()> {
+        let place = Place { contact: id, server: &mailbox.server, right: Right::Owner(&mailbox.lkp) };
+        let session = self.session(&place).await?;
         let key = mailbox.key();
-        let counter = self.write(move |txn, _| take_counter(txn, &key)).await?;
-        let body = Acknowledge { mailbox: mailbox.lkp.public(), counter, upto, sig: Fixed([0; 64]) };
-        let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-        match self.ask(&mailbox.server, RequestKind::Acknowledge(signed), 0, Duration::ZERO).await? {
-            Answer::Done => Ok(()),
-            // Overtaken by another process: what it leaves is delivered again and recognised.
+        let (counter, sealed) =
+            self.write(move |txn, inner| Ok((take_counter(txn, &key)?, inner.counted.now(&id)))).await?;
+        let kind = SessionKind::Acknowledge { counter, upto };
+        let answered = match session {
+            Some(ready) => {
+                self.ask_in_session(ready, &mailbox.server, &kind, Room::Small, Duration::ZERO).await?
+            }
+            None => None,
+        };
+        let answer = match answered {
+            Some(answer) => answer,
+            None => {
+                let body = Acknowledge { mailbox: mailbox.lkp.public(), counter, upto, sig: Fixed([0; 64]) };
+                let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
+                self.ask(&mailbox.server, RequestKind::Acknowledge(signed), Room::Small, Duration::ZERO)
+                    .await?
+            }
+        };
+        match answer {
+            Answer::Done => {
+                self.counted.taken(&id, sealed);
+                Ok(())
+            }
+            // Overtaken by another process, or done by an attempt whose answer was lost: what it leaves is delivered
+            // again and recognised.
             Answer::Refused(r) if r.code == RefusalCode::StaleCounter => Ok(()),
             Answer::Refused(r) => Err(refused(&mailbox.server, r)),
             _ => Err(unexpected()),

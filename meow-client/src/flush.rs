@@ -7,20 +7,23 @@ use std::time::Duration;
 use meow_core::contact::{DepositTarget, SendError};
 use meow_core::delivery::{Delivery, Way};
 use meow_core::identity::ContactId;
+use meow_core::lane::ServerRef;
 use meow_core::policy::{MAX_ROUTES, Route};
-use meow_core::request::{Answer, Deposit, RefusalCode, RequestKind};
+use meow_core::request::{Answer, Deposit, MAX_ITEM, RefusalCode, RequestKind};
+use meow_core::session::SessionKind;
 use meow_core::store::{StoreTxn, Table};
-use meow_core::wire::{Blob, Fixed, List};
+use meow_core::wire::{Blob, List};
 use meow_core::{Error, ErrorKind, Result, Retry};
 
 use crate::client::Inner;
 use crate::event::EventKind;
 use crate::ids::MessageId;
 use crate::mailbox::unexpected;
-use crate::outbox::{damaged, deposit_id, put};
+use crate::outbox::{damaged, put};
 use crate::records::{ContactRecord, LogEntry, OutboxEntry, Stage, contact, decode, load, ordered_key, save};
 use crate::run::of_the_store;
-use crate::server::refused;
+use crate::server::{Room, refused};
+use crate::sessions::{Place, Right};
 use crate::upkeep::{await_receipt, awaited_no_more};
 
 /// What became of a flush.
@@ -42,7 +45,6 @@ enum Next {
     /// Deposit these bytes.
     Deposit {
         key: [u8; 24],
-        id: [u8; 16],
         item: Vec<u8>,
         target: Box<DepositTarget>,
         routes: List<Route, MAX_ROUTES>,
@@ -53,10 +55,9 @@ enum Next {
     Wait(Error),
 }
 
-/// Finished bytes in the outbox, and the id of their deposit.
+/// Finished bytes in the outbox.
 struct Sealed {
     key: [u8; 24],
-    deposit: [u8; 16],
     item: Vec<u8>,
 }
 
@@ -111,11 +112,11 @@ impl Inner {
                         return Ok(flushed);
                     }
                 }
-                Next::Deposit { key, id: deposit, item, target, routes, sealed } => {
+                Next::Deposit { key, item, target, routes, sealed } => {
                     if sealed && flushed.sealed.is_empty() {
                         flushed.sealed.push(id);
                     }
-                    match self.by_routes(id, &routes, &target, deposit, item).await {
+                    match self.by_routes(id, &routes, &target, item).await {
                         Ok(way) => {
                             self.stored(id, key, way).await?;
                             flushed.sent += 1;
@@ -149,8 +150,8 @@ impl Inner {
             let entry: OutboxEntry = decode(Table::Outbox, &value)?;
             let mut record = contact(txn, &id)?;
             let sealed = matches!(entry.stage, Stage::Plain);
-            let Sealed { key, deposit, item } = match entry.stage {
-                Stage::Sealed { id, item } => Sealed { key, deposit: id, item },
+            let Sealed { key, item } = match entry.stage {
+                Stage::Sealed { item } => Sealed { key, item },
                 Stage::Plain if !fresh => return Ok(Next::Prove),
                 Stage::Plain => match inner.seal(txn, &id, &mut record, key, entry.message)? {
                     Some(sealed) => sealed,
@@ -160,7 +161,7 @@ impl Inner {
             match record.machine.deposit_target().cloned().map(Box::new) {
                 Some(target) => {
                     let routes = record.policy.routes;
-                    Ok(Next::Deposit { key, id: deposit, item, target, routes, sealed })
+                    Ok(Next::Deposit { key, item, target, routes, sealed })
                 }
                 None => Ok(Next::Wait(not_yet(&record.name))),
             }
@@ -195,10 +196,10 @@ impl Inner {
         crate::log::set_seq(txn, id, out.seq, message)?;
         save(txn, Table::Contacts, id.as_bytes(), record)?;
         txn.delete(Table::Outbox, &waiting)?;
-        let deposit = deposit_id(&mut *random)?;
-        let stage = Stage::Sealed { id: deposit, item: out.item.clone() };
+        self.counted.seals(id);
+        let stage = Stage::Sealed { item: out.item.clone() };
         let key = put(txn, id, &OutboxEntry { message: Some(message), stage })?;
-        Ok(Some(Sealed { key, deposit, item: out.item }))
+        Ok(Some(Sealed { key, item: out.item }))
     }
 
     /// Passes finished bytes on by the first route of the policy that works. What one route may have passed on already is the
@@ -208,14 +209,13 @@ impl Inner {
         id: ContactId,
         routes: &[Route],
         target: &DepositTarget,
-        deposit: [u8; 16],
         item: Vec<u8>,
     ) -> Result<Way> {
         let mut waits = None;
         for route in routes {
             let passed = match route {
                 Route::Direct => self.hand_over(id, &item).await.map(|()| Way::Direct),
-                Route::Server => self.deposit(target, deposit, item.clone()).await.map(|()| Way::Server),
+                Route::Server => self.deposit(id, target, item.clone()).await.map(|()| Way::Server),
                 _ => Err(Error::new(ErrorKind::Usage, "this version knows no such route; change the policy")),
             };
             match passed {
@@ -229,19 +229,13 @@ impl Inner {
         }))
     }
 
-    /// Deposits finished bytes at the first server of the contact that takes them.
-    async fn deposit(self: &Arc<Self>, target: &DepositTarget, id: [u8; 16], item: Vec<u8>) -> Result<()> {
+    /// Deposits finished bytes at the first server of the contact that takes them. The id comes from the bytes, so that
+    /// a deposit is the same in a session and outside, and as often as it is tried.
+    async fn deposit(self: &Arc<Self>, id: ContactId, target: &DepositTarget, item: Vec<u8>) -> Result<()> {
         let item = Blob::new(item).map_err(|_| Error::new(ErrorKind::Bug, "a sealed item is too long"))?;
         let mut last = Error::new(ErrorKind::Malformed, "the contact named no server; ask for a new card");
         for server in &target.servers {
-            let kind = RequestKind::Deposit(Deposit {
-                mailbox: target.lkp,
-                token: target.token,
-                id: Fixed(id),
-                keep_secs: 0,
-                item: item.clone(),
-            });
-            last = match self.ask(server, kind, 0, Duration::ZERO).await {
+            last = match self.deposit_at(id, target, server, &item).await {
                 Ok(Answer::Done) => return Ok(()),
                 Ok(Answer::Refused(r)) if r.code == RefusalCode::Denied => {
                     refused(server, r).with_retry(Retry::After(300))
@@ -252,6 +246,27 @@ impl Inner {
             };
         }
         Err(last)
+    }
+
+    async fn deposit_at(
+        self: &Arc<Self>,
+        id: ContactId,
+        target: &DepositTarget,
+        server: &ServerRef,
+        item: &Blob<MAX_ITEM>,
+    ) -> Result<Answer> {
+        let (mailbox, token) = (target.lkp, target.token);
+        let place = Place { contact: id, server, right: Right::Depositor { mailbox, token } };
+        let kind = SessionKind::Deposit { keep_secs: 0, item: item.clone() };
+        if let Some(session) = self.session(&place).await?
+            && let Some(answer) =
+                self.ask_in_session(session, server, &kind, Room::Small, Duration::ZERO).await?
+        {
+            return Ok(answer);
+        }
+        let (id, item) = (Deposit::item_id(&mailbox, item), item.clone());
+        let kind = RequestKind::Deposit(Deposit { mailbox, token, id, keep_secs: 0, item });
+        self.ask(server, kind, Room::Small, Duration::ZERO).await
     }
 
     /// Takes an entry that a server, or the contact itself, has confirmed out of the outbox.

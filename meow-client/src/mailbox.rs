@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Inner;
 use crate::records::{MailboxRecord, ServerRecord, load, save};
-use crate::server::refused;
+use crate::server::{Room, refused};
 
 /// A mailbox of one's own at one server.
 #[derive(Clone, Serialize, Deserialize)]
@@ -32,11 +32,15 @@ pub(crate) struct Registering<'a> {
 impl OwnMailbox {
     /// Key of its record: mailbox, then server.
     pub(crate) fn key(&self) -> [u8; 64] {
-        let mut key = [0; 64];
-        let lkp = self.lkp.public();
-        key.iter_mut().zip(lkp.as_bytes().iter().chain(self.server.fingerprint())).for_each(|(k, b)| *k = *b);
-        key
+        counter_key(&self.lkp.public(), self.server.fingerprint())
     }
+}
+
+/// Key of the record of a mailbox at a server.
+pub(crate) fn counter_key(mailbox: &VerifyKey, server: &[u8; 32]) -> [u8; 64] {
+    let mut key = [0; 64];
+    key.iter_mut().zip(mailbox.as_bytes().iter().chain(server)).for_each(|(k, b)| *k = *b);
+    key
 }
 
 /// Takes the next counter of a mailbox, durably once the transaction is.
@@ -91,7 +95,7 @@ impl Inner {
             sig: Fixed([0; 64]),
         };
         let signed = body.signed(&fingerprint, &what.mailbox.lkp)?;
-        self.ask(&what.mailbox.server, RequestKind::Register(signed), 0, Duration::ZERO).await
+        self.ask(&what.mailbox.server, RequestKind::Register(signed), Room::Small, Duration::ZERO).await
     }
 
     /// Parks a blob beside a mailbox, for whoever has its token.
@@ -111,7 +115,7 @@ impl Inner {
             sig: Fixed([0; 64]),
         };
         let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-        match self.ask(&mailbox.server, RequestKind::BlobPut(signed), 0, Duration::ZERO).await? {
+        match self.ask(&mailbox.server, RequestKind::BlobPut(signed), Room::Small, Duration::ZERO).await? {
             Answer::Done => Ok(()),
             Answer::Refused(r) => Err(refused(&mailbox.server, r)),
             _ => Err(unexpected()),
@@ -127,7 +131,8 @@ impl Inner {
             sig: Fixed([0; 64]),
         };
         let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-        let answer = self.ask(&mailbox.server, RequestKind::Close(signed), 0, Duration::ZERO).await?;
+        let answer =
+            self.ask(&mailbox.server, RequestKind::Close(signed), Room::Small, Duration::ZERO).await?;
         let gone = match answer {
             Answer::Done => true,
             Answer::Refused(r) if r.code == RefusalCode::Denied => true,

@@ -1,6 +1,5 @@
 //! The outbox: what is on its way, as plain content that waits to be sealed or as finished bytes.
 
-use meow_core::crypto::Random;
 use meow_core::delivery::Delivery;
 use meow_core::identity::ContactId;
 use meow_core::message::{Content, MAX_DATA};
@@ -26,8 +25,8 @@ pub(crate) fn put_items(
     items: impl IntoIterator<Item = Vec<u8>>,
 ) -> Result<()> {
     for item in items {
-        let stage = Stage::Sealed { id: deposit_id(&mut *inner.random.lock())?, item };
-        put(txn, contact, &OutboxEntry { message: None, stage })?;
+        inner.counted.seals(contact);
+        put(txn, contact, &OutboxEntry { message: None, stage: Stage::Sealed { item } })?;
     }
     Ok(())
 }
@@ -40,8 +39,8 @@ pub(crate) fn put_again(
     message: Option<MessageId>,
     item: Vec<u8>,
 ) -> Result<()> {
-    let stage = Stage::Sealed { id: deposit_id(&mut *inner.random.lock())?, item };
-    put(txn, contact, &OutboxEntry { message, stage })?;
+    inner.counted.seals(contact);
+    put(txn, contact, &OutboxEntry { message, stage: Stage::Sealed { item } })?;
     Ok(())
 }
 
@@ -69,12 +68,6 @@ pub(crate) fn drop_superseded(txn: &mut dyn StoreTxn, contact: &ContactId, again
             }
         }
     }
-}
-
-pub(crate) fn deposit_id(random: &mut dyn Random) -> Result<[u8; 16]> {
-    let mut id = [0; 16];
-    random.fill(&mut id)?;
-    Ok(id)
 }
 
 /// Finished items come before what is still to be sealed: whatever is sealed later has a later sequence, and may

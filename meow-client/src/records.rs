@@ -80,8 +80,8 @@ pub(crate) struct OutboxEntry {
 pub(crate) enum Stage {
     /// Its content waits in the log to be sealed.
     Plain,
-    /// Finished bytes: every attempt sends the same.
-    Sealed { id: [u8; 16], item: Vec<u8> },
+    /// Finished bytes: every attempt sends the same, and so is the same deposit.
+    Sealed { item: Vec<u8> },
 }
 
 /// The counter of one mailbox at one server.

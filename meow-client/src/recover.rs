@@ -20,6 +20,7 @@ use crate::receive::closing_key;
 use crate::records::{ContactRecord, MailboxRecord, contact, load, save};
 use crate::server::refused;
 use crate::servers::{OwnServer, own_servers};
+use crate::sessions::forget_sessions;
 
 /// A counter this far ahead is no rolled-back store but a broken or lying server.
 const MAX_COUNTER_JUMP: u64 = 1 << 40;
@@ -58,11 +59,14 @@ impl Inner {
                 counted.counter = counted.counter.max(seen);
                 save(txn, Table::Mailboxes, &key, &counted)?;
                 txn.put(Table::Meta, &old_copy_key(&id), &[])?;
+                // Their counters were used in the other timeline.
+                forget_sessions(txn, &id)?;
                 Ok(true)
             })
             .await?;
         if old {
             self.unset_fresh(&id);
+            self.sessions.forget(&id);
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::others::mailboxes_changed;
 use crate::receive::CLOSING;
 use crate::records::{contact, contact_of, decode, save};
 use crate::run::of_the_store;
+use crate::sessions::SESSION;
 
 /// Prefix of the notes on mailboxes that outlived their contact; then the mailbox and its server.
 const LEFT_OVER: &[u8] = b"left over:";
@@ -30,7 +31,7 @@ impl Client {
     /// Dropping the future forgets the contact or does not; its mailboxes are closed in any case once it is forgotten.
     pub async fn remove_contact(&self, name: &str) -> Result<usize> {
         let (inner, name) = (&self.inner, name.to_owned());
-        inner
+        let id = inner
             .write(move |txn, _| {
                 let id = contact_of(txn, &name)?;
                 for mailbox in own_mailboxes(&contact(txn, &id)?.machine) {
@@ -38,9 +39,11 @@ impl Client {
                 }
                 forget(txn, &id)?;
                 mailboxes_changed(txn)?;
-                txn.delete(Table::Names, name.as_bytes())
+                txn.delete(Table::Names, name.as_bytes())?;
+                Ok(id)
             })
             .await?;
+        inner.sessions.forget(&id);
         inner.mailboxes.notify_waiters();
         match inner.close_left_over().await {
             Err(e) if of_the_store(&e) => return Err(e),
@@ -81,7 +84,7 @@ fn forget(txn: &mut dyn StoreTxn, id: &ContactId) -> Result<()> {
     for table in [Table::Outbox, Table::Items] {
         every(txn, table, id, |txn, key| txn.delete(table, key))?;
     }
-    for notes in [crate::log::SEQUENCES, crate::upkeep::AWAITED, CLOSING] {
+    for notes in [crate::log::SEQUENCES, crate::upkeep::AWAITED, CLOSING, SESSION] {
         every(txn, Table::Meta, &[notes, id].concat(), |txn, key| txn.delete(Table::Meta, key))?;
     }
     for note in

@@ -18,6 +18,7 @@ use crate::receive::CLOSING;
 use crate::records::{contact, contact_of, save};
 use crate::run::of_the_store;
 use crate::servers::{OwnServer, own_servers};
+use crate::sessions::forget_closed;
 
 impl Client {
     /// Moves the mailbox for a contact to a new lookup key, on the servers of one's own as they are now. Both
@@ -99,12 +100,14 @@ impl Inner {
         }
         self.write(move |txn, _| {
             txn.delete(Table::Meta, &mark)?;
+            let lkp = VerifyKey::from_bytes(&lkp)?;
+            forget_closed(txn, &id, &lkp)?;
             let mut record = match contact(txn, &id) {
                 Ok(record) => record,
                 Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
                 Err(e) => return Err(e),
             };
-            record.machine.mailbox_closed(&VerifyKey::from_bytes(&lkp)?);
+            record.machine.mailbox_closed(&lkp);
             save(txn, Table::Contacts, id.as_bytes(), &record)
         })
         .await

@@ -11,8 +11,9 @@ use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::{Client, Inner};
+use crate::mailbox::unexpected;
 use crate::records::{ServerReached, ServerRecord, decode, load, next_number, save};
-use crate::server::Ask;
+use crate::server::{Answered, Ask, Room, Seal};
 
 /// A server of one's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ fn reached_key(fingerprint: &[u8; 32]) -> Vec<u8> {
 }
 
 impl Inner {
-    /// Asks a server: one of the user's own by the user's URL too, with credentials; any by those that it lists.
+    /// Asks a server by a request that is sealed to its key.
     ///
     /// # Errors
     /// As [`Servers::ask`](crate::server::Servers::ask), and those of the store.
@@ -81,9 +82,26 @@ impl Inner {
         self: &Arc<Self>,
         server: &ServerRef,
         kind: RequestKind,
-        answer: u8,
+        room: Room,
         wait: Duration,
     ) -> Result<Answer> {
+        match self.ask_sealed(server, Seal::Key(&kind), room, wait).await? {
+            Answered::Sealed { answer, .. } => Ok(answer),
+            Answered::NoSession { .. } => Err(unexpected()),
+        }
+    }
+
+    /// Asks a server: one of the user's own by the user's URL too, with credentials; any by those that it lists.
+    ///
+    /// # Errors
+    /// As [`ask`](Self::ask).
+    pub(crate) async fn ask_sealed(
+        self: &Arc<Self>,
+        server: &ServerRef,
+        seal: Seal<'_>,
+        room: Room,
+        wait: Duration,
+    ) -> Result<Answered> {
         let fingerprint = *server.fingerprint();
         let own = self
             .read(move |txn| {
@@ -93,14 +111,14 @@ impl Inner {
             })
             .await?;
         let Some((url, reached)) = own else {
-            return self.servers.ask(&Ask { server, private_url: None, kind, answer, wait }).await;
+            return self.servers.ask(&Ask { server, private_url: None, seal, room, wait }).await;
         };
         if let Some(reached) = &reached {
             self.servers.told().remembers(&fingerprint, reached.listed.clone(), reached.issued);
         }
-        let answer = self.servers.ask(&Ask { server, private_url: Some(&url), kind, answer, wait }).await;
+        let answered = self.servers.ask(&Ask { server, private_url: Some(&url), seal, room, wait }).await;
         self.note_reached(fingerprint, reached).await?;
-        answer
+        answered
     }
 
     /// Keeps how a server of one's own is reached, for a start at which its first URL is dead.

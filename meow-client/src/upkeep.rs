@@ -92,6 +92,7 @@ impl Inner {
         for id in due {
             self.care_for(id).await?;
         }
+        self.forget_expired_sessions().await?;
         self.alarms().await
     }
 

@@ -18,7 +18,7 @@ use crate::contacts::own_mailboxes;
 use crate::mailbox::unexpected;
 use crate::records::{contact, decode, save};
 use crate::run::of_the_store;
-use crate::server::refused;
+use crate::server::{Room, refused};
 
 /// Prefix of the notes on cards that are used while their KEM key is still parked: the contact; the value is the name
 /// of the blob.
@@ -98,7 +98,7 @@ impl Inner {
     async fn ask_parked(self: &Arc<Self>, server: &ServerRef, card: &CardFile) -> Result<Answer> {
         let (lane, name) = (card.card().lane(), Fixed(card.card().kem_blob_name()));
         let kind = RequestKind::BlobGet(BlobGet { mailbox: lane.lkp, token: lane.token, name });
-        self.ask(server, kind, 2, Duration::ZERO).await
+        self.ask(server, kind, Room::Class(2), Duration::ZERO).await
     }
 }
 

@@ -23,7 +23,8 @@ pub struct RelayLimits {
     pub active_per_address: u32,
     /// Requests that are opened at once: public-key work (default: one for each processor).
     pub opening: usize,
-    /// Sessions that are kept, about 8 KiB each (default 4096). The one not used for longest makes room for another.
+    /// Sessions that are kept, about 8 KiB each (default 4096). The one not used for longest makes room for another. With 0,
+    /// none is granted.
     pub sessions: usize,
     /// Sessions of one address (default 256). Loopback is exempt.
     pub sessions_per_address: usize,
@@ -112,7 +113,6 @@ impl RelayLimits {
             ("active", self.active),
             ("active_per_address", self.active_per_address as usize),
             ("opening", self.opening),
-            ("sessions", self.sessions),
             ("sessions_per_address", self.sessions_per_address),
             ("rate", self.rate as usize),
             ("burst", self.burst as usize),
@@ -135,6 +135,13 @@ impl RelayLimits {
         }
         if self.mailbox.keep_secs == 0 {
             let text = "the limit keep_secs must be at least 1: what is confirmed is to be kept";
+            return Err(Error::new(ErrorKind::Usage, text));
+        }
+        if self.sessions > 1 << 28 {
+            return Err(Error::new(ErrorKind::Usage, "the limit sessions must be at most 2^28"));
+        }
+        if self.session_time.is_zero() || u32::try_from(self.session_time.as_secs()).is_err() {
+            let text = "the limit session_time must be longer than nothing, and below 2^32 seconds";
             return Err(Error::new(ErrorKind::Usage, text));
         }
         if self.upkeep.is_zero() {

@@ -17,11 +17,11 @@ use crate::client::{Client, Inner};
 use crate::mailbox::unexpected;
 use crate::records::{contact, contact_of};
 use crate::run::of_the_store;
-use crate::server::refused;
+use crate::server::{Room, refused};
 use crate::servers::own_servers;
 
 /// Answers with a record need this size class.
-pub(super) const CLASS: u8 = 2;
+pub(super) const CLASS: Room = Room::Class(2);
 
 /// What is known of where a contact is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +194,7 @@ impl Inner {
         let note = places::reach(&own, self.now_ms()).seal(&to, &mut *self.random.lock())?;
         let (mailbox, token) = (mailbox.lkp, mailbox.token);
         let knock = Knock { mailbox, token, at, note: Box::new(note) };
-        match self.ask(server, RequestKind::Knock(knock), 0, Duration::ZERO).await? {
+        match self.ask(server, RequestKind::Knock(knock), Room::Small, Duration::ZERO).await? {
             Answer::Heard(heard) => {
                 let fingerprint = *server.fingerprint();
                 let own = self

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meow_core::crypto::Random;
+use meow_core::crypto::{Random, Secret};
 use meow_core::lane::ServerRef;
 use meow_core::request::{
     Answer, ClearAnswer, ClearCode, DESCRIBE, Descriptor, RefusalCode, Refused, Request, RequestKind,
     seal_request,
 };
+use meow_core::session::SessionKind;
 use meow_core::transport::{Endpoint, LinkProfile};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use meow_transport::Transports;
@@ -16,6 +17,7 @@ use meow_transport::Transports;
 use super::carry::{Carrier, Direct};
 use super::choose::{Failures, order};
 use super::reach::{connect, open};
+use super::sealed::{Room, Seal, Session};
 use super::told::{Told, counter_of_own};
 use crate::random::SharedRandom;
 
@@ -28,12 +30,24 @@ pub(crate) struct Ask<'a> {
     pub(crate) server: &'a ServerRef,
     /// The URL by which the user knows the server, with credentials, where it is one of the user's own.
     pub(crate) private_url: Option<&'a Endpoint>,
-    /// What is asked.
-    pub(crate) kind: RequestKind,
-    /// Index of the answer's size class.
-    pub(crate) answer: u8,
+    /// What is asked, and what seals it.
+    pub(crate) seal: Seal<'a>,
+    /// Room for the answer.
+    pub(crate) room: Room,
     /// How long the server may hold the request.
     pub(crate) wait: Duration,
+}
+
+/// What came of a request.
+pub(crate) enum Answered {
+    /// The server's answer, out of its seal.
+    Sealed {
+        answer: Answer,
+        /// What goes into a session's secret, where a request to the server's key opened one.
+        export: Option<Secret>,
+    },
+    /// The session did not serve; ask without it. It is to be forgotten, or only came to no answer.
+    NoSession { forget: bool },
 }
 
 /// The way to all servers.
@@ -80,7 +94,11 @@ impl Servers {
     }
 
     async fn describe(&self, carrier: &mut impl Carrier, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
-        let packet = carrier.carry(&DESCRIBE, PATIENCE).await?;
+        let describes = |packet: &[u8]| match ClearAnswer::from_packet(packet) {
+            Ok(ClearAnswer::Descriptor(signed)) => signed.verified(fingerprint).is_ok(),
+            _ => false,
+        };
+        let packet = carrier.carry(&DESCRIBE, PATIENCE, &describes).await?;
         let at = carrier.to();
         let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&packet)? else {
             return Err(Error::new(ErrorKind::Limit, format!("{at} is too busy to answer; try again later")));
@@ -101,19 +119,19 @@ impl Servers {
 
     /// Asks by whichever of the server's URLs works (see [`order`]): the user's, those that its descriptor lists,
     /// those of `server`. A link that breaks is followed by the next one, so that the same request can reach the
-    /// server twice: requests are idempotent or counted.
+    /// server twice: requests are idempotent or counted. In a session, each attempt takes a counter.
     ///
     /// # Errors
     /// That of the last URL tried, but `WrongPeer` before others. A refusal by the server is not an error here.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it open whether the server acted.
-    pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Answer> {
+    pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Answered> {
         let fingerprint = ask.server.fingerprint();
         let listed = self.told().urls(fingerprint);
         let named = listed.into_iter().chain(ask.server.endpoints());
         let mut ways = order(&self.transports, ask.private_url.cloned(), named, &self.failures())?;
-        let (mut last, mut repeated) = (None, false);
+        let (mut last, mut repeated, mut silent_bus) = (None, false, false);
         loop {
             let opened = open(&self.transports, &mut ways, fingerprint).await;
             opened.overtaken.iter().for_each(|url| self.failures().failed(url));
@@ -123,20 +141,27 @@ impl Servers {
             let Some((url, link)) = opened.open else { break };
             let mut carrier = Direct::new(&self.transports, &url, fingerprint, link);
             match self.ask_by(&mut carrier, ask).await {
-                Ok(answer) => {
+                Ok(answered) => {
                     self.failures().worked(&url);
                     self.told().used(fingerprint, &url);
-                    return Ok(if repeated { counter_of_own(&ask.kind, answer) } else { answer });
+                    return Ok(if repeated { own_counter(ask, answered) } else { answered });
                 }
                 // What the server proved or said holds for every URL; only the way there can differ.
                 Err(e) if e.retry() == Retry::Never && e.kind() == ErrorKind::Limit => return Err(e),
-                Err(e) => self.failed(&url, e, &mut last),
+                Err(e) => {
+                    silent_bus |= carrier.bus();
+                    self.failed(&url, e, &mut last);
+                }
             }
             repeated = true;
         }
-        Err(last.unwrap_or_else(|| {
-            Error::new(ErrorKind::Usage, "this server has no usable URL; ask for its current reference")
-        }))
+        match ask.seal {
+            // On a bus a server that has forgotten the session says nothing.
+            Seal::Session(..) if repeated => Ok(Answered::NoSession { forget: silent_bus }),
+            _ => Err(last.unwrap_or_else(|| {
+                Error::new(ErrorKind::Usage, "this server has no usable URL; ask for its current reference")
+            })),
+        }
     }
 
     fn failed(&self, url: &Endpoint, e: Error, last: &mut Option<Error>) {
@@ -148,9 +173,27 @@ impl Servers {
     }
 
     /// One request and its answer, by one way.
-    async fn ask_by(&self, carrier: &mut impl Carrier, ask: &Ask<'_>) -> Result<Answer> {
+    async fn ask_by(&self, carrier: &mut impl Carrier, ask: &Ask<'_>) -> Result<Answered> {
+        match ask.seal {
+            Seal::Session(session, kind) => in_session(carrier, ask, session, kind).await,
+            Seal::Key(kind) => self.to_key(carrier, ask, kind).await,
+            Seal::KeyByLink { fat, thin } => {
+                let kind = if carrier.thin() { thin } else { fat };
+                self.to_key(carrier, ask, kind).await
+            }
+        }
+    }
+
+    /// A request that is sealed to the server's key.
+    async fn to_key(
+        &self,
+        carrier: &mut impl Carrier,
+        ask: &Ask<'_>,
+        kind: &RequestKind,
+    ) -> Result<Answered> {
         let fingerprint = ask.server.fingerprint();
         let known = self.told().descriptor(fingerprint);
+        let mut old = known.is_some();
         let mut descriptor = match known {
             Some(d) => d,
             None => self.describe(carrier, fingerprint).await?,
@@ -162,43 +205,89 @@ impl Servers {
                     format!("{} announces no key to seal to; its operator must mend it", carrier.to()),
                 )
             })?;
-            let request = Request { answer: ask.answer, kind: ask.kind.clone() };
+            let thin = carrier.thin();
+            let request = Request { answer: ask.room.index(thin), kind: kind.clone() };
             let (packet, pending) = {
                 let mut random = self.random.lock();
-                seal_request(&request, fingerprint, key, &mut *random as &mut dyn Random)?
+                seal_request(&request, fingerprint, key, thin, &mut *random as &mut dyn Random)?
             };
-            let answer = carrier.carry(&packet, PATIENCE + ask.wait).await?;
-            let url = carrier.to();
+            let fits = |packet: &[u8]| pending.open(packet).is_ok();
+            let answer = match carrier.carry(&packet, PATIENCE + ask.wait, &fits).await {
+                // On a bus, silence may mean that the server does not know the key any more.
+                Err(e) if e.kind() == ErrorKind::Unreachable && carrier.bus() && old => {
+                    let number = key.number;
+                    descriptor = self.describe(carrier, fingerprint).await?;
+                    old = false;
+                    match descriptor.online_key() {
+                        Some(key) if key.number != number => continue,
+                        _ => return Err(e),
+                    }
+                }
+                answer => answer?,
+            };
             if !ClearAnswer::matches(&answer) {
-                return pending.open(&answer);
+                let export = Some(pending.session_export().clone());
+                return Ok(Answered::Sealed { answer: pending.open(&answer)?, export });
             }
             match ClearAnswer::from_packet(&answer)? {
                 ClearAnswer::Refused(ClearCode::UnknownKey) => {
                     descriptor = self.describe(carrier, fingerprint).await?;
                 }
-                ClearAnswer::Refused(ClearCode::Busy) => {
-                    return Err(Error::new(ErrorKind::Limit, format!("{url} is busy; try again in a while")));
-                }
-                ClearAnswer::Refused(ClearCode::NewerVersion) => {
-                    return Err(Error::new(
-                        ErrorKind::NewerVersion,
-                        format!(
-                            "{url} runs an older version that does not know this one; its operator must update it"
-                        ),
-                    ));
-                }
-                ClearAnswer::Refused(ClearCode::Unreadable | ClearCode::UnknownSession)
-                | ClearAnswer::Descriptor(_)
-                | ClearAnswer::Taken => {
-                    return Err(Error::new(
-                        ErrorKind::Malformed,
-                        format!("{url} could not read the request; if this stays, one side must be updated"),
-                    ));
-                }
+                other => return Err(unsealed(&other, carrier.to())),
             }
         }
         let text = format!("{} keeps changing its keys; try again later", carrier.to());
         Err(Error::new(ErrorKind::Unreachable, text))
+    }
+}
+
+/// A request in a session. Nothing that is not sealed by the server counts as its answer.
+async fn in_session(
+    carrier: &mut impl Carrier,
+    ask: &Ask<'_>,
+    session: &Session,
+    kind: &SessionKind,
+) -> Result<Answered> {
+    let Some(sealed) = session.seal(kind, ask.room, carrier.thin())? else {
+        return Ok(Answered::NoSession { forget: false });
+    };
+    let fits = |packet: &[u8]| session.open(&sealed, packet).is_some();
+    let packet = carrier.carry(&sealed.packet, PATIENCE + ask.wait, &fits).await?;
+    // First: a thin packet may begin with any byte.
+    if let Some(answer) = session.open(&sealed, &packet) {
+        return Ok(Answered::Sealed { answer, export: None });
+    }
+    match ClearAnswer::from_packet(&packet) {
+        Ok(refusal @ ClearAnswer::Refused(ClearCode::Busy)) => Err(unsealed(&refusal, carrier.to())),
+        _ => Ok(Answered::NoSession { forget: true }),
+    }
+}
+
+/// What an unsealed answer means to one who asked something sealed.
+fn unsealed(answer: &ClearAnswer, from: &Endpoint) -> Error {
+    let (kind, text) = match answer {
+        ClearAnswer::Refused(ClearCode::Busy) => {
+            (ErrorKind::Limit, format!("{from} is busy; try again in a while"))
+        }
+        ClearAnswer::Refused(ClearCode::NewerVersion) => (
+            ErrorKind::NewerVersion,
+            format!("{from} runs an older version that does not know this one; its operator must update it"),
+        ),
+        _ => (
+            ErrorKind::Malformed,
+            format!("{from} could not read the request; if this stays, one side must be updated"),
+        ),
+    };
+    Error::new(kind, text)
+}
+
+/// An answer to a request that may have reached the server before, by a link that broke.
+fn own_counter(ask: &Ask<'_>, answered: Answered) -> Answered {
+    match (ask.seal, answered) {
+        (Seal::Key(kind), Answered::Sealed { answer, export }) => {
+            Answered::Sealed { answer: counter_of_own(kind, answer), export }
+        }
+        (_, answered) => answered,
     }
 }
 

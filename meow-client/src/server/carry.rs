@@ -7,7 +7,8 @@ use meow_core::Result;
 use meow_core::transport::{Endpoint, Link, Pattern};
 use meow_transport::Transports;
 
-use super::reach::{connect, exchange};
+use super::exchange::{Fits, exchange};
+use super::reach::connect;
 
 /// Whatever a link carries in one piece below this is thin, in bytes.
 const THIN_BELOW: usize = 256;
@@ -15,16 +16,26 @@ const THIN_BELOW: usize = 256;
 /// A way that packets take to one server.
 pub(crate) trait Carrier {
     /// Sends a finished packet, and waits for the one that answers, so long beyond the time that both are under way.
+    /// `fits` tells the answer from what else is heard where every packet reaches every station; elsewhere whatever
+    /// comes is given.
     ///
     /// # Errors
     /// What the way says; kind `Unreachable` when nothing answers.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it open whether the server got the packet.
-    fn carry(&mut self, packet: &[u8], patience: Duration) -> impl Future<Output = Result<Bytes>> + Send;
+    fn carry(
+        &mut self,
+        packet: &[u8],
+        patience: Duration,
+        fits: Fits<'_>,
+    ) -> impl Future<Output = Result<Bytes>> + Send;
 
     /// Packets are to have thin sizes.
     fn thin(&self) -> bool;
+
+    /// Every packet reaches every station, and what a server cannot read it does not answer.
+    fn bus(&self) -> bool;
 
     /// Where it goes, to be named in errors.
     fn to(&self) -> &Endpoint;
@@ -37,6 +48,7 @@ pub(crate) struct Direct<'a> {
     server: &'a [u8; 32],
     link: Option<Link>,
     thin: bool,
+    bus: bool,
 }
 
 impl<'a> Direct<'a> {
@@ -47,22 +59,27 @@ impl<'a> Direct<'a> {
         server: &'a [u8; 32],
         link: Link,
     ) -> Self {
-        let thin = link.profile.pattern == Pattern::Bus && link.profile.single < THIN_BELOW;
-        Self { transports, url, server, link: Some(link), thin }
+        let bus = link.profile.pattern == Pattern::Bus;
+        let thin = bus && link.profile.single < THIN_BELOW;
+        Self { transports, url, server, link: Some(link), thin, bus }
     }
 }
 
 impl Carrier for Direct<'_> {
-    async fn carry(&mut self, packet: &[u8], patience: Duration) -> Result<Bytes> {
+    async fn carry(&mut self, packet: &[u8], patience: Duration, fits: Fits<'_>) -> Result<Bytes> {
         let link = match self.link.take() {
             Some(link) => link,
             None => connect(self.transports, self.url, self.server).await?,
         };
-        exchange(link, self.url, packet, patience).await
+        exchange(link, self.url, packet, patience, fits).await
     }
 
     fn thin(&self) -> bool {
         self.thin
+    }
+
+    fn bus(&self) -> bool {
+        self.bus
     }
 
     fn to(&self) -> &Endpoint {

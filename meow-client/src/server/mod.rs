@@ -1,9 +1,12 @@
-//! Asking servers: which URL, which key, one sealed round trip.
+//! Asking servers: which URL, which key or session, one sealed round trip.
 
 mod ask;
 mod carry;
 mod choose;
+mod exchange;
 mod reach;
+mod sealed;
 mod told;
 
-pub(crate) use ask::{Ask, Servers, refused};
+pub(crate) use ask::{Answered, Ask, Servers, refused};
+pub(crate) use sealed::{Room, Seal, Session};

@@ -1,17 +1,17 @@
-//! A link to a server by whichever of its URLs works, and packets there and back.
+//! A link to a server by whichever of its URLs works.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use meow_core::transport::{CostClass, Endpoint, Link};
-use meow_core::{Error, ErrorKind, Result, Retry};
+use meow_core::{Error, ErrorKind, Result};
 use meow_transport::Transports;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::choose::Way;
+use super::exchange::silent;
 
 /// Longest that connecting may take.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -19,8 +19,6 @@ const CONNECT: Duration = Duration::from_secs(20);
 const HEAD_START: Duration = Duration::from_millis(300);
 /// Head start before a costlier one is tried: airtime and volume are not spent for a moment's delay.
 const HEAD_START_OF_CHEAP: Duration = Duration::from_secs(4);
-/// Bytes of a typical long answer.
-const ANSWER: u64 = 8192;
 
 /// What came of the ways that were tried.
 #[derive(Default)]
@@ -110,49 +108,11 @@ fn named(to: &Endpoint, e: Error) -> Error {
     Error::new(e.kind(), format!("{to}: {e}")).with_retry(e.retry()).with_source(e)
 }
 
-/// Sends one packet on a fresh link and waits for the answer.
-///
-/// # Errors
-/// Kind `Unreachable` when nothing answers within `patience`; others as the transport says.
-///
-/// # Cancel safety
-/// Dropping the future closes the link; the server may or may not have acted.
-pub(crate) async fn exchange(
-    mut link: Link,
-    to: &Endpoint,
-    packet: &[u8],
-    patience: Duration,
-) -> Result<Bytes> {
-    let patience = patience + on_the_way(packet.len(), link.profile.bit_rate);
-    let talk = async {
-        link.tx.send(Bytes::copy_from_slice(packet)).await?;
-        link.tx.finish().await?;
-        link.rx.recv().await?.ok_or_else(|| {
-            Error::new(ErrorKind::Unreachable, format!("{to} closed the connection without an answer"))
-                .with_retry(Retry::After(5))
-        })
-    };
-    timeout(patience, talk).await.map_err(|_| silent(to, patience))?
-}
-
-/// How long a question of this many bytes and its answer take on a link of so many bits per second, three times over: a
-/// slow one loses some.
-fn on_the_way(question: usize, bit_rate: u64) -> Duration {
-    let bits = 8 * (question as u64 + ANSWER);
-    Duration::from_millis(3000 * bits / bit_rate.max(1))
-}
-
-fn silent(to: &Endpoint, patience: Duration) -> Error {
-    Error::new(
-        ErrorKind::Unreachable,
-        format!("{to} did not answer within {} seconds; check the network, or try later", patience.as_secs()),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::server::choose::{Failures, order};
+    use meow_core::Retry;
     use meow_core::transport::{
         Frame, LinkProfile, Listener, Pattern, Peer, RecvFrames, SendFrames, Transport,
     };

@@ -7,5 +7,7 @@ mod hostile;
 mod lying;
 mod radio;
 mod rollback;
+mod sessions;
 mod story;
 mod support;
+mod tap;

@@ -11,7 +11,7 @@ use meow_core::crypto::Secret;
 use meow_core::delivery::Delivery;
 use meow_core::message::Content;
 use meow_core::store::{ClientStore, Table};
-use meow_server::{Admission, Relay, RelayHandle};
+use meow_server::{Admission, Relay, RelayHandle, RelayLimits};
 use meow_transport::{Memory, Transports};
 use tempfile::TempDir;
 
@@ -19,15 +19,17 @@ pub(crate) struct World {
     pub(crate) transports: Transports,
     pub(crate) relay: Option<RelayHandle>,
     pub(crate) dir: TempDir,
+    pub(crate) limits: RelayLimits,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let mut world = Self {
-            transports: Transports::new().with(Memory::new()),
-            relay: None,
-            dir: tempfile::tempdir().unwrap(),
-        };
+        Self::with(Transports::new().with(Memory::new()), RelayLimits::default()).await
+    }
+
+    /// A relay with these limits, over transports that have `memory:`.
+    pub(crate) async fn with(transports: Transports, limits: RelayLimits) -> Self {
+        let mut world = Self { transports, relay: None, dir: tempfile::tempdir().unwrap(), limits };
         world.start().await;
         world
     }
@@ -40,6 +42,7 @@ impl World {
             .data(self.dir.path().join("relay"))
             .unwrap()
             .admission(Admission::Open)
+            .limits(self.limits.clone())
             .start()
             .await
             .unwrap();

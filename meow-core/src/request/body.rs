@@ -30,7 +30,7 @@ pub struct Deposit {
     pub mailbox: VerifyKey,
     /// The token that the mailbox's owner gave to this contact.
     pub token: Fixed<16>,
-    /// Random; the same id again is the same deposit.
+    /// The same id again is the same deposit; [`item_id`](Self::item_id) makes it the same in a session too.
     pub id: Fixed<16>,
     /// How long to keep the item, in seconds; the server's limit caps it, 0 means that limit.
     pub keep_secs: u32,

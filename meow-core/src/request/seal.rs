@@ -5,7 +5,9 @@ use crate::crypto::{
     AEAD_TAG, CryptoError, DhSecret, HPKE_ENC, HpkeKeys, Random, Secret, hpke_open, hpke_seal, open_gcm,
     request_info, seal_gcm,
 };
-use crate::wire::{SIZE_CLASSES, Suite, Wire, WireError, pad, padded_len, unpad};
+use crate::wire::{
+    SIZE_CLASSES, Suite, THIN_SIZES, Wire, WireError, is_thin, pad, padded_len, size_of_class, unpad,
+};
 use crate::{Error, ErrorKind};
 
 const PREFIX: usize = 5;
@@ -27,7 +29,8 @@ pub struct PendingAnswer {
     class: u8,
 }
 
-/// Seals a request to a server's key. Returns the packet, of exactly one size class.
+/// Seals a request to a server's key. Returns the packet, of exactly one size class; of a thin size where a thin link
+/// asks for it, and the request fits one.
 ///
 /// # Errors
 /// `Limit` when the request exceeds the largest class, `System` without randomness, `Malformed` for a bad key.
@@ -35,10 +38,13 @@ pub fn seal_request(
     request: &Request,
     server: &[u8; 32],
     to: &SealingKey,
+    thin: bool,
     random: &mut dyn Random,
 ) -> Result<(Vec<u8>, PendingAnswer), Error> {
     let mut plain = request.to_wire()?;
-    let class = padded_len(plain.len() + 1 + OVERHEAD).ok_or_else(|| {
+    let len = plain.len() + 1 + OVERHEAD;
+    let smallest = THIN_SIZES.into_iter().find(|size| len <= *size).filter(|_| thin);
+    let class = smallest.or_else(|| padded_len(len)).ok_or_else(|| {
         Error::new(ErrorKind::Limit, "the request is larger than a packet can be; send less at once")
     })?;
     pad(&mut plain, class - OVERHEAD)?;
@@ -58,9 +64,9 @@ impl PendingAnswer {
     ///
     /// # Errors
     /// `Malformed` for anything but an answer of the asked size class that the server sealed.
-    pub fn open(self, packet: &[u8]) -> Result<Answer, Error> {
+    pub fn open(&self, packet: &[u8]) -> Result<Answer, Error> {
         let body = Suite::Hpke.strip(packet)?;
-        if SIZE_CLASSES.get(usize::from(self.class)) != Some(&packet.len()) {
+        if size_of_class(self.class) != Some(packet.len()) {
             return Err(WireError::Invalid.into());
         }
         let (nonce, sealed) = body.split_first_chunk::<NONCE>().ok_or(WireError::Invalid)?;
@@ -75,7 +81,9 @@ impl PendingAnswer {
 /// [`WireError`] when the packet is no sealed request of a size class.
 pub fn key_number(packet: &[u8]) -> Result<u32, WireError> {
     match Suite::Hpke.strip(packet)? {
-        [a, b, c, d, ..] if SIZE_CLASSES.contains(&packet.len()) => Ok(u32::from_be_bytes([*a, *b, *c, *d])),
+        [a, b, c, d, ..] if is_thin(packet.len()) || SIZE_CLASSES.contains(&packet.len()) => {
+            Ok(u32::from_be_bytes([*a, *b, *c, *d]))
+        }
         _ => Err(WireError::Invalid),
     }
 }
@@ -107,7 +115,7 @@ impl OpenedRequest {
         let (plain, keys) = hpke_open(secret, &request_info(server), &prefix(number), sealed)?;
         let content = unpad(&plain).map_err(|_| CryptoError::Rejected)?;
         let request = Request::from_wire(content).map_err(|_| CryptoError::Rejected)?;
-        let class = *SIZE_CLASSES.get(usize::from(request.answer)).ok_or(CryptoError::Rejected)?;
+        let class = size_of_class(request.answer).ok_or(CryptoError::Rejected)?;
         Ok(Self { request, reply: AnswerSealer { keys, class } })
     }
 }
@@ -150,10 +158,10 @@ pub fn answer_class(len: usize) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BlobGet, RequestKind};
+    use super::super::{BlobGet, Deposit, RequestKind};
     use super::*;
     use crate::crypto::{SeededRandom, SigningKey};
-    use crate::wire::Fixed;
+    use crate::wire::{Blob, Fixed};
 
     fn request(answer: u8) -> Request {
         let mut random = SeededRandom::new(1);
@@ -170,7 +178,8 @@ mod tests {
         let secret = DhSecret::generate(&mut random).unwrap();
         let key = SealingKey { number: 7, key: secret.public(), parcel: false, not_after: 0 };
         for class in 0..5u8 {
-            let (packet, pending) = seal_request(&request(class), &[9; 32], &key, &mut random).unwrap();
+            let (packet, pending) =
+                seal_request(&request(class), &[9; 32], &key, false, &mut random).unwrap();
             assert_eq!(packet.len(), 256);
             assert_eq!(key_number(&packet).unwrap(), 7);
             assert!(OpenedRequest::open(&packet, &[8; 32], &secret).is_err(), "another server's fingerprint");
@@ -183,11 +192,40 @@ mod tests {
     }
 
     #[test]
+    fn thin_links_get_thin_packets_and_answers() {
+        let mut random = SeededRandom::new(5);
+        let secret = DhSecret::generate(&mut random).unwrap();
+        let key = SealingKey { number: 7, key: secret.public(), parcel: false, not_after: 0 };
+        let mailbox = SigningKey::generate(&mut random).unwrap().public();
+        let deposit = |item: usize, answer| {
+            let item = Blob::new(vec![3; item]).unwrap();
+            let id = Deposit::item_id(&mailbox, &item);
+            let body = Deposit { mailbox, token: Fixed([1; 16]), id, keep_secs: 0, item };
+            Request { answer, kind: RequestKind::Deposit(body) }
+        };
+        // A signed text of 20 bytes fits one frame as the first packet to a relay; one with a new Ekp too.
+        for (item, size) in [(45, 236), (109, 236), (221, 512)] {
+            for answer in 0..8u8 {
+                let request = deposit(item, answer);
+                let (packet, pending) = seal_request(&request, &[9; 32], &key, true, &mut random).unwrap();
+                assert_eq!((packet.len(), key_number(&packet).unwrap()), (size, 7));
+                let opened = OpenedRequest::open(&packet, &[9; 32], &secret).unwrap();
+                assert_eq!(opened.request, request);
+                let answered = opened.reply.seal(&Answer::Done, &mut random).unwrap();
+                assert_eq!(Some(answered.len()), size_of_class(answer));
+                assert_eq!(pending.open(&answered).unwrap(), Answer::Done);
+            }
+        }
+        let beyond = seal_request(&deposit(45, 8), &[9; 32], &key, true, &mut random).unwrap().0;
+        assert!(OpenedRequest::open(&beyond, &[9; 32], &secret).is_err());
+    }
+
+    #[test]
     fn a37_answers_to_a_replayed_request_share_no_key_stream() {
         let mut random = SeededRandom::new(4);
         let secret = DhSecret::generate(&mut random).unwrap();
         let key = SealingKey { number: 7, key: secret.public(), parcel: false, not_after: 0 };
-        let (packet, _) = seal_request(&request(0), &[9; 32], &key, &mut random).unwrap();
+        let (packet, _) = seal_request(&request(0), &[9; 32], &key, false, &mut random).unwrap();
         let mut answer = || {
             let opened = OpenedRequest::open(&packet, &[9; 32], &secret).unwrap();
             opened.reply.seal(&Answer::Done, &mut random).unwrap()
@@ -203,7 +241,7 @@ mod tests {
         let mut random = SeededRandom::new(3);
         let secret = DhSecret::generate(&mut random).unwrap();
         let key = SealingKey { number: 7, key: secret.public(), parcel: false, not_after: 0 };
-        let (packet, _) = seal_request(&request(0), &[9; 32], &key, &mut random).unwrap();
+        let (packet, _) = seal_request(&request(0), &[9; 32], &key, false, &mut random).unwrap();
         for i in 0..packet.len() * 8 {
             let mut bad = packet.clone();
             bad[i / 8] ^= 1 << (i % 8);

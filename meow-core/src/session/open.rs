@@ -19,9 +19,9 @@ pub struct SessionBinding<'a> {
 }
 
 impl SessionBinding<'_> {
-    fn keys(&self, shared: &Secret, client: &[u8], server: &[u8]) -> SessionKeys {
+    fn secret(&self, shared: &Secret, client: &[u8], server: &[u8]) -> Secret {
         let context: [&[u8]; 5] = [self.server, &[self.role as u8], self.mailbox.as_bytes(), client, server];
-        SessionKeys::new(&derive_key(KeyLabel::Session, self.export.expose(), shared.expose(), &context))
+        derive_key(KeyLabel::Session, self.export.expose(), shared.expose(), &context)
     }
 }
 
@@ -68,14 +68,22 @@ impl ShareSecret {
         share: &ServerShare,
         binding: &SessionBinding<'_>,
     ) -> Result<SessionKeys, CryptoError> {
+        Ok(SessionKeys::new(&self.secret(share, binding)?))
+    }
+
+    /// The session's secret, from the server's answer: what a client keeps, and its [`SessionKeys`] come from.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish).
+    pub fn secret(&self, share: &ServerShare, binding: &SessionBinding<'_>) -> Result<Secret, CryptoError> {
         match (self, share) {
             (Self::Fat(secret), ServerShare::Fat(ciphertext)) => {
                 let shared = secret.decapsulate(&ciphertext.0)?;
-                Ok(binding.keys(&shared, secret.public().as_bytes(), &ciphertext.0))
+                Ok(binding.secret(&shared, secret.public().as_bytes(), &ciphertext.0))
             }
             (Self::Thin(secret), ServerShare::Thin(public)) => {
                 let shared = secret.agree(public)?;
-                Ok(binding.keys(&shared, secret.public().as_bytes(), public.as_bytes()))
+                Ok(binding.secret(&shared, secret.public().as_bytes(), public.as_bytes()))
             }
             _ => Err(CryptoError::BadKey),
         }
@@ -94,13 +102,14 @@ pub fn grant_session(
     match share {
         ClientShare::Fat(public) => {
             let (ciphertext, shared) = public.encapsulate(random)?;
-            let keys = binding.keys(&shared, public.as_bytes(), &ciphertext[..]);
-            Ok((ServerShare::Fat(Box::new(Fixed(*ciphertext))), keys))
+            let secret = binding.secret(&shared, public.as_bytes(), &ciphertext[..]);
+            Ok((ServerShare::Fat(Box::new(Fixed(*ciphertext))), SessionKeys::new(&secret)))
         }
         ClientShare::Thin(public) => {
             let secret = DhSecret::generate(random)?;
             let (own, shared) = (secret.public(), secret.agree(public)?);
-            Ok((ServerShare::Thin(own), binding.keys(&shared, public.as_bytes(), own.as_bytes())))
+            let secret = binding.secret(&shared, public.as_bytes(), own.as_bytes());
+            Ok((ServerShare::Thin(own), SessionKeys::new(&secret)))
         }
     }
 }

@@ -223,7 +223,7 @@ fn round_trip(
     let get = BlobGet { mailbox: lkp.public(), token: Fixed([0x70; 16]), name: Fixed([0x71; 16]) };
     let request = Request { answer: 1, kind: RequestKind::BlobGet(get) };
     let mut random = Recorder::new(50);
-    let (packet, pending) = seal_request(&request, server, key, &mut random).unwrap();
+    let (packet, pending) = seal_request(&request, server, key, false, &mut random).unwrap();
     assert_eq!(key_number(&packet).unwrap(), 300);
     let (plain, keys) = hpke_open(secret, &request_info(server), &packet[..5], &packet[5..]).unwrap();
     section.case(
@@ -238,4 +238,19 @@ fn round_trip(
     let packet = opened.reply.seal(&Answer::Done, &mut SeededRandom::new(51)).unwrap();
     section.case("sealed answer Done", json!({ "nonce": hex(&packet[1..13]), "packet": hex(&packet) }));
     assert_eq!(pending.open(&packet).unwrap(), Answer::Done);
+
+    // The same over a thin link.
+    let request = Request { answer: 5, ..request };
+    let (packet, pending) = seal_request(&request, server, key, true, &mut random).unwrap();
+    section.case(
+        "sealed request, thin",
+        json!({
+            "drawn": random.take(), "request": hex(request.to_wire().unwrap()), "packet": hex(&packet),
+        }),
+    );
+    let opened = OpenedRequest::open(&packet, server, secret).unwrap();
+    let answer = opened.reply.seal(&Answer::Done, &mut SeededRandom::new(52)).unwrap();
+    section.case("sealed answer Done, thin", json!({ "nonce": hex(&answer[1..13]), "packet": hex(&answer) }));
+    assert_eq!((packet.len(), answer.len()), (124, 60));
+    assert_eq!(pending.open(&answer).unwrap(), Answer::Done);
 }

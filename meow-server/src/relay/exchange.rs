@@ -9,7 +9,7 @@ use meow_core::request::{
 };
 use meow_core::session::{Tag, session_tag};
 use meow_core::transport::{Frame, Link, Pattern, Peer};
-use meow_core::wire::WireError;
+use meow_core::wire::{WireError, is_thin};
 use tokio::time::timeout;
 
 use super::hop;
@@ -95,8 +95,10 @@ enum Asked {
 
 impl Asked {
     fn of(node: &Node, packet: &Frame) -> Result<Self, ClearCode> {
-        // First: a thin packet of a session may begin with any byte.
-        if let Some(tag) = session_tag(packet) {
+        // First: a thin packet of a session may begin with any byte. One that no session knows may be a sealed request.
+        if let Some(tag) = session_tag(packet)
+            && (node.sessions.knows(&tag) || key_number(packet).is_err())
+        {
             return Ok(Self::Session(tag));
         }
         match key_number(packet) {
@@ -151,8 +153,9 @@ async fn sealed(
     peer: Peer,
     seat: Seat,
 ) -> Result<Served, ClearCode> {
-    // 4. The seal.
-    let secret = node.secret(number).ok_or(ClearCode::UnknownKey)?;
+    // 4. The seal. What only looks like a thin request may be a packet of a session that is known no more.
+    let unknown = if is_thin(packet.len()) { ClearCode::UnknownSession } else { ClearCode::UnknownKey };
+    let secret = node.secret(number).ok_or(unknown)?;
     let opened = {
         let _turn = node.opening.acquire().await.map_err(|_| ClearCode::Busy)?;
         OpenedRequest::open(&packet, node.mail.server(), &secret).map_err(|_| ClearCode::Unreadable)?

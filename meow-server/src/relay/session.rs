@@ -1,9 +1,9 @@
 //! Sessions at the relay: opening one, and one request inside of one.
 
 use meow_core::crypto::{CryptoError, HashLabel, Secret, hash};
-use meow_core::request::ClearCode;
 use meow_core::request::{
-    Acknowledge, Answer, BlobGet, Deposit, Opened, Pull, RefusalCode, RequestKind, SessionBy, SessionOpen,
+    Acknowledge, Answer, BlobGet, ClearCode, ClientShare, Deposit, Opened, Pull, RefusalCode, RequestKind,
+    SessionBy, SessionOpen,
 };
 use meow_core::session::{
     Direction, ITEM_DEPOSIT, SessionBinding, SessionKind, SessionRequest, SessionRole, Tag, grant_session,
@@ -22,8 +22,9 @@ use crate::session::{AHEAD, Facts, Found, Seen};
 const OPENING: u32 = 9;
 /// Index of the size that the answer to an item alone has.
 const ITEM_ANSWER: u8 = 5;
-/// Longest answer to an opening: its number, the form, an X-Wing ciphertext, two numbers.
+/// Longest answers to an opening: its number, the form, an X-Wing ciphertext or an X25519 public key, two numbers.
 const OPENED: usize = 1 + 1 + 1120 + 5 + 3;
+const OPENED_THIN: usize = 1 + 1 + 32 + 5 + 3;
 
 /// Opens a session, once its owner is proved and counted. A depositor proves nothing here: the store looks at the token
 /// of each deposit.
@@ -40,7 +41,14 @@ async fn opened(node: &Node, body: SessionOpen, export: &Secret, caller: &Caller
     if !caller.seat.charge(OPENING, node.clock.elapsed()) {
         return Err(busy(OPENING.div_ceil(node.limits.rate)));
     }
-    if caller.room < OPENED {
+    if node.limits.sessions == 0 {
+        return Err(refuse(RefusalCode::Denied));
+    }
+    let needs = match body.share {
+        ClientShare::Fat(_) => OPENED,
+        ClientShare::Thin(_) => OPENED_THIN,
+    };
+    if caller.room < needs {
         return Err(refuse(RefusalCode::TooLarge));
     }
     let denied = || refuse(RefusalCode::Denied);

@@ -95,6 +95,11 @@ impl Sessions {
         table.note_use(id, used, address);
     }
 
+    /// Whether a session has this tag.
+    pub(crate) fn knows(&self, tag: &Tag) -> bool {
+        self.table().tags.contains_key(tag)
+    }
+
     /// One look into a hash table, for a tag that is unknown.
     pub(crate) fn find(&self, tag: &Tag, now: Duration) -> Option<Found> {
         let mut table = self.table();

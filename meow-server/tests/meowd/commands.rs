@@ -204,6 +204,14 @@ async fn wrong_usage_is_told_and_changes_nothing() {
         ([&run[..], &["--store-limit", "4GB"]].concat(), "write a size like"),
         ([&run[..], &["--rate", "0", "--listen", "http://127.0.0.1:0"]].concat(), "the limit rate"),
         ([&run[..], &["--keep-days", "0", "--listen", "http://127.0.0.1:0"]].concat(), "is to be kept"),
+        (
+            [&run[..], &["--session-time", "0", "--listen", "http://127.0.0.1:0"]].concat(),
+            "the limit session_time",
+        ),
+        (
+            [&run[..], &["--sessions-per-address", "0", "--listen", "http://127.0.0.1:0"]].concat(),
+            "the limit sessions_per_address",
+        ),
         ([&run[..], &["--mailbox-items", "0", "--listen", "http://127.0.0.1:0"]].concat(), "mailbox_items"),
         ([&run[..], &["--public-url", "ftp://x", "--listen", "http://127.0.0.1:0"]].concat(), "known: http"),
         (

@@ -40,7 +40,7 @@ async fn a02_replayed_pull_10000_times_across_restart() {
     let request = Request { answer: 0, kind: owner.pull(u64::MAX, 50) };
     let key = setup.client.key;
     // The same randomness gives the same packet, and each time what opens its answer.
-    let seal = move || seal_request(&request, &owner.server, &key, &mut SeededRandom::new(2)).unwrap();
+    let seal = move || seal_request(&request, &owner.server, &key, false, &mut SeededRandom::new(2)).unwrap();
     assert_eq!(seal().0, seal().0);
     let depositor = Owner { ..owner.clone() };
     let first = {

@@ -136,7 +136,7 @@ async fn a_wrong_token_owner_or_size_gets_nothing() {
     let bad = SessionOpen { share: ClientShare::Thin(other), ..good.clone() };
     assert_eq!(refused(&client.ask(RequestKind::SessionOpen(bad), 2).await), RefusalCode::Denied);
     let kind = RequestKind::SessionOpen(good);
-    assert_eq!(refused(&client.ask(kind.clone(), 0).await), RefusalCode::TooLarge);
+    assert_eq!(refused(&client.ask(kind.clone(), 5).await), RefusalCode::TooLarge);
     assert!(matches!(client.ask(kind.clone(), 2).await, Answer::Opened(_)));
     assert_eq!(refused(&client.ask(kind, 2).await), RefusalCode::StaleCounter, "an opening is counted");
     let mut unknown = Owner::new(&client.server);

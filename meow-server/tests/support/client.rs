@@ -5,7 +5,7 @@ use meow_core::request::{
     seal_request,
 };
 use meow_core::transport::{Endpoint, Frame};
-use meow_core::wire::{Blob, Fixed, SIZE_CLASSES, Text};
+use meow_core::wire::{Blob, Fixed, Text, size_of_class};
 use meow_core::{Error, Result};
 use meow_transport::Transports;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -39,7 +39,8 @@ impl Client {
     }
 
     pub fn seal(&self, kind: RequestKind, class: u8) -> (Vec<u8>, PendingAnswer) {
-        seal_request(&Request { answer: class, kind }, &self.server, &self.key, &mut SystemRandom).unwrap()
+        seal_request(&Request { answer: class, kind }, &self.server, &self.key, false, &mut SystemRandom)
+            .unwrap()
     }
 
     /// Sends a packet and receives one.
@@ -56,7 +57,7 @@ impl Client {
                 other => panic!("{other:?} to a sealed request"),
             }
         }
-        assert_eq!(answer.len(), SIZE_CLASSES[usize::from(class)], "answers have the size asked for");
+        assert_eq!(Some(answer.len()), size_of_class(class), "answers have the size asked for");
         Ok(Reply::Answer(pending.open(&answer)?))
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use meow_core::lane::ServerReference;
@@ -141,6 +142,15 @@ pub(crate) struct Settings {
     /// How many requests one address may make at once after a pause [default: 200]
     #[arg(long, value_name = "N", env = "MEOWD_BURST", help_heading = "Admission and limits")]
     pub(crate) burst: Option<u32>,
+    /// How many sessions are kept, about 8 KiB each; 0 grants none [default: 4096]
+    #[arg(long, value_name = "N", env = "MEOWD_SESSIONS", help_heading = "Admission and limits")]
+    pub(crate) sessions: Option<u32>,
+    /// How many sessions one address may have; this machine is exempt [default: 256]
+    #[arg(long, value_name = "N", env = "MEOWD_SESSIONS_PER_ADDRESS", help_heading = "Admission and limits")]
+    pub(crate) sessions_per_address: Option<u32>,
+    /// How many seconds a session lasts [default: 86400]
+    #[arg(long, value_name = "SECONDS", env = "MEOWD_SESSION_TIME", help_heading = "Admission and limits")]
+    pub(crate) session_time: Option<u32>,
     /// How logs are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "MEOWD_LOG_FORMAT", value_enum, help_heading = "Logs")]
     pub(crate) log_format: Option<LogFormat>,
@@ -181,7 +191,8 @@ impl Settings {
         let Some(file) = file else { return Ok(self) };
         Ok(layered!(self, file:
             data hop hop_to hop_allow listen public_url tls_cert tls_key basic_auth_file trusted_proxy admission store_limit
-            mailbox_limit mailbox_items keep_days hold_secs max_open max_active rate burst log_format log_level
+            mailbox_limit mailbox_items keep_days hold_secs max_open max_active rate burst sessions
+            sessions_per_address session_time log_format log_level
         ))
     }
 
@@ -207,6 +218,9 @@ impl Settings {
         set(&mut limits.active, self.max_active.map(|n| n as usize));
         set(&mut limits.rate, self.rate);
         set(&mut limits.burst, self.burst);
+        set(&mut limits.sessions, self.sessions.map(|n| n as usize));
+        set(&mut limits.sessions_per_address, self.sessions_per_address.map(|n| n as usize));
+        set(&mut limits.session_time, self.session_time.map(|secs| Duration::from_secs(secs.into())));
         limits
     }
 }
