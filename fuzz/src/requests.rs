@@ -9,7 +9,7 @@ use meow_core::request::{
     SessionBy, SessionOpen, Showing, SignedDescriptor, key_number, seal_request,
 };
 use meow_core::session::{SessionBinding, SessionRole, ShareSecret, grant_session};
-use meow_core::wire::{Blob, Fixed, List, SIZE_CLASSES, Suite, Text, Wire, pad, padded_len, unpad};
+use meow_core::wire::{Blob, Fixed, List, Suite, Text, Wire, pad, padded_len, size_of_class, unpad};
 
 use crate::world;
 use crate::{Seed, Target, encoded, seed, strict, with_damage};
@@ -258,7 +258,7 @@ pub fn sealed_request(data: &[u8]) -> bool {
     let (server, secret) = (world::server_fingerprint(), world::sealing());
     if let Ok(opened) = OpenedRequest::open(data, &server, &secret) {
         assert!(key_number(data).is_ok());
-        let class = SIZE_CLASSES[usize::from(opened.request.answer)];
+        let class = size_of_class(opened.request.answer).expect("a size of the table");
         assert!(opened.reply.room() < class);
         let answer = opened.reply.seal(&Answer::Done, &mut world::random(13)).expect("done fits every class");
         assert_eq!(answer.len(), class);

@@ -1,0 +1,144 @@
+//! The bytes that a text takes on the air: a relay and a client share a serial line, and a third station counts what passes.
+
+#![cfg(all(feature = "http", feature = "serial", feature = "client", feature = "server"))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use meow::core::policy::{Authenticity, Form, Policy};
+use meow::http::Http;
+use meow::serial::Serial;
+use meow::server::{Admission, Relay, RelayHandle};
+use meow::{CardFile, Client, Content, Transports, Unlock};
+use meow_testkit::transport::line::Line;
+use tokio::io::AsyncReadExt;
+
+/// 20 bytes.
+const TEXT: &str = "we are at the harbor";
+/// A radio modem that is quick, so that the test is.
+const RADIO: &str = "?mode=transparent&rate=1000000&preamble=0&lbt=0&baud=1000000";
+
+/// The frames that were heard, with their framing.
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Ear {
+    fn listen(line: &Line, station: usize) -> Self {
+        let (ear, path) = (Self::default(), line.path(station));
+        let frames = Arc::clone(&ear.0);
+        tokio::spawn(async move {
+            let mut device = tokio::fs::File::open(path).await.unwrap();
+            let (mut buffer, mut frame) = ([0; 4096], Vec::new());
+            while let Ok(n @ 1..) = device.read(&mut buffer).await {
+                for byte in &buffer[..n] {
+                    frame.push(*byte);
+                    if *byte == 0 {
+                        frames.lock().unwrap().push(std::mem::take(&mut frame));
+                    }
+                }
+            }
+        });
+        ear
+    }
+
+    /// The lengths of the frames since the last call.
+    fn take(&self) -> Vec<usize> {
+        std::mem::take(&mut *self.0.lock().unwrap()).iter().map(Vec::len).collect()
+    }
+}
+
+struct World {
+    line: Line,
+    relay: RelayHandle,
+    alice: Client,
+    bob: Client,
+    _dir: tempfile::TempDir,
+}
+
+async fn world() -> World {
+    let (line, dir) = (Line::new(3).unwrap(), tempfile::tempdir().unwrap());
+    let relay = Relay::builder()
+        .transports(Transports::new().with(Serial::new()).with(Http::default()))
+        .listen("http://127.0.0.1:0".parse().unwrap())
+        .listen(format!("{}", line.url(0, RADIO)).parse().unwrap())
+        .admission(Admission::Open)
+        .data(dir.path().join("relay"))
+        .unwrap()
+        .start()
+        .await
+        .unwrap();
+    let password = Unlock::password("correct horse battery staple");
+    let mut people = Vec::new();
+    for (name, transports, url) in [
+        ("alice", Transports::new().with(Serial::new()), Some(line.url(1, RADIO))),
+        ("bob", Transports::new().with(Http::default()), None),
+    ] {
+        let builder = Client::builder().home(dir.path().join(name)).transports(transports);
+        let (client, _) = builder.create(&password).await.unwrap();
+        let mut reference = relay.reference().clone();
+        if let Some(url) = url {
+            reference.url = url.parse().unwrap();
+        }
+        client.add_server(&reference).await.unwrap();
+        people.push(client);
+    }
+    let [alice, bob] = <[Client; 2]>::try_from(people).unwrap();
+    let card = bob.new_card("alice", Duration::from_secs(3600), &password).await.unwrap();
+    alice.take_card(&CardFile::parse(&card.file).unwrap(), "bob", "", &password).await.unwrap();
+    let world = World { line, relay, alice, bob, _dir: dir };
+    world.rounds(3).await;
+    world
+}
+
+impl World {
+    async fn rounds(&self, n: usize) {
+        for _ in 0..n {
+            for client in [&self.bob, &self.alice] {
+                let report = client.sync(Duration::ZERO).await.unwrap();
+                assert!(report.problems.is_empty() && report.waiting.is_none(), "{report:?}");
+            }
+        }
+    }
+
+    /// Sends the text, and gives the lengths of the first two frames on the line: the deposit and its answer.
+    async fn say(&self, ear: &Ear) -> [usize; 2] {
+        self.alice.send("bob", Content::text(0, TEXT).unwrap()).await.unwrap();
+        ear.take();
+        let report = self.alice.sync(Duration::ZERO).await.unwrap();
+        assert!(report.problems.is_empty() && report.waiting.is_none(), "{report:?}");
+        let frames = ear.take();
+        [frames[0], frames[1]]
+    }
+
+    async fn wish(&self, authenticity: Authenticity) {
+        for (client, other) in [(&self.alice, "bob"), (&self.bob, "alice")] {
+            let policy = Policy { form: Form::Thin, authenticity, ..Policy::default() };
+            client.set_policy(other, policy).await.unwrap();
+        }
+        self.rounds(3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_of_20_bytes_is_one_frame_of_64_or_128_or_240() {
+    let world = world().await;
+    let ear = Ear::listen(&world.line, 2);
+    let mut said = 0;
+    for (authenticity, known, new) in [(Authenticity::Signed, 128, 240), (Authenticity::Deniable, 64, 128)] {
+        world.wish(authenticity).await;
+        // Bob speaks, so that Alice turns her key; his receipt shows that he knows the new one.
+        world.bob.send("alice", Content::text(0, "and where are you?").unwrap()).await.unwrap();
+        world.rounds(2).await;
+        assert_eq!(world.say(&ear).await, [new, 64], "with a new Ekp, and its answer");
+        world.rounds(2).await;
+        for _ in 0..2 {
+            assert_eq!(world.say(&ear).await, [known, 64], "in a session, and its answer");
+        }
+        world.rounds(1).await;
+        said += 3;
+    }
+    let log = world.bob.log("alice", None, 100).await.unwrap();
+    assert_eq!(log.iter().filter(|m| !m.outgoing && m.content.as_text() == Some(TEXT)).count(), said);
+    world.relay.shutdown().await;
+}
