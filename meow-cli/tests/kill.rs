@@ -1,5 +1,6 @@
 //! Messages both ways while the relay and one client are killed with SIGKILL, again and again: in the end every
-//! message stands once, in order, on both sides. `MEOW_KILL_MESSAGES` and `MEOW_KILL_TIMES` make it longer.
+//! message stands once, in order, on both sides. Over HTTP and over QUIC; links through a broker have a test beside the
+//! command line's. `MEOW_KILL_MESSAGES` and `MEOW_KILL_TIMES` make it longer.
 //!
 //! Without the usual harness: the program starts itself as the clients.
 #![allow(
@@ -13,7 +14,7 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -37,11 +38,11 @@ fn meowd() -> PathBuf {
     path
 }
 
-fn start_relay(dir: &Path, port: u16) -> (Child, String) {
+fn start_relay(dir: &Path, url: &str) -> (Child, String) {
     let mut child = Command::new(meowd())
         .args(["run", "--data"])
         .arg(dir)
-        .args(["--listen", &format!("http://127.0.0.1:{port}")])
+        .args(["--listen", url])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -113,12 +114,16 @@ fn client_process(home: &str) {
     });
 }
 
-fn a49_sigkill_loses_and_doubles_nothing() {
+fn a49_sigkill_loses_and_doubles_nothing(scheme: &str) {
     let (count, kills) = (setting("MEOW_KILL_MESSAGES", 60), kills());
     let dir = tempfile::tempdir().unwrap();
     let (alice, bob, data) = (dir.path().join("alice"), dir.path().join("bob"), dir.path().join("relay"));
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (mut relay, reference) = start_relay(&data, port);
+    let port = match scheme {
+        "udp" => UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
+        _ => TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port(),
+    };
+    let url = format!("{scheme}://127.0.0.1:{port}");
+    let (mut relay, reference) = start_relay(&data, &url);
     for home in [&alice, &bob] {
         meow(home, &["init", "--server", &reference]);
     }
@@ -139,7 +144,7 @@ fn a49_sigkill_loses_and_doubles_nothing() {
         if kill % 2 == 0 {
             relay.kill().unwrap();
             relay.wait().unwrap();
-            relay = start_relay(&data, port).0;
+            relay = start_relay(&data, &url).0;
         } else if children[0].try_wait().unwrap().is_none() {
             children[0].kill().unwrap();
             children[0].wait().unwrap();
@@ -177,8 +182,10 @@ fn main() {
     match std::env::var("MEOW_KILL_HOME") {
         Ok(home) => client_process(&home),
         Err(_) => {
-            a49_sigkill_loses_and_doubles_nothing();
-            println!("test a49_sigkill_loses_and_doubles_nothing ... ok");
+            for scheme in ["http", "udp"] {
+                a49_sigkill_loses_and_doubles_nothing(scheme);
+                println!("test a49_sigkill_loses_and_doubles_nothing over {scheme} ... ok");
+            }
         }
     }
 }

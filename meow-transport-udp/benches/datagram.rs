@@ -1,9 +1,10 @@
 //! What a datagram would save: a request and its answer as QUIC streams and as QUIC datagrams, both with bare quinn over one
-//! connection (docs/decisions, "No QUIC datagrams").
+//! connection (docs/decisions/0014).
 //!
 //! `cargo bench -p meow-transport-udp --bench datagram [-- SECONDS]` prints bytes and UDP packets of one request and its
-//! answer, both directions together and acknowledgements with them, and its time, one at a time and 64 at once. The
-//! datagrams come out too well: nothing matches answers to requests, nothing is sent again.
+//! answer, both directions together and acknowledgements with them, and its time, one at a time and 64 at once. On both
+//! sides a request has a task of its own; datagrams carry a number by which answers find theirs. They come out too well:
+//! nothing is sent again, and nothing says whether the far side has room.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
 
 use std::sync::Arc;
@@ -11,12 +12,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn::{Connection, TransportConfig};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 #[path = "../tests/common/bare.rs"]
 mod bare;
 
 const ROUNDS: usize = 5;
+/// Requests of a task, one after the other.
+const IN_A_ROW: usize = 64;
 
 fn main() {
     let seconds = std::env::args().filter_map(|text| text.parse::<f64>().ok()).next().unwrap_or(0.5);
@@ -80,7 +84,8 @@ async fn connection() -> Connection {
         let echoed = connection.clone();
         tokio::spawn(async move {
             while let Ok(datagram) = echoed.read_datagram().await {
-                echoed.send_datagram(datagram).unwrap();
+                let echoed = echoed.clone();
+                tokio::spawn(async move { echoed.send_datagram(datagram).unwrap() });
             }
         });
         while let Ok((mut tx, mut rx)) = connection.accept_bi().await {
@@ -104,12 +109,12 @@ async fn round(connection: &Connection, size: usize, at_once: usize, seconds: f6
     let payload = Bytes::from(vec![7; size]);
     let (before, start, mut requests) = (connection.stats(), Instant::now(), 0u32);
     while start.elapsed().as_secs_f64() < seconds {
+        let mut asking = JoinSet::new();
         if streams {
-            let mut asking = JoinSet::new();
             for _ in 0..at_once {
                 let (connection, payload) = (connection.clone(), payload.clone());
                 asking.spawn(async move {
-                    for _ in 0..16 {
+                    for _ in 0..IN_A_ROW {
                         let (mut tx, mut rx) = connection.open_bi().await.unwrap();
                         tx.write_chunk(payload.clone()).await.unwrap();
                         tx.finish().unwrap();
@@ -117,18 +122,32 @@ async fn round(connection: &Connection, size: usize, at_once: usize, seconds: f6
                     }
                 });
             }
-            asking.join_all().await;
         } else {
-            for _ in 0..16 {
-                for _ in 0..at_once {
-                    connection.send_datagram(payload.clone()).unwrap();
-                }
-                for _ in 0..at_once {
-                    assert_eq!(connection.read_datagram().await.unwrap().len(), size);
-                }
+            let mut waiting = Vec::new();
+            for number in 0..at_once {
+                let (answers, mut answer) = mpsc::channel(1);
+                waiting.push(answers);
+                let (connection, mut payload) = (connection.clone(), payload.to_vec());
+                payload[..8].copy_from_slice(&number.to_be_bytes());
+                let payload = Bytes::from(payload);
+                asking.spawn(async move {
+                    for _ in 0..IN_A_ROW {
+                        connection.send_datagram(payload.clone()).unwrap();
+                        assert_eq!(answer.recv().await, Some(payload.clone()));
+                    }
+                });
             }
+            let answered = connection.clone();
+            asking.spawn(async move {
+                for _ in 0..waiting.len() * IN_A_ROW {
+                    let datagram = answered.read_datagram().await.unwrap();
+                    let number = usize::from_be_bytes(*datagram.first_chunk().unwrap());
+                    waiting[number].send(datagram).await.unwrap();
+                }
+            });
         }
-        requests += 16 * u32::try_from(at_once).unwrap();
+        asking.join_all().await;
+        requests += u32::try_from(IN_A_ROW * at_once).unwrap();
     }
     let (took, after, requests) = (start.elapsed(), connection.stats(), f64::from(requests));
     let both = |of: fn(&quinn::ConnectionStats) -> u64| (of(&after) - of(&before)) as f64 / requests;
