@@ -148,9 +148,16 @@ impl Dialer {
             return Ok(link);
         }
         let own = self.socket(to).await?;
-        let (knocked, found) = tokio::join!(through::knock(&own.raw, to.ip()), through::spread(to));
-        knocked?;
-        let from = Own::dialling(found?)?;
+        let knocking = async {
+            through::knock(&own.raw, to.ip()).await?;
+            // Whether anybody heard shows elsewhere.
+            std::future::pending::<Result<UdpSocket, UdpError>>().await
+        };
+        let found = tokio::select! {
+            found = through::spread(to) => found?,
+            failed = knocking => failed?,
+        };
+        let from = Own::dialling(found)?;
         let live = tokio::time::timeout(self.config.connect_timeout, self.dial_from(&from.quic, to))
             .await
             .unwrap_or(Err(UdpError::ConnectTimeout))?;

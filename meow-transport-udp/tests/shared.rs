@@ -57,3 +57,22 @@ async fn a_listener_is_dialled_where_a_server_saw_it() {
     let (_near, after) = dialled(&client, &there, &mut serving).await;
     assert_ne!(after.peer.port, here.port());
 }
+
+/// What a forged address costs whoever has it: a contact's place is dialled for 800 milliseconds.
+#[tokio::test(start_paused = true)]
+async fn a28_a_silent_place_gets_no_more_than_three_packets_of_a_dialler() {
+    let victim = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    victim.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let at: Endpoint = format!("udp://{}", victim.local_addr().unwrap()).parse().unwrap();
+    let dialler = udp();
+    assert!(timeout(Duration::from_millis(800), dialler.connect(&at)).await.is_err());
+    let mut sizes = Vec::new();
+    let mut buffer = [0; 4096];
+    // The farewell may yet have to leave.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    while let Ok((size, _)) = victim.recv_from(&mut buffer) {
+        sizes.push(size);
+    }
+    // What led to it, a sealed reach in its request, has 2,048 bytes.
+    assert!((1..=3).contains(&sizes.len()) && sizes.iter().sum::<usize>() <= 3 * 2048, "{sizes:?}");
+}

@@ -124,6 +124,39 @@ mod tests {
         assert!(e.to_string().ends_with("known: none"));
     }
 
+    /// Comes through, and does not connect otherwise.
+    struct Tunnel(Memory);
+
+    impl Transport for Tunnel {
+        fn schemes(&self) -> &'static [&'static str] {
+            &["memory"]
+        }
+        fn estimate(&self, endpoint: &Endpoint) -> Result<LinkProfile> {
+            Transport::estimate(&self.0, endpoint)
+        }
+        async fn connect(&self, _: &Endpoint) -> Result<Link> {
+            Err(Error::new(ErrorKind::Unreachable, "nobody is there"))
+        }
+        async fn connect_through(&self, endpoint: &Endpoint) -> Result<Link> {
+            Transport::connect(&self.0, endpoint).await
+        }
+        async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
+            Transport::listen(&self.0, endpoint).await
+        }
+    }
+
+    #[tokio::test]
+    async fn coming_through_is_passed_on_by_wrappers() {
+        let room = "memory://room".parse().unwrap();
+        let minute = std::time::Duration::from_secs(60);
+        let tunnel = crate::WithTimeout::new(Tunnel(Memory::new()), minute, minute);
+        let tunnel = crate::FaultInjection::new(tunnel, crate::Faults::seeded(1));
+        let transports = Transports::new().with(tunnel);
+        let _listener = transports.listen(&room).await.unwrap();
+        assert!(transports.connect(&room).await.is_err());
+        assert!(transports.connect_through(&room).await.is_ok());
+    }
+
     #[tokio::test]
     async fn the_last_registration_of_a_scheme_wins() {
         let (old, new) = (Memory::new(), Memory::new());

@@ -89,6 +89,11 @@ impl<T: Transport, R: TryRng + Send + 'static> Transport for WithRetry<T, R> {
         }
     }
 
+    /// Once: the far side does not know of a second try.
+    async fn connect_through(&self, endpoint: &Endpoint) -> Result<Link> {
+        self.inner.connect_through(endpoint).await
+    }
+
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
         self.inner.listen(endpoint).await
     }

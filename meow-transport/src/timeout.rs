@@ -51,6 +51,11 @@ impl<T: Transport> Transport for WithTimeout<T> {
         Ok(guard(link, self.idle))
     }
 
+    /// It has limits of its own, and takes longer than connecting.
+    async fn connect_through(&self, endpoint: &Endpoint) -> Result<Link> {
+        Ok(guard(self.inner.connect_through(endpoint).await?, self.idle))
+    }
+
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
         let listener = self.inner.listen(endpoint).await?;
         let local = listener.local().clone();

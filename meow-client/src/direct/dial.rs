@@ -20,8 +20,9 @@ use crate::client::Inner;
 use crate::records::contact;
 use crate::run::task_ended;
 
-/// How long a place that a contact names is dialled: over udp so long that three packets leave, and no more.
-const CONTACTS_PLACE: Duration = Duration::from_millis(2800);
+/// How long a place that a contact names is dialled. QUIC says hello again after a second: so two packets leave, with the
+/// farewell, and whoever does not expect them gets no more.
+pub(super) const CONTACTS_PLACE: Duration = Duration::from_millis(800);
 /// How long a place is dialled at which a server of one's own sees the contact.
 const PROVEN_PLACE: Duration = Duration::from_secs(20);
 /// How long a place that the user named is dialled.

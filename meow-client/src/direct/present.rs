@@ -14,6 +14,7 @@ use meow_core::{ErrorKind, Result};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::dial::CONTACTS_PLACE;
 use super::find::CLASS;
 use super::offer::{direct_record, may_be_found};
 use super::places::{self, Places};
@@ -32,8 +33,6 @@ const PAUSE: Duration = Duration::from_secs(5);
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// Knocks of one contact are answered no more often than this.
 const BETWEEN_KNOCKS: Duration = Duration::from_secs(5);
-/// How long a contact that knocked is dialled.
-const DIALLED_BACK: Duration = Duration::from_millis(2800);
 
 /// Which mailbox at which server, and under which offer.
 type Key = ([u8; 64], [u8; 32]);
@@ -193,7 +192,7 @@ impl Inner {
         let places = Places { all: places::allowed(reach, &self.direct.addresses), proven: from };
         match self.whom(id).await {
             Ok(whom) => {
-                self.dial(&whom, &places, DIALLED_BACK).await;
+                self.dial(&whom, &places, CONTACTS_PLACE).await;
             }
             Err(e) => tracing::debug!(kind = e.kind().name(), "a contact that knocked is not dialled"),
         }

@@ -107,6 +107,15 @@ impl Transport for Segmented {
         if needs(&link.profile) { Station::start(link, None, None)?.open() } else { Ok(link) }
     }
 
+    async fn connect_through(&self, endpoint: &Endpoint) -> Result<Link> {
+        if self.inner.estimate(endpoint)?.pattern == Pattern::Bus {
+            // Nothing stands between two stations of a bus.
+            return self.connect(endpoint).await;
+        }
+        let link = self.inner.connect_through(endpoint).await?;
+        if needs(&link.profile) { Station::start(link, None, None)?.open() } else { Ok(link) }
+    }
+
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
         if self.inner.estimate(endpoint)?.pattern != Pattern::Bus {
             let inner = self.inner.listen(endpoint).await?;
