@@ -61,7 +61,7 @@ async fn world() -> World {
     let relay = Relay::builder()
         .transports(Transports::new().with(Serial::new()).with(Http::default()))
         .listen("http://127.0.0.1:0".parse().unwrap())
-        .listen(format!("{}", line.url(0, RADIO)).parse().unwrap())
+        .listen(line.url(0, RADIO).parse().unwrap())
         .admission(Admission::Open)
         .data(dir.path().join("relay"))
         .unwrap()
