@@ -291,7 +291,7 @@ pub fn sealed_request_seeds() -> Vec<Seed> {
     let mut seeds: Vec<_> = all.iter().map(|(name, request)| seed(name, packet(request).0)).collect();
     seeds.extend(all.iter().map(|(name, request)| encoded(&format!("inside-{name}"), request)));
     let mut unknown_class = all[1].1.clone();
-    unknown_class.answer = 5;
+    unknown_class.answer = 8;
     seeds.push(seed("bad-answer-class", packet(&unknown_class).0));
     let whole = packet(&all[0].1).0;
     seeds.push(seed("bad-flipped", [&whole[..100], &[!whole[100]], &whole[101..]].concat()));
