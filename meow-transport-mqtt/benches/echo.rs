@@ -3,6 +3,8 @@
 //! `cargo bench -p meow-transport-mqtt --bench echo [-- SECONDS]` takes mosquitto where it is installed, else the broker
 //! of the testkit. It prints, with one request at a time and with 64, requests per second and the middle latency (of the
 //! best of some rounds), each with its ratio: of rates, above 1 means better than bare rumqttc; of latencies, below 1.
+//! The bare server answers in its event loop; another one hands requests to a task, as a server of links does. Beside
+//! it stands the time that a record of such a request takes to be sealed and opened.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -22,11 +24,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use meow_core::crypto::Secret;
 use meow_core::transport::{Endpoint, Link, Transport};
 use meow_testkit::mqtt::{Behaviour, Broker};
 use meow_transport_mqtt::Mqtt;
+use meow_transport_mqtt::wire::{Direction, Item, open_record, seal_record};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, PublishOptions, QoS};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 const SIZE: usize = 1024;
 const ROUNDS: usize = 5;
@@ -39,21 +43,26 @@ fn main() {
         let own = Broker::start(Behaviour::default()).await.unwrap();
         let port = mosquitto.as_ref().map_or(own.address().port(), |mosquitto| mosquitto.port);
         println!("broker: {}", if mosquitto.is_some() { "mosquitto" } else { "the testkit's" });
-        let bare = Bare::start(port).await;
+        println!("a record of 1 KiB: {:.1} us to seal and open", record());
+        let bare = Bare::start(port, "loop").await;
+        let handed = Bare::start(port, "task").await;
         let mqtt = common::mqtt(|_, server| server.link_rate = 1_000_000);
         let local = common::echo(&mqtt, &format!("mqtt://127.0.0.1:{port}/bench")).await;
         for at_once in [1, 64] {
-            let mut all = [Figures::default(), Figures::default(), Figures::default()];
+            let mut all: [Figures; 4] = Default::default();
             for _ in 0..ROUNDS {
                 all[0].best(load(at_once, seconds, || async { bare.clone() }).await);
                 all[1].best(
                     load(at_once, seconds, || async { Held(mqtt.connect(&local).await.unwrap()) }).await,
                 );
                 all[2].best(load(at_once, seconds, || async { Fresh(mqtt.clone(), local.clone()) }).await);
+                all[3].best(load(at_once, seconds, || async { handed.clone() }).await);
             }
-            let [bare, held, fresh] = &all;
+            let [bare, held, fresh, handed] = &all;
             println!("{at_once:>2} at once: bare rumqttc        {bare}");
-            for (name, own) in [("meow, links held", held), ("meow, a link each", fresh)] {
+            for (name, own) in
+                [("bare, in a task", handed), ("meow, links held", held), ("meow, a link each", fresh)]
+            {
                 println!(
                     "            {name:<18}  {own}, ratios {:.2} and {:.2}",
                     own.rate / bare.rate,
@@ -62,6 +71,19 @@ fn main() {
             }
         }
     });
+}
+
+/// Microseconds to seal and open a record with a frame of the size.
+fn record() -> f64 {
+    let keys = Direction::new(Secret::new([1; 32]), Secret::new([2; 32]));
+    let mut items = Vec::new();
+    Item::Data(7, &[7; SIZE]).write(&mut items);
+    let (start, rounds) = (Instant::now(), 20_000);
+    for number in 0..rounds {
+        let record = seal_record(&keys, number, &items).unwrap();
+        assert_eq!(open_record(&keys, &record).unwrap().0, number);
+    }
+    start.elapsed().as_secs_f64() * 1e6 / rounds as f64
 }
 
 /// What a round gave.
@@ -127,6 +149,7 @@ async fn load<A: Asker, F: Future<Output = A>>(
 #[derive(Clone)]
 struct Bare {
     client: AsyncClient,
+    requests: String,
     waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Bytes>>>>,
     next: Arc<AtomicU64>,
 }
@@ -140,20 +163,37 @@ fn options(name: &str, port: u16) -> MqttOptions {
 }
 
 impl Bare {
-    async fn start(port: u16) -> Self {
-        let (server, mut events) = AsyncClient::builder(options("server", port)).unbounded().build();
-        let answering = server.clone();
+    /// With the server's answers from its event "loop", or from a "task".
+    async fn start(port: u16, how: &'static str) -> Self {
+        let name = |side: &str| format!("{side} {how}");
+        let (requests, answers) = (format!("bare/{how}/requests"), format!("bare/{how}/answers"));
+        let (server, mut events) = AsyncClient::builder(options(&name("server"), port)).unbounded().build();
+        let (answering, to) = (server.clone(), answers.clone());
+        // A task that stays takes the requests, as that of a link does.
+        let (handing, mut handed) = mpsc::unbounded_channel::<Bytes>();
+        let publish = move |payload| {
+            answering.try_publish(to.clone(), payload, PublishOptions::new(QoS::AtLeastOnce)).unwrap();
+        };
+        let publishing = publish.clone();
+        tokio::spawn(async move {
+            while let Some(payload) = handed.recv().await {
+                publishing(payload);
+            }
+        });
         tokio::spawn(async move {
             loop {
                 // It ends with the bench.
                 let Ok(event) = events.poll().await else { return };
                 if let Event::Incoming(Packet::Publish(message)) = event {
-                    let options = PublishOptions::new(QoS::AtLeastOnce);
-                    answering.try_publish("bare/answers", message.payload, options).unwrap();
+                    if how == "task" {
+                        handing.send(message.payload).unwrap();
+                    } else {
+                        publish(message.payload);
+                    }
                 }
             }
         });
-        let (client, mut events) = AsyncClient::builder(options("client", port)).unbounded().build();
+        let (client, mut events) = AsyncClient::builder(options(&name("client"), port)).unbounded().build();
         let waiting: Arc<Mutex<HashMap<u64, oneshot::Sender<Bytes>>>> = Arc::default();
         let answered = Arc::clone(&waiting);
         tokio::spawn(async move {
@@ -167,11 +207,11 @@ impl Bare {
                 }
             }
         });
-        for (client, topic) in [(&server, "bare/requests"), (&client, "bare/answers")] {
-            let notice = client.subscribe_tracked(topic, QoS::AtLeastOnce).await.unwrap();
+        for (client, topic) in [(&server, &requests), (&client, &answers)] {
+            let notice = client.subscribe_tracked(topic.clone(), QoS::AtLeastOnce).await.unwrap();
             notice.wait_completion_async().await.unwrap();
         }
-        Self { client, waiting, next: Arc::default() }
+        Self { client, requests, waiting, next: Arc::default() }
     }
 }
 
@@ -182,7 +222,8 @@ impl Asker for Bare {
         request[..8].copy_from_slice(&number.to_be_bytes());
         let (tx, rx) = oneshot::channel();
         self.waiting.lock().unwrap().insert(number, tx);
-        self.client.publish("bare/requests", request, PublishOptions::new(QoS::AtLeastOnce)).await.unwrap();
+        let options = PublishOptions::new(QoS::AtLeastOnce);
+        self.client.publish(self.requests.clone(), request, options).await.unwrap();
         assert_eq!(rx.await.unwrap().len(), SIZE);
     }
 }

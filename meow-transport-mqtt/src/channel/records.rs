@@ -18,6 +18,9 @@ const TELL_AFTER: u64 = 16;
 /// Records that may come before one that is missing.
 const HELD: u64 = 2 * RECORDS;
 
+/// Bytes of the item that says what has arrived.
+const RECEIVED: usize = 9;
+
 impl Channel {
     /// The next record to publish, and where.
     pub(crate) fn next_record(&self) -> Option<(TopicId, Bytes)> {
@@ -28,7 +31,7 @@ impl Channel {
         if (full || out.pending.is_empty()) && untold < TELL_AFTER {
             return None;
         }
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(ROOM.min(out.pending_bytes + RECEIVED));
         if untold > 0 {
             into.told = into.next;
             Item::Received(into.next).write(&mut items);
