@@ -78,7 +78,7 @@ impl EnabledTransports for Transports {
 }
 
 /// The code in the guide, compiled.
-#[cfg(all(doctest, feature = "http", feature = "client", feature = "server"))]
+#[cfg(all(doctest, feature = "http", feature = "client", feature = "server", feature = "udp"))]
 mod guide {
     #[doc = include_str!("../docs/guide/embedding.md")]
     mod embedding {}
