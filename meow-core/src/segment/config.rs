@@ -11,8 +11,8 @@ use super::header::{DATA_HEADER, LONGEST_ACK, MAX_WINDOW};
 pub const MAX_PACKET: usize = 33_792;
 /// Smallest frame over which packets can be cut into segments, in bytes.
 pub const MIN_FRAME: usize = 32;
-/// Share of a patience that has to pass before a half-received link makes room for another.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(3600);
+/// Longer than a station that has used its airtime up may have to be silent.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// A medium, and what may be spent on it.
 #[derive(Clone, Debug)]
@@ -81,6 +81,11 @@ impl Config {
     pub fn airtime(&self, bytes: usize) -> Duration {
         let micros = (bytes as u64).saturating_mul(8_000_000) / self.bit_rate.max(1);
         Duration::from_micros(micros)
+    }
+
+    /// The longest that a sender goes on without an answer, and the answer.
+    pub(super) fn longest_burst(&self) -> Duration {
+        (self.airtime(self.max_frame) + self.rtt) * u32::from(self.window) + self.answer_time() * 2
     }
 
     /// The time that an answer to a poll needs.

@@ -28,6 +28,10 @@ pub enum Taken {
     Broken(Broken),
 }
 
+/// Pieces that go out on a half-duplex medium before the far side was heard: who begins at the same moment as another
+/// station loses no more to it.
+const FIRST_BURST: u8 = 4;
+
 #[derive(Debug)]
 pub(super) struct LinkState {
     /// None for a dialled link until its first packet.
@@ -65,14 +69,21 @@ pub(super) enum Raw {
 
 impl LinkState {
     pub(super) fn new(config: &Config, dialled: bool, tag: Option<Tag>, now: Duration) -> Self {
+        let first =
+            if dialled && config.half_duplex { config.window.min(FIRST_BURST) } else { config.window };
         Self {
             tag,
             dialled,
             heard: false,
             touched: now,
-            out: Outbound::new(config.window, config.repeat),
+            out: Outbound::new(config.window, first, config.repeat),
             inn: Inbound::new(config.window),
-            rto: Rto::new(config.answer_time(), config.airtime(config.max_frame)),
+            rto: Rto::new(
+                config.answer_time(),
+                config.airtime(config.max_frame),
+                config.half_duplex,
+                config.patience,
+            ),
             broken: None,
             shown: dialled,
             tx_held: true,

@@ -93,6 +93,8 @@ pub struct Machine {
     pub(super) leaving: Option<LinkId>,
     /// The medium is kept free for an answer.
     pub(super) quiet: Duration,
+    /// Since when other stations have kept it so, without a pause and without a turn of one's own.
+    pub(super) hushed: Duration,
 }
 
 /// A link that is over, and how to answer who has not heard so.
@@ -135,6 +137,7 @@ impl Machine {
             turn: LinkId(0),
             leaving: None,
             quiet: Duration::ZERO,
+            hushed: Duration::ZERO,
         })
     }
 

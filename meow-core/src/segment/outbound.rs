@@ -69,13 +69,14 @@ pub(super) struct Picked {
 }
 
 impl Outbound {
-    pub(super) fn new(window: u8, repeat: bool) -> Self {
-        let window = u64::from(window);
+    /// `first` pieces may be under way before anything is heard of the far side.
+    pub(super) fn new(window: u8, first: u8, repeat: bool) -> Self {
+        let (window, first) = (u64::from(window), u64::from(first));
         Self {
             base: 0,
             pieces: VecDeque::new(),
             fresh: 0,
-            credit: if repeat { window } else { u64::MAX },
+            credit: if repeat { first } else { u64::MAX },
             window: if repeat { window } else { u64::MAX },
             repeat,
             bytes: 0,
@@ -210,8 +211,10 @@ impl Outbound {
             }
         }
         self.credit = base + u64::from(ack.window);
-        if self.poll.take().is_some() {
-            // The far side answered a poll: what it does not name is lost.
+        let limit = usize::try_from(self.credit.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let more = self.pieces.iter().take(limit).any(|piece| piece.state == State::Waiting);
+        if self.poll.take().is_some() || !more {
+            // The far side answered a poll, maybe one that was given up: what it does not name is lost.
             self.pieces.iter_mut().filter(|p| p.state == State::Sent).for_each(|p| p.state = State::Waiting);
         }
         self.tries = 0;

@@ -8,20 +8,30 @@ pub(super) struct Rto {
     /// Smoothed round trip and its variation, once one was measured.
     measured: Option<(Duration, Duration)>,
     initial: Duration,
+    /// Stations that collided have to miss each other by this much.
+    apart: Duration,
+    /// The longest wait, unless a round trip takes longer.
+    most: Duration,
 }
 
 /// The shortest wait: a busy machine is no loss.
 const LEAST: Duration = Duration::from_millis(50);
-/// The longest wait, whatever was measured.
+/// See [`Rto::most`].
 const MOST: Duration = Duration::from_secs(120);
+/// A far side is asked so often, at least, before it counts as silent.
+const TRIES: u32 = 8;
 /// Doublings at most.
 const MAX_DOUBLINGS: u32 = 5;
 
 impl Rto {
-    /// `answer` is how long an answer takes at least, `frame` the time of the longest frame.
-    pub(super) fn new(answer: Duration, frame: Duration) -> Self {
+    /// `answer` is how long an answer takes at least, `frame` the time of the longest frame. On a `shared` medium frames
+    /// that overlap destroy each other. After `patience` without a word the far side gives up.
+    pub(super) fn new(answer: Duration, frame: Duration, shared: bool, patience: Duration) -> Self {
         let initial = (answer * 2 + frame).max(Duration::from_millis(200));
-        Self { floor: (answer + answer / 2).max(LEAST), measured: None, initial }
+        let apart = if shared { frame * 2 } else { Duration::ZERO };
+        // Half for the wait and half for its random part.
+        let most = MOST.min(patience / TRIES / 2);
+        Self { floor: (answer + answer / 2).max(LEAST), measured: None, initial, apart, most }
     }
 
     pub(super) fn sample(&mut self, rtt: Duration) {
@@ -34,12 +44,18 @@ impl Rto {
         });
     }
 
-    /// The wait after `tries` waits in vain. `draw` is random: up to half as much is added, so that stations that
-    /// collided do not meet again.
+    /// The wait after `tries` waits in vain. `draw` is random: up to half as much is added, on a shared medium up to two
+    /// frames, doubled like the wait, so that stations that collided do not meet again.
     pub(super) fn wait(&self, tries: u32, draw: u64) -> Duration {
         let plain = self.measured.map_or(self.initial, |(smooth, variation)| smooth + variation * 4);
-        let wait = plain.max(self.floor).saturating_mul(1 << tries.min(MAX_DOUBLINGS)).min(MOST);
-        wait + wait.mul_f64((draw >> 11) as f64 / (1u64 << 53) as f64 / 2.0)
+        // On radio a frame is more likely to be lost than the channel to be crowded.
+        let tries = if self.apart.is_zero() { tries } else { tries / 2 };
+        let doubled = 1 << tries.min(MAX_DOUBLINGS);
+        let plain = plain.max(self.floor);
+        let most = self.most.max(plain);
+        let wait = plain.saturating_mul(doubled).min(most);
+        let spread = (wait / 2).max(self.apart.saturating_mul(doubled).min(most));
+        wait + spread.mul_f64((draw >> 11) as f64 / (1u64 << 53) as f64)
     }
 }
 

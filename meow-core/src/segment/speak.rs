@@ -30,6 +30,7 @@ impl Machine {
         }
         if let Some(packet) = self.raws.pop_front() {
             self.note_echo(packet.clone());
+            self.hushed = now;
             return Some(packet);
         }
         let id = self.whose_turn(now)?;
@@ -60,7 +61,7 @@ impl Machine {
             link.touched = link.touched.max(if link.out.tries == 0 { now } else { link.touched });
         }
         link.out.poll = Some(Poll::default());
-        self.leaving = Some(id);
+        (self.leaving, self.hushed) = (Some(id), now);
         if self.config.half_duplex {
             self.quiet = now + quiet;
         }
@@ -90,9 +91,16 @@ impl Machine {
         }
     }
 
-    /// Another station's piece was heard: more follow, or an answer to its poll.
+    /// Another station's piece was heard: more follow, or an answer to its poll. Who sends pieces without end (small ones are
+    /// cheap) is not waited for longer than a burst of the largest window takes.
     pub(super) fn keep_quiet(&mut self, now: Duration, poll: bool) {
         if self.config.half_duplex {
+            if now > self.quiet + self.config.rtt {
+                self.hushed = now;
+            }
+            if now.saturating_sub(self.hushed) > self.config.longest_burst() {
+                return;
+            }
             let next = if poll {
                 self.config.airtime(LONGEST_ACK)
             } else {

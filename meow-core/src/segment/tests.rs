@@ -301,6 +301,33 @@ fn a_long_answer_to_a_thin_packet_comes_in_segments_under_its_tag() {
     assert_eq!((world.stations[0].open_links(), world.stations[1].open_links()), (0, 0));
 }
 
+/// The answer to the first poll comes when the first piece is about to be sent again.
+#[test]
+fn a_late_answer_still_says_what_is_lost() {
+    let mut world = World::new(2, &config(252), 1, Harm::default());
+    let near = world.stations[0].open(world.now);
+    world.send(0, near, packet(700, 1));
+    world.finish(0, near);
+    let mut frames = Vec::new();
+    while let Some(frame) = world.stations[0].transmit(world.now) {
+        world.stations[0].sent(world.now);
+        frames.push(frame);
+    }
+    assert_eq!(frames.len(), 3);
+    world.stations[1].listen(true);
+    for frame in [&frames[0], &frames[2]] {
+        world.stations[1].receive(world.now, frame);
+    }
+    let answer = world.stations[1].transmit(world.now).unwrap();
+    world.stations[1].sent(world.now);
+    world.now += Duration::from_secs(5);
+    world.stations[0].expire(world.now);
+    world.stations[0].receive(world.now, &answer);
+    let far = world.accepted(1);
+    assert_eq!(world.read(1, far), Taken::Packet(packet(700, 1)));
+    assert_eq!(world.read(1, far), Taken::End);
+}
+
 #[test]
 fn who_vanishes_is_given_up_and_who_breaks_off_says_so() {
     let mut world = World::new(2, &config(252), 1, Harm::default());
@@ -357,8 +384,9 @@ fn a_reader_that_is_behind_holds_its_sender_back_for_as_long_as_it_likes() {
     }
 }
 
+/// Attack 42: priority classes hold.
 #[test]
-fn acknowledgements_and_thin_packets_go_before_bulk() {
+fn a42_acknowledgements_and_thin_packets_go_before_bulk() {
     let mut world = World::new(2, &config(252), 1, Harm::default());
     world.stations[1].listen(true);
     let bulk = world.stations[0].open(world.now);
@@ -457,6 +485,36 @@ fn a42_who_never_acknowledges_an_answer_locks_nobody_out() {
     let far = world.accepted(1);
     assert!(world.now < silent + config.patience / 2, "it had to wait for the patience");
     assert_eq!(world.read(1, far), Taken::Packet(packet(3000, 7)));
+}
+
+/// Attack 42: a transmitter that sends one tiny piece after the other. A station waits for other stations' bursts, and no
+/// longer than one of them can be.
+#[test]
+fn a42_tiny_pieces_of_strangers_keep_nobody_quiet() {
+    let mut config = config(252);
+    config.half_duplex = true;
+    let mut world = World::new(1, &config, 1, Harm::default());
+    let near = world.stations[0].open(world.now);
+    world.send(0, near, packet(600, 1));
+    world.now += Duration::from_millis(2);
+    let (start, mut dice, mut sent) = (world.now, Dice(3), Vec::new());
+    // Whatever the pause between two pieces, a multiple of what each keeps quiet for.
+    while world.now < start + config.longest_burst() * 4 {
+        let tag = header::tag_from(dice.draw().to_le_bytes()[..6].try_into().unwrap());
+        let data = packet(1, 1);
+        let (acceptor, open, poll) = (false, false, false);
+        let piece = Data { tag, acceptor, open, poll, end: false, fin: false, seq: 0, data };
+        let now = world.now;
+        world.stations[0].receive(now, &Segment::Data(piece).encode());
+        world.stations[0].expire(now);
+        if world.stations[0].transmit(now).is_some() {
+            sent.push(now - start);
+            world.stations[0].sent(now);
+        }
+        world.now += Duration::from_millis(3);
+    }
+    assert!(sent.first().is_some_and(|first| *first > config.longest_burst()), "did not wait: {sent:?}");
+    assert!(sent.len() > 2 && sent[0] < config.longest_burst() * 2, "kept quiet: {sent:?}");
 }
 
 /// Attack 42: one packet without end is refused where the largest one ends.
