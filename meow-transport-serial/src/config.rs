@@ -18,6 +18,8 @@ const MTU: usize = 252;
 const BAUD: u32 = 115_200;
 /// Bytes that framing adds on the air: see [`crate::framing`].
 const FRAMING: usize = 4;
+/// Bytes after which a station is heard by others, where its modem passes bytes on as they come.
+const FIRST_BYTES: usize = 2;
 
 /// How frames stand on the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +97,8 @@ impl FromStr for Region {
 /// A line and how to use it.
 #[derive(Clone)]
 pub struct Settings {
-    pub(crate) path: String,
-    pub(crate) baud: u32,
+    path: String,
+    baud: u32,
     pub(crate) mode: Mode,
     pub(crate) hardware_flow: bool,
     pub(crate) mtu: usize,
@@ -164,7 +166,9 @@ impl Settings {
         let default = if mode == Mode::Transparent { 50 } else { 0 };
         let quiet = within("lbt", lbt.unwrap_or(default), 0, 10_000)?;
         rules.listen = (quiet > 0).then(|| Duration::from_millis(quiet));
-        rules.slot = Duration::from_millis((quiet / 2).max(5));
+        // Another station that has begun is heard with its first bytes.
+        let audible = rules.airtime(FIRST_BYTES);
+        rules.slot = Duration::from_millis((quiet / 2).max(5)).max(audible);
         if !rules.fits(mtu + FRAMING) {
             return Err(
                 wrong("a frame of mtu bytes does not fit into the duty cycle; choose a smaller one").into()
@@ -183,8 +187,23 @@ impl Settings {
         Ok(Self { path: path.into_owned(), baud, mode, hardware_flow, mtu, rules })
     }
 
+    /// The device's path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Bits per second between computer and modem.
+    pub fn baud(&self) -> u32 {
+        self.baud
+    }
+
     pub(crate) fn is_radio(&self) -> bool {
         self.mode != Mode::Cable
+    }
+
+    /// A cable on which nothing has to be waited for but the last frame.
+    pub(crate) fn is_free(&self) -> bool {
+        !self.is_radio() && self.rules.listen.is_none() && self.rules.duty_ppm.is_none()
     }
 
     /// What the line can do.
@@ -197,7 +216,7 @@ impl Settings {
         if self.is_radio() {
             profile.cost = CostClass::Scarce;
             profile.rtt =
-                self.rules.preamble * 2 + self.rules.slot * 4 + self.rules.listen.unwrap_or_default();
+                self.rules.preamble * 2 + self.rules.slot * 2 + self.rules.listen.unwrap_or_default();
         } else {
             profile.rtt = Duration::from_millis(5);
         }

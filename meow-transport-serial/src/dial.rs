@@ -8,11 +8,11 @@ use bytes::Bytes;
 use meow_core::Result;
 use meow_core::segment::Turn;
 use meow_core::transport::{Frame, Link, Peer, RecvFrames, SendFrames, check_frame};
-use tokio::io::{AsyncReadExt as _, ReadHalf};
+use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
-use tokio_serial::SerialStream;
 
 use crate::config::{Mode, Settings};
+use crate::device::{Half, Open};
 use crate::error::SerialError;
 use crate::port::Port;
 use crate::{framing, kiss};
@@ -22,15 +22,15 @@ const FIRST_TRY: Duration = Duration::from_millis(100);
 const LAST_TRY: Duration = Duration::from_secs(5);
 
 /// Opens a line.
-pub(crate) fn open(settings: Settings) -> Result<Link, SerialError> {
+pub(crate) fn open(settings: Settings, device: Open) -> Result<Link, SerialError> {
     let (profile, mtu, mode) = (settings.profile(), settings.mtu, settings.mode);
-    let (port, opened) = Port::open(settings)?;
+    let (port, opened) = Port::open(settings, device)?;
     let decoder = match mode {
         Mode::Kiss => Decoder::Kiss(kiss::Decoder::new(mtu)),
         _ => Decoder::Cobs(framing::Decoder::new(mtu)),
     };
     let tx = Tx { port: Arc::clone(&port), torn: AtomicBool::new(false), last: None, finished: false };
-    let rx = Rx { port, state: Reader::Open(opened), decoder, buffer: vec![0; 2048] };
+    let rx = Rx { port, state: Reader::Open(opened), decoder, buffer: vec![0; 4096] };
     Ok(Link::new(tx, rx, profile, Peer::default()))
 }
 
@@ -63,6 +63,8 @@ impl SendFrames for Tx {
             let turn = self.port.access().turn(self.port.now(), on_air);
             match turn {
                 Turn::Now => break,
+                // Where nothing but the cable's own speed is in the way, the device knows best whether it still is.
+                Turn::At(_) if settings.is_free() && self.port.is_drained().await => break,
                 Turn::At(at) => self.port.sleep_until(at).await,
             }
         }
@@ -115,7 +117,7 @@ impl Decoder {
 }
 
 enum Reader {
-    Open(ReadHalf<SerialStream>),
+    Open(Half),
     /// The device is away; when to try again, and how long to wait after that.
     Away(Instant, Duration),
 }

@@ -4,14 +4,15 @@ use meow_core::Result;
 use meow_core::transport::{Accept, Endpoint, Link, Listener};
 
 use crate::config::Settings;
+use crate::device::Open;
 
 struct Line {
     link: Option<Link>,
     closed: bool,
 }
 
-pub(crate) fn listen(endpoint: &Endpoint) -> Result<Listener> {
-    let link = crate::dial::open(Settings::of(endpoint)?)?;
+pub(crate) fn listen(endpoint: &Endpoint, device: Open) -> Result<Listener> {
+    let link = crate::dial::open(Settings::of(endpoint)?, device)?;
     Ok(Listener::new(Line { link: Some(link), closed: false }, endpoint.clone()))
 }
 

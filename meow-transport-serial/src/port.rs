@@ -5,34 +5,36 @@ use std::time::Duration;
 
 use meow_core::crypto::{Random as _, SystemRandom};
 use meow_core::segment::Access;
-use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_serial::{DataBits, FlowControl, Parity, SerialPortBuilderExt as _, SerialStream, StopBits};
 
 use crate::config::Settings;
+use crate::device::{Half, Open};
 use crate::error::SerialError;
 
 /// What both halves of a line share.
 pub(crate) struct Port {
     pub(crate) settings: Settings,
+    device: Open,
     access: Mutex<Access>,
     start: Instant,
     /// None while the device is away.
-    writer: tokio::sync::Mutex<Option<WriteHalf<SerialStream>>>,
+    writer: tokio::sync::Mutex<Option<Half>>,
     /// The device is back, or the reader is gone.
     changed: Notify,
     reader_gone: std::sync::atomic::AtomicBool,
 }
 
 impl Port {
-    pub(crate) fn open(settings: Settings) -> Result<(Arc<Self>, ReadHalf<SerialStream>), SerialError> {
+    pub(crate) fn open(settings: Settings, device: Open) -> Result<(Arc<Self>, Half), SerialError> {
         let mut seed = [0; 8];
         SystemRandom.fill(&mut seed).map_err(SerialError::Random)?;
-        let (opened, writer) = open(&settings)?;
+        let opened = Half::new(device(&settings)?);
+        let writer = opened.clone();
         let access = Access::new(settings.rules.clone(), u64::from_le_bytes(seed));
         let port = Self {
             settings,
+            device,
             access: Mutex::new(access),
             start: Instant::now(),
             writer: tokio::sync::Mutex::new(Some(writer)),
@@ -43,11 +45,11 @@ impl Port {
     }
 
     /// Opens the device again.
-    pub(crate) async fn reopen(&self) -> Result<ReadHalf<SerialStream>, SerialError> {
+    pub(crate) async fn reopen(&self) -> Result<Half, SerialError> {
         let mut writer = self.writer.lock().await;
         *writer = None;
-        let (opened, new) = open(&self.settings)?;
-        *writer = Some(new);
+        let opened = Half::new((self.device)(&self.settings)?);
+        *writer = Some(opened.clone());
         drop(writer);
         self.changed.notify_waiters();
         Ok(opened)
@@ -56,6 +58,11 @@ impl Port {
     /// The device went away: what is written from here on waits until it is back.
     pub(crate) async fn lost(&self) {
         *self.writer.lock().await = None;
+    }
+
+    /// Whether the device is there and everything that was written to it has left.
+    pub(crate) async fn is_drained(&self) -> bool {
+        self.writer.lock().await.as_ref().is_some_and(Half::is_drained)
     }
 
     pub(crate) fn access(&self) -> MutexGuard<'_, Access> {
@@ -100,22 +107,4 @@ impl Port {
             }
         }
     }
-}
-
-/// Opens the device; it is locked against everybody else who locks it.
-fn open(settings: &Settings) -> Result<(ReadHalf<SerialStream>, WriteHalf<SerialStream>), SerialError> {
-    let flow = if settings.hardware_flow { FlowControl::Hardware } else { FlowControl::None };
-    let device = tokio_serial::new(&settings.path, settings.baud)
-        .data_bits(DataBits::Eight)
-        .parity(Parity::None)
-        .stop_bits(StopBits::One)
-        .flow_control(flow)
-        .open_native_async()
-        .map_err(|e| {
-            // The library calls a device that is locked "no device" too.
-            let there = std::fs::metadata(&settings.path).is_ok();
-            let none = matches!(e.kind, tokio_serial::ErrorKind::NoDevice);
-            if none && there { SerialError::Taken } else { std::io::Error::from(e).into() }
-        })?;
-    Ok(tokio::io::split(device))
 }

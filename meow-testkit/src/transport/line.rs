@@ -26,6 +26,7 @@ pub struct Line {
     stations: Vec<Option<Station>>,
     queues: Queues,
     baud: Option<u32>,
+    carried: Arc<AtomicU64>,
 }
 
 type Queue = Option<mpsc::Sender<Arc<[u8]>>>;
@@ -58,9 +59,15 @@ impl Line {
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir)?;
         let queues: Queues = Arc::new(std::sync::Mutex::new((0..stations).map(|_| None).collect()));
-        let mut line = Self { dir, stations: (0..stations).map(|_| None).collect(), queues, baud };
+        let nobody = (0..stations).map(|_| None).collect();
+        let mut line = Self { dir, stations: nobody, queues, baud, carried: Arc::default() };
         (0..stations).try_for_each(|n| line.plug(n))?;
         Ok(line)
+    }
+
+    /// Bytes that stations have written so far.
+    pub fn carried(&self) -> u64 {
+        self.carried.load(Ordering::Relaxed)
     }
 
     /// The device of a station; the same after it was unplugged and plugged in again.
@@ -106,7 +113,7 @@ impl Line {
         let near = Arc::new(AsyncFd::new(File::from(near))?);
         let (queue, waiting) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
-        tasks.spawn(read(Arc::clone(&near), station, Arc::clone(&self.queues)));
+        tasks.spawn(read(Arc::clone(&near), station, Arc::clone(&self.queues), Arc::clone(&self.carried)));
         tasks.spawn(write(near, waiting, self.baud));
         if let Some(place) = lock(&self.queues).get_mut(station) {
             *place = Some(queue);
@@ -144,12 +151,15 @@ fn spread(queues: &Queues, from: usize, bytes: &[u8]) {
     }
 }
 
-async fn read(near: Arc<AsyncFd<File>>, station: usize, queues: Queues) {
+async fn read(near: Arc<AsyncFd<File>>, station: usize, queues: Queues, carried: Arc<AtomicU64>) {
     let mut buffer = [0; 1024];
     loop {
         let Ok(mut ready) = near.readable().await else { return };
         match ready.try_io(|near| near.get_ref().read(&mut buffer)) {
-            Ok(Ok(n)) if n > 0 => spread(&queues, station, buffer.get(..n).unwrap_or_default()),
+            Ok(Ok(n)) if n > 0 => {
+                carried.fetch_add(n as u64, Ordering::Relaxed);
+                spread(&queues, station, buffer.get(..n).unwrap_or_default());
+            }
             Ok(_) => return,
             Err(_) => {}
         }

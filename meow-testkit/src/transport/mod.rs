@@ -1,5 +1,6 @@
 //! For authors of transports.
 
+pub mod air;
 pub mod conformance;
 #[cfg(unix)]
 pub mod line;

@@ -27,10 +27,11 @@ pub trait Medium: Send + Sync {
 }
 
 /// SplitMix64: small, seedable, and good enough to decide what to lose.
-struct Dice(u64);
+#[derive(Debug)]
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn hits(&mut self, thousandths: u16) -> bool {
+    pub(super) fn hits(&mut self, thousandths: u16) -> bool {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
