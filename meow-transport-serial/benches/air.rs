@@ -1,7 +1,7 @@
 //! What a radio channel of 1,760 bits a second carries (LoRa, spreading factor 9), on virtual time: the simulated modems of
 //! `meow-testkit`, this crate in transparent mode, segments above it.
 //!
-//! `cargo bench -p meow-transport-serial --bench air [-- TRIALS]` prints means. The limit is the channel's bit rate: what
+//! `cargo bench -p meow-transport-serial --bench air [-- TRIALS]` prints medians. The limit is the channel's bit rate: what
 //! no headers, preambles, acknowledgements and losses would leave. "ideal" is a code of which any sufficient number of
 //! frames will do, with a sender who knows when to stop and one acknowledgement: no parity can do better.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
@@ -26,7 +26,7 @@ fn main() {
             [(&[20][..], trials), (&[1024], trials), (&[32_768, 32_768], trials.div_ceil(8))]
         {
             let run = |seed| on_virtual_time(deliver(Channel::sf9(loss, seed), "", packets));
-            let (time, frames) = means((1..=trials).map(|seed| run(seed)).map(|d| (d.took, d.counts.frames)));
+            let (time, frames) = medians((1..=trials).map(run).map(|d| (d.took, d.counts.frames)));
             let bytes: usize = packets.iter().sum();
             let goodput = bytes as f64 * 8.0 / time;
             println!(
@@ -48,8 +48,8 @@ fn main() {
                     (done.took, done.counts)
                 };
                 let done: Vec<_> = (1..=trials).map(run).collect();
-                let (time, frames) = means(done.iter().map(|(took, counts)| (*took, counts.frames)));
-                let (_, collided) = means(done.iter().map(|(took, counts)| (*took, counts.collided)));
+                let (time, frames) = medians(done.iter().map(|(took, counts)| (*took, counts.frames)));
+                let (_, collided) = medians(done.iter().map(|(took, counts)| (*took, counts.collided)));
                 let modem = if passes_bytes { "bytes as they come" } else { "whole frames" };
                 let lbt = if options.is_empty() { "listens" } else { "lbt=0" };
                 println!(
@@ -60,12 +60,12 @@ fn main() {
     }
 }
 
-fn means(runs: impl Iterator<Item = (Duration, u64)>) -> (f64, f64) {
+fn medians(runs: impl Iterator<Item = (Duration, u64)>) -> (f64, f64) {
     let (mut times, mut counts): (Vec<_>, Vec<_>) =
         runs.map(|(time, count)| (time.as_secs_f64(), count)).unzip();
     times.sort_by(f64::total_cmp);
     counts.sort_unstable();
-    (times[times.len() / 2], counts[counts.len() / 2])
+    (times[times.len() / 2], counts[counts.len() / 2] as f64)
 }
 
 /// Seconds on the air until enough frames of a perfect code have arrived; no turnaround, no back-off.
