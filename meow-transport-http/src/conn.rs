@@ -1,7 +1,8 @@
 //! A client's connection: the bytes of a request out, those of its response in.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
@@ -82,10 +83,15 @@ impl Conn {
         self.flushed && self.arrived.is_empty()
     }
 
-    /// Whether the server neither closed it nor said anything while it was kept.
+    /// Whether the server neither closed it nor said anything since the last answer.
     pub(crate) fn is_good(&mut self) -> bool {
+        if !self.arrived.is_empty() {
+            return false;
+        }
+        // A task that has used up its turn would be told that nothing came, whatever came.
+        let look = pin!(tokio::task::unconstrained(poll_fn(|cx| self.poll_read(cx))));
         // Who waits for the next answer reads before that, so nobody need be woken by this look.
-        self.poll_read(&mut Context::from_waker(Waker::noop())).is_pending()
+        look.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 }
 

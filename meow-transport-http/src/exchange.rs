@@ -148,7 +148,8 @@ impl Shared {
             }
         };
         // What was said before the question is not the answer to it.
-        if !lease.conn.arrived.is_empty() {
+        if !lease.conn.is_good() {
+            self.wake_rx();
             return Err(HttpError::Closed);
         }
         let (request, start) = lease.route().target.finish(encoder);

@@ -194,8 +194,8 @@ impl Pool {
             idle.conns.retain(|(_, round)| *round >= oldest);
         }
         // Held by this map alone: by no exchange, and by nobody who waits for a connection.
-        places.routes.retain(|_, route| Arc::strong_count(route) > 1 || !route.place.idle().conns.is_empty());
-        places.by_name.retain(|_, place| Arc::strong_count(place) > 1);
+        places.routes.retain(|_, route| Arc::strong_count(route) > 1);
+        places.by_name.retain(|_, place| Arc::strong_count(place) > 1 || !place.idle().conns.is_empty());
         places.swept = !places.by_name.is_empty();
         !places.swept
     }
@@ -218,5 +218,32 @@ async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
         if pool.upgrade().is_none_or(|pool| pool.clear()) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::Stream;
+
+    #[tokio::test]
+    async fn endpoints_are_forgotten_and_the_connections_of_their_host_are_kept() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let pool = Pool::new(ClientConfig::default());
+        let route = |n: u32| pool.route(&format!("http://{address}/{n}").parse().unwrap()).unwrap();
+        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        route(0).place.slots.try_acquire().unwrap().forget();
+        let conn = Box::new(Conn::new(Stream::Plain(socket)));
+        Lease { conn, slot: Slot(route(0)) }.give_back();
+        let used = route(1);
+        (2..100).for_each(|n| drop(route(n)));
+        assert!(!pool.clear());
+        assert_eq!(pool.places().routes.len(), 1, "the one in use");
+        drop(used);
+        assert!(!pool.clear());
+        let kept = pool.kept_lease(&route(7)).expect("one connection for all endpoints of the host");
+        drop(kept);
+        assert!(pool.clear() && pool.places().by_name.is_empty());
     }
 }

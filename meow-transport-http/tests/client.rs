@@ -161,6 +161,51 @@ async fn a45_what_follows_an_answer_answers_nothing() {
 }
 
 #[tokio::test]
+async fn a45_what_comes_before_the_question_answers_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint: Endpoint = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let planted = ok("Content-Length: 7\r\n", &framed(b"bad"));
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            socket.write_all(&planted).await.unwrap();
+            open.push(socket);
+        }
+    });
+    let http = Http::default();
+    for noticed in [true, false] {
+        let mut link = common::connect(&http, &endpoint).await;
+        if noticed {
+            link.tx.closed().await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // Whoever waits for the answer already is told, too.
+        let both = async { tokio::join!(link.rx.recv(), link.tx.finish()) };
+        let (answer, asked) = tokio::time::timeout(Duration::from_secs(10), both).await.unwrap();
+        let (answer, asked) = (answer.unwrap_err(), asked.unwrap_err());
+        assert_eq!((answer.retry(), asked.retry()), (Retry::Now, Retry::Now));
+    }
+}
+
+#[tokio::test]
+async fn a45_interim_answers_without_end_are_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint: Endpoint = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let interim = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1000);
+        while socket.write_all(interim.as_bytes()).await.is_ok() {}
+    });
+    // A server that never pauses gives the timeout for answers no chance.
+    let mut config = ClientConfig::default();
+    config.answer_timeout = Duration::from_millis(50);
+    let http = Http::new(config, ServerConfig::default()).unwrap();
+    let asked = tokio::time::timeout(Duration::from_secs(10), ask(&http, &endpoint, "x"));
+    assert_eq!(asked.await.unwrap().unwrap_err().kind(), ErrorKind::Unreachable);
+}
+
+#[tokio::test]
 async fn an_answer_that_comes_before_the_request_is_taken_is_read() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint: Endpoint = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -281,4 +326,16 @@ async fn a_connection_that_the_server_closed_is_not_used_again() {
             waited += 1;
         }
     }
+}
+
+#[tokio::test]
+async fn a_task_without_budget_still_sees_that_a_connection_was_closed() {
+    let server = Canned::start(ok("Content-Length: 7\r\n", &framed(b"abc"))).await;
+    let http = Http::default();
+    ask(&http, &server.endpoint(), "x").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    while tokio::task::coop::has_budget_remaining() {
+        tokio::task::coop::consume_budget().await;
+    }
+    assert_eq!(ask(&http, &server.endpoint(), "x").await.unwrap(), "abc");
 }

@@ -16,6 +16,8 @@ pub use head::Head;
 
 /// Most bytes of a head, of the line before a chunk, and of the trailers (16 KiB).
 pub const MAX_HEAD: usize = 16 * 1024;
+/// Longest line before a chunk that has no extension: 16 digits, CR LF.
+const PLAIN_CHUNK_LINE: usize = 18;
 /// Pieces of up to this many bytes are copied out of the buffer, which can then be used again.
 const COPIED: usize = 4096;
 
@@ -26,7 +28,8 @@ pub enum ResponseError {
     /// A head or trailers that do not parse.
     #[error("a line that is not HTTP")]
     Syntax,
-    /// A head, a chunk's line or trailers over [`MAX_HEAD`] bytes or 100 lines.
+    /// A head, a chunk's line or trailers over [`MAX_HEAD`] bytes or 100 lines, or as much in interim heads or chunk
+    /// extensions together.
     #[error("a head longer than allowed")]
     HeadTooLong,
     /// The protocol was switched, which nobody asked for.
@@ -67,11 +70,13 @@ enum Next {
 pub struct Reader {
     next: Next,
     keeps: bool,
+    /// How many bytes of interim heads and chunk extensions may still come: nothing else bounds them.
+    idle_talk: usize,
 }
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { next: Next::Head, keeps: false }
+        Self { next: Next::Head, keeps: false, idle_talk: MAX_HEAD }
     }
 }
 
@@ -91,6 +96,7 @@ impl Reader {
                 (self.next, self.keeps) = framing.body(head.status)?;
                 return Ok(Some(head));
             }
+            self.bears(used)?;
         }
     }
 
@@ -124,7 +130,15 @@ impl Reader {
                     let Some((used, size)) = within(parsed, |(used, _)| *used, arrived)? else {
                         return Ok(None);
                     };
+                    // httparse reads a line without digits as zero, and lets extensions hold line ends.
+                    let line = &arrived[..used - 2];
+                    if !line.first().is_some_and(u8::is_ascii_hexdigit)
+                        || line.iter().any(|b| matches!(b, b'\r' | b'\n'))
+                    {
+                        return Err(ResponseError::Syntax);
+                    }
                     arrived.advance(used);
+                    self.bears(used.saturating_sub(PLAIN_CHUNK_LINE))?;
                     self.next = if size == 0 { Next::Trailers } else { Next::Chunk(size) };
                 }
                 Next::ChunkEnd => {
@@ -146,6 +160,12 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// Takes so many bytes off what may be said beside the response.
+    fn bears(&mut self, bytes: usize) -> Result<(), ResponseError> {
+        self.idle_talk = self.idle_talk.checked_sub(bytes).ok_or(ResponseError::HeadTooLong)?;
+        Ok(())
     }
 
     /// Says that the connection has ended and everything that arrived was taken.

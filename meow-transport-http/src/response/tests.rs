@@ -73,8 +73,15 @@ fn what_is_no_response_is_refused() {
     let chunked = "Transfer-Encoding: chunked\r\n";
     assert_eq!(body(chunked, b"3\r\nabcd\r\n0\r\n\r\n"), Err(E::Chunk));
     assert_eq!(body(chunked, b"fffffffffffffffff\r\n"), Err(E::Syntax));
-    assert_eq!(body(chunked, b"-1\r\n"), Err(E::Syntax));
+    for line in ["-1\r\n", "\r\n\r\n", ";x\r\n\r\n", " \r\n\r\n", "0;x\ny\r\n\r\n", "0;x\r\r\n\r\n"] {
+        assert_eq!(body(chunked, line.as_bytes()), Err(E::Syntax), "{line:?}");
+    }
     assert_eq!(body(chunked, &[b"3;", &[b'x'; MAX_HEAD][..]].concat()), Err(E::HeadTooLong));
+    let padded = format!("1;{}\r\na\r\n", "x".repeat(MAX_HEAD / 10));
+    assert_eq!(body(chunked, format!("{}0\r\n\r\n", padded.repeat(9)).as_bytes()), Ok((vec![b'a'; 9], 0)));
+    assert_eq!(body(chunked, padded.repeat(11).as_bytes()), Err(E::HeadTooLong));
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(MAX_HEAD / 25 + 1);
+    assert_eq!(read(interim.as_bytes(), 1000).unwrap_err(), E::HeadTooLong);
     for cut in [&b"3"[..], b"3\r\nab", b"3\r\nabc\r\n", b"3\r\nabc\r\n0\r\n"] {
         assert_eq!(body(chunked, cut), Err(E::Truncated));
     }
