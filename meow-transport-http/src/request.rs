@@ -27,7 +27,7 @@ impl Target {
             .map_err(|_| HttpError::Endpoint("the path cannot be sent"))?;
         let host = HeaderValue::try_from(endpoint.authority())
             .map_err(|_| HttpError::Endpoint("the host cannot be sent"))?;
-        let login = endpoint.credentials().map(basic).transpose()?.unwrap_or_default();
+        let login = endpoint.credentials().map(basic).unwrap_or_default();
         let head: [&[u8]; 7] = [
             b"POST ",
             path.as_str().as_bytes(),
@@ -61,12 +61,12 @@ impl Target {
 }
 
 /// The line that names a user and password.
-fn basic(credentials: &Credentials) -> Result<Zeroizing<Vec<u8>>, HttpError> {
+fn basic(credentials: &Credentials) -> Zeroizing<Vec<u8>> {
     let password = credentials.password().unwrap_or_default();
     let pair = Zeroizing::new(format!("{}:{password}", credentials.user()));
-    Ok(Zeroizing::new(
+    Zeroizing::new(
         format!("authorization: Basic {}\r\n", BASE64_STANDARD.encode(pair.as_bytes())).into_bytes(),
-    ))
+    )
 }
 
 #[cfg(test)]

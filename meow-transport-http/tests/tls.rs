@@ -140,3 +140,44 @@ async fn a45_a_slow_handshake_is_cut_off() {
     socket.write_all(&[22, 3, 1]).await.unwrap();
     assert_eq!(common::read_to_close(&mut socket).await, "");
 }
+
+#[tokio::test]
+async fn a_cut_connection_does_not_end_an_answer_without_a_length() {
+    use rustls_pki_types::pem::PemObject;
+    let (pem, identity) = certificate(&["127.0.0.1"]);
+    let chain = vec![rustls_pki_types::CertificateDer::from_pem_slice(&identity.chain).unwrap()];
+    let key = rustls_pki_types::PrivateKeyDer::from_pem_slice(&identity.key).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let tls = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint: Endpoint = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let mut client = ClientConfig::default();
+    client.roots = Roots::Only(pem);
+    let http = Http::new(client, ServerConfig::default()).unwrap();
+    for cut in [false, true] {
+        let serve = async {
+            let mut stream = tls.accept(listener.accept().await.unwrap().0).await.unwrap();
+            stream.read_exact(&mut [0; 16]).await.unwrap();
+            let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n";
+            stream.write_all(&[&head[..], &common::framed(b"abc")].concat()).await.unwrap();
+            stream.flush().await.unwrap();
+            if cut {
+                // The end of TCP, which anyone on the way can make, without that of TLS.
+                stream.get_mut().0.shutdown().await.unwrap();
+            } else {
+                stream.shutdown().await.unwrap();
+            }
+        };
+        let ((), answered) = tokio::join!(serve, ask(&http, &endpoint, "x"));
+        match answered {
+            Ok(text) => assert!(!cut && text == "abc"),
+            Err(e) => assert!(cut && e.kind() == ErrorKind::Unreachable, "{e:?}"),
+        }
+    }
+}

@@ -37,9 +37,11 @@ impl Accept for BusAcceptor {
     }
 
     async fn close(&mut self) -> Result<()> {
+        let station = self.station.take();
+        // First, so that nobody who listens next is deafened in this one's place.
+        station.iter().for_each(|station| station.deafen());
         self.turn_away();
-        if let Some(station) = self.station.take() {
-            station.deafen();
+        if let Some(station) = station {
             station.open.close();
             let ended = async {
                 station.open.wait().await;
@@ -55,10 +57,8 @@ impl Accept for BusAcceptor {
 
 impl Drop for BusAcceptor {
     fn drop(&mut self) {
+        self.station.take().iter().for_each(|station| station.deafen());
         self.turn_away();
-        if let Some(station) = self.station.take() {
-            station.deafen();
-        }
     }
 }
 
