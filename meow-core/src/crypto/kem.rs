@@ -1,5 +1,7 @@
 //! ML-KEM-768 (FIPS 203).
 
+use std::sync::{Arc, OnceLock};
+
 use libcrux_ml_kem::mlkem768::{self, MlKem768KeyPair, MlKem768PublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
@@ -26,9 +28,13 @@ impl Drop for Expanded {
     }
 }
 
-/// The 64-byte seed (d, z) of a decapsulation key; wiped when dropped.
+/// A decapsulation key, kept as its 64-byte seed (d, z); wiped when dropped.
 #[derive(Clone)]
-pub struct KemSecret(Zeroizing<[u8; 64]>);
+pub struct KemSecret {
+    seed: Zeroizing<[u8; 64]>,
+    /// Made at the first use and shared by copies: one key is tried on many items.
+    expanded: OnceLock<Arc<Expanded>>,
+}
 
 impl KemSecret {
     /// A fresh key.
@@ -38,23 +44,28 @@ impl KemSecret {
     pub fn generate(random: &mut dyn Random) -> Result<Self, CryptoError> {
         let mut seed = Zeroizing::new([0u8; 64]);
         random.fill(seed.as_mut())?;
-        Ok(Self(seed))
+        Ok(Self::from_seed(seed))
     }
 
-    fn expand(&self) -> Expanded {
-        Expanded(Box::new(mlkem768::generate_key_pair(*self.0)))
+    fn from_seed(seed: Zeroizing<[u8; 64]>) -> Self {
+        Self { seed, expanded: OnceLock::new() }
+    }
+
+    fn pair(&self) -> &MlKem768KeyPair {
+        let expand = || Arc::new(Expanded(Box::new(mlkem768::generate_key_pair(*self.seed))));
+        &self.expanded.get_or_init(expand).0
     }
 
     /// The public key.
     pub fn public(&self) -> KemPublic {
-        KemPublic(Box::new(*self.expand().0.pk()))
+        KemPublic(Box::new(*self.pair().pk()))
     }
 
-    /// The shared secret in a ciphertext, and the digest of the own public key: the seed is expanded once for both.
+    /// The shared secret in a ciphertext, and the digest of the own public key.
     /// A forged ciphertext gives an unrelated secret (implicit rejection): what is derived from it then fails to
     /// open.
     pub fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT]) -> (Secret, [u8; 32]) {
-        let Expanded(pair) = &self.expand();
+        let pair = self.pair();
         let digest = hash(HashLabel::KemKey, &[pair.pk()]);
         (Secret::new(mlkem768::decapsulate(pair.private_key(), &ciphertext.into())), digest)
     }
@@ -68,13 +79,13 @@ impl std::fmt::Debug for KemSecret {
 
 impl Serialize for KemSecret {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        Fixed(*self.0).serialize(s)
+        Fixed(*self.seed).serialize(s)
     }
 }
 
 impl<'de> Deserialize<'de> for KemSecret {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Ok(Self(Zeroizing::new(Fixed::<64>::deserialize(d)?.0)))
+        Ok(Self::from_seed(Zeroizing::new(Fixed::<64>::deserialize(d)?.0)))
     }
 }
 

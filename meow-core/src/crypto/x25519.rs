@@ -1,6 +1,8 @@
 //! X25519 (RFC 7748). Results must be contributory, encodings canonical; callers put both public keys into
 //! the derivation beside the result.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -10,12 +12,16 @@ use crate::wire::Fixed;
 
 /// An X25519 private key; wiped when dropped.
 #[derive(Clone)]
-pub struct DhSecret(StaticSecret);
+pub struct DhSecret {
+    secret: StaticSecret,
+    /// Costs a third of an agreement, and is asked for more than once.
+    public: OnceLock<DhPublic>,
+}
 
 impl DhSecret {
     /// The key of these bytes (clamped when used).
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(StaticSecret::from(*bytes))
+        Self { secret: StaticSecret::from(*bytes), public: OnceLock::new() }
     }
 
     /// A fresh key.
@@ -28,7 +34,7 @@ impl DhSecret {
 
     /// The public key.
     pub fn public(&self) -> DhPublic {
-        DhPublic(PublicKey::from(&self.0).to_bytes())
+        *self.public.get_or_init(|| DhPublic(PublicKey::from(&self.secret).to_bytes()))
     }
 
     /// The shared secret with a public key.
@@ -36,13 +42,13 @@ impl DhSecret {
     /// # Errors
     /// [`CryptoError::BadKey`] when the other key is of low order.
     pub fn agree(&self, with: &DhPublic) -> Result<Secret, CryptoError> {
-        let shared = self.0.diffie_hellman(&PublicKey::from(with.0));
+        let shared = self.secret.diffie_hellman(&PublicKey::from(with.0));
         if shared.was_contributory() { Ok(Secret::new(shared.to_bytes())) } else { Err(CryptoError::BadKey) }
     }
 
     /// The private bytes, for sealed storage.
     pub fn expose(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
+        Zeroizing::new(self.secret.to_bytes())
     }
 }
 
