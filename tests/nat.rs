@@ -107,7 +107,7 @@ async fn person(folder: &Path, name: &str, other: &str) {
     };
     let policy =
         Policy { routes: List::take([Route::Direct, Route::Server]), presence: true, ..Policy::default() };
-    client.set_policy(other, policy).await.unwrap();
+    client.weaken_policy(other, policy, &unlock).await.unwrap();
     let end = Instant::now() + PATIENCE;
     while client.presence(other).await.unwrap() != Presence::Online {
         assert!(Instant::now() < end, "{other} is not online");

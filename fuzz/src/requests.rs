@@ -3,7 +3,7 @@
 use meow_core::crypto::{DhPublic, hpke_seal, request_info};
 use meow_core::direct::REACH;
 use meow_core::request::{
-    Acknowledge, Answer, BlobGet, BlobPut, ClearAnswer, ClearCode, Close, DESCRIBE, Deposit, Descriptor,
+    Acknowledge, Answer, BlobGet, BlobPut, CatalogGet, CatalogPage, ClearAnswer, ClearCode, Close, DESCRIBE, Deposit, Descriptor,
     Found, Heard, Items, Knock, Knocking, Limits, MailItem, Opened, OpenedRequest, PendingAnswer,
     PresenceGet, Present, Presented, Pull, RefusalCode, Refused, Register, Request, RequestKind, Seen,
     SessionBy, SessionOpen, Showing, SignedDescriptor, key_number, seal_request,
@@ -97,6 +97,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ("present-nothing", RequestKind::Present(hidden.signed(&server, &key).expect("signs"))),
         ("presence-get", RequestKind::PresenceGet(find)),
         ("knock", RequestKind::Knock(knock)),
+        ("catalog", RequestKind::Catalog(CatalogGet { from: 300 })),
     ];
     kinds.into_iter().map(|(name, kind)| (name, Request { answer: 1, kind })).collect()
 }
@@ -112,7 +113,7 @@ pub fn request_seeds() -> Vec<Seed> {
     };
     // answer u8, kind varint, mailbox [32], token hash [32], close hash [32], invite length
     let invite = 2 + 96;
-    seeds.push(seed("bad-kind", changed(1, &[11])));
+    seeds.push(seed("bad-kind", changed(1, &[12])));
     seeds.push(seed("bad-kind-not-canonical", changed(1, &[0x80, 0])));
     seeds.push(seed("bad-key-of-low-order", [&whole[..2], &[1], &[0; 31], &whole[34..]].concat()));
     seeds.push(seed("bad-invite-length", changed(invite, &[65])));
@@ -167,6 +168,8 @@ fn answers() -> Vec<(String, Answer)> {
     all.push(("presented-knock".to_owned(), Answer::Presented(knocked)));
     all.push(("heard".to_owned(), Answer::Heard(Heard { there: true })));
     all.push(("found".to_owned(), Answer::Found(Found { seen, online: true, record })));
+    let page = CatalogPage { servers: List::new(vec![descriptor()]).expect("few"), next: 300 };
+    all.push(("catalog".to_owned(), Answer::Catalog(page)));
     all.extend(codes.map(|code| (format!("refused-{code:?}").to_lowercase(), refused(code))));
     all
 }
@@ -205,6 +208,7 @@ fn descriptor() -> SignedDescriptor {
             wait_secs: 60,
             blob: 32_000,
         },
+        hop: Some(List::new(vec![Fixed([9; 16]), Fixed([10; 16])]).expect("few")),
     };
     SignedDescriptor::sign(descriptor, &world::skp()).expect("signs")
 }

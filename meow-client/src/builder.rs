@@ -211,6 +211,7 @@ impl ClientBuilder {
                 keys,
                 servers,
                 direct,
+                directory: Mutex::default(),
                 clock: self.clock,
                 random: self.random,
                 outbox: Notify::new(),

@@ -18,7 +18,9 @@ use crate::contacts::{check_name, name_is_free};
 use crate::mailbox::{OwnMailbox, Registering};
 use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
+use crate::policy::default_policy;
 use crate::records::{ContactRecord, DEVICE, Device, load, save};
+use crate::route::Ways;
 use crate::servers::{OwnServer, own_servers};
 use crate::unlock::Unlock;
 
@@ -48,6 +50,8 @@ struct Fresh {
     secrets: CardSecrets,
     recovery: meow_core::crypto::VerifyKey,
     servers: Vec<ServerRef>,
+    /// The policy that new contacts get.
+    policy: Policy,
 }
 
 impl Client {
@@ -71,7 +75,7 @@ impl Client {
             fresh.secrets.card(&fresh.recovery, fresh.servers.clone(), expires, &mut *random)?
         };
         let kem = file.card().seal_kem(&fresh.secrets.kem.public())?;
-        let mailboxes = inner.open_mailboxes(&fresh).await?;
+        let mailboxes = inner.open_mailboxes(&fresh, &[]).await?;
         if let Err(e) = inner.keep_for(&mailboxes, valid) {
             for mailbox in &mailboxes {
                 inner.close(mailbox).await?;
@@ -83,7 +87,7 @@ impl Client {
         }
         let card = NewCard { uri: file.to_uri()?, file: file.to_bytes()?, expires };
         let machine = Contact::issue(fresh.secrets, file.card().clone());
-        inner.add_contact(name, machine, file.card().hash()?).await?;
+        inner.add_contact(name, machine, fresh.policy, file.card().hash()?).await?;
         inner.mailboxes.notify_waiters();
         Ok(card)
     }
@@ -124,13 +128,14 @@ impl Client {
             None => inner.fetch_kem(card).await?,
         };
         let fresh = inner.fresh_identity(name, unlock).await?;
-        inner.open_mailboxes(&fresh).await?;
+        inner.open_mailboxes(&fresh, &card.card().lane().servers).await?;
+        let policy = fresh.policy;
         let (machine, answer) = {
             let mut random = inner.random.lock();
             let list = fresh.secrets.first_list(&fresh.recovery, fresh.servers.clone())?;
             Contact::take(fresh.secrets, list, card.card(), &kem, greeting, &mut *random)?
         };
-        inner.add_contact_taken(name, machine, answer.item, hash).await?;
+        inner.add_contact_taken(name, machine, policy, answer.item, hash).await?;
         inner.mailboxes.notify_waiters();
         inner.outbox.notify_one();
         Ok(())
@@ -141,10 +146,10 @@ impl Inner {
     /// A fresh contact identity, with the next recovery key. Checks first what can be checked.
     async fn fresh_identity(self: &Arc<Self>, name: &str, unlock: &Unlock) -> Result<Fresh> {
         let checked = name.to_owned();
-        let servers = self
+        let (servers, policy) = self
             .read(move |txn| {
                 name_is_free(txn, &checked)?;
-                own_servers(txn)
+                Ok((own_servers(txn)?, default_policy(txn)?))
             })
             .await?;
         if servers.is_empty() {
@@ -177,14 +182,20 @@ impl Inner {
                 Ok(key)
             })
             .await?;
-        Ok(Fresh { secrets, recovery, servers })
+        Ok(Fresh { secrets, recovery, servers, policy })
     }
 
     /// Registers the mailbox of a fresh contact at its servers.
-    async fn open_mailboxes(self: &Arc<Self>, fresh: &Fresh) -> Result<Vec<OwnMailbox>> {
+    async fn open_mailboxes(
+        self: &Arc<Self>,
+        fresh: &Fresh,
+        theirs: &[ServerRef],
+    ) -> Result<Vec<OwnMailbox>> {
         let mut opened = Vec::new();
+        let ways = Ways::new(fresh.policy.routes.clone(), theirs.iter().chain(&fresh.servers));
         for server in &fresh.servers {
-            let mailbox = OwnMailbox { lkp: fresh.secrets.lkp.clone(), server: server.clone() };
+            let mailbox =
+                OwnMailbox { lkp: fresh.secrets.lkp.clone(), server: server.clone(), ways: ways.clone() };
             let what =
                 Registering { mailbox: &mailbox, token: &fresh.secrets.token.0, close: &fresh.secrets.close };
             self.register(what).await?;
@@ -196,7 +207,7 @@ impl Inner {
     /// Whether the servers, which have answered just now, keep a card's key as long as the card is good.
     fn keep_for(&self, mailboxes: &[OwnMailbox], valid: Duration) -> Result<()> {
         for OwnMailbox { server, .. } in mailboxes {
-            let Some(descriptor) = self.servers.told().descriptor(server.fingerprint()) else { continue };
+            let Some(descriptor) = self.described(server.fingerprint()) else { continue };
             let most = u64::from(descriptor.limits.keep_secs);
             if valid.as_secs() > most {
                 let (host, time) = (server.urls().next().unwrap_or("a server of yours"), period(most));
@@ -211,11 +222,17 @@ impl Inner {
         Ok(())
     }
 
-    async fn add_contact(self: &Arc<Self>, name: &str, machine: Contact, card: [u8; 32]) -> Result<()> {
+    async fn add_contact(
+        self: &Arc<Self>,
+        name: &str,
+        machine: Contact,
+        policy: Policy,
+        card: [u8; 32],
+    ) -> Result<()> {
         let name = name.to_owned();
         self.write(move |txn, inner| {
             txn.put(Table::Meta, &card_key(&card), MADE_HERE)?;
-            insert_contact(txn, inner, name, machine, None)
+            insert_contact(txn, inner, name, machine, policy, None)
         })
         .await
     }
@@ -224,6 +241,7 @@ impl Inner {
         self: &Arc<Self>,
         name: &str,
         machine: Contact,
+        policy: Policy,
         answer: Vec<u8>,
         card: [u8; 32],
     ) -> Result<()> {
@@ -231,7 +249,7 @@ impl Inner {
         self.write(move |txn, inner| {
             not_taken(txn, &card)?;
             txn.put(Table::Meta, &card_key(&card), &[])?;
-            insert_contact(txn, inner, name, machine, Some(answer))
+            insert_contact(txn, inner, name, machine, policy, Some(answer))
         })
         .await
     }
@@ -251,6 +269,7 @@ fn insert_contact(
     inner: &Inner,
     name: String,
     machine: Contact,
+    policy: Policy,
     item: Option<Vec<u8>>,
 ) -> Result<()> {
     name_is_free(txn, &name)?;
@@ -258,8 +277,7 @@ fn insert_contact(
     mailboxes_changed(txn)?;
     txn.put(Table::Names, name.as_bytes(), id.as_bytes())?;
     put_items(txn, inner, &id, item)?;
-    let record =
-        ContactRecord { name, created_ms: inner.now_ms(), policy: Policy::default(), machine, renewed_ms: 0 };
+    let record = ContactRecord { name, created_ms: inner.now_ms(), policy, machine, renewed_ms: 0 };
     save(txn, Table::Contacts, id.as_bytes(), &record)
 }
 

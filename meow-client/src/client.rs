@@ -17,6 +17,7 @@ use crate::keys::KeyVault;
 use crate::others::Trouble;
 use crate::random::SharedRandom;
 use crate::records::{next_number, save};
+use crate::route::Directory;
 use crate::server::Servers;
 use crate::sessions::Sessions;
 
@@ -35,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) keys: KeyVault,
     pub(crate) servers: Servers,
     pub(crate) direct: Direct,
+    /// What servers say of themselves that chains can lead through.
+    pub(crate) directory: Mutex<Directory>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: SharedRandom,
     /// Something was put into the outbox.

@@ -1,16 +1,17 @@
-//! Contacts: names, safety codes, policies.
+//! Contacts: names, safety codes.
 
 use meow_core::card::SafetyCode;
-use meow_core::contact::{Contact, Status};
+use meow_core::contact::Status;
+use meow_core::crypto::SigningKey;
 use meow_core::identity::ContactId;
-use meow_core::policy::{Policy, Route};
+use meow_core::lane::ServerRef;
 use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::Client;
 use crate::mailbox::OwnMailbox;
-use crate::others::mailboxes_changed;
 use crate::records::{ContactRecord, contact, contact_of, decode, save};
+use crate::route::Ways;
 
 /// Longest name of a contact in bytes.
 pub const MAX_NAME: usize = 128;
@@ -103,45 +104,6 @@ impl Client {
             })
             .await
     }
-
-    /// The policy of a contact.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn policy(&self, name: &str) -> Result<Policy> {
-        let name = name.to_owned();
-        self.inner.read(move |txn| Ok(contact(txn, &contact_of(txn, &name)?)?.policy)).await
-    }
-
-    /// Sets the policy of a contact. Weakening it will need the password once devices can do it for each other.
-    ///
-    /// # Errors
-    /// `NotFound`; `Usage` for a policy that does not hold ([`Policy::check`]), and for one with [`Route::Matriochka`],
-    /// which this version does not go yet.
-    pub async fn set_policy(&self, name: &str, policy: Policy) -> Result<()> {
-        policy.check()?;
-        if policy.routes.iter().any(|r| matches!(r, Route::Matriochka(_))) {
-            let text = "this version sends by the mailbox server or directly: routes are server and direct";
-            return Err(Error::new(ErrorKind::Usage, text));
-        }
-        let name = name.to_owned();
-        self.inner
-            .write(move |txn, inner| {
-                let id = contact_of(txn, &name)?;
-                let mut record = contact(txn, &id)?;
-                record.policy = policy;
-                mailboxes_changed(txn)?;
-                // A store that may be an older copy seals nothing; the wish goes out once it is proven.
-                if inner.is_fresh(&id) {
-                    inner.answer(txn, &id, &mut record)?;
-                }
-                save(txn, Table::Contacts, id.as_bytes(), &record)
-            })
-            .await?;
-        self.inner.mailboxes.notify_waiters();
-        self.inner.outbox.notify_one();
-        Ok(())
-    }
 }
 
 /// Every contact of the store.
@@ -160,14 +122,15 @@ pub(crate) fn every_contact(txn: &dyn StoreTxn) -> Result<Vec<(ContactId, Contac
 }
 
 /// The mailboxes that a contact's machine polls, one per server.
-pub(crate) fn own_mailboxes(machine: &Contact) -> Vec<OwnMailbox> {
-    machine
-        .mailboxes()
-        .iter()
-        .flat_map(|m| {
-            m.servers.iter().map(|server| OwnMailbox { lkp: m.lkp.clone(), server: server.clone() })
-        })
-        .collect()
+pub(crate) fn own_mailboxes(record: &ContactRecord) -> Vec<OwnMailbox> {
+    let ways = Ways::of(record);
+    let mailbox = |lkp: &SigningKey, server: &ServerRef| OwnMailbox {
+        lkp: lkp.clone(),
+        server: server.clone(),
+        ways: ways.clone(),
+    };
+    let all = record.machine.mailboxes().iter();
+    all.flat_map(|m| m.servers.iter().map(|server| mailbox(&m.lkp, server))).collect()
 }
 
 fn info(txn: &dyn StoreTxn, record: &ContactRecord) -> Result<ContactInfo> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meow_core::identity::ContactId;
+use meow_core::policy::{Chain, Route};
 use meow_core::request::{Acknowledge, Answer, Items, MailItem, Pull, RefusalCode, RequestKind};
 use meow_core::session::SessionKind;
 use meow_core::store::Table;
@@ -14,9 +15,15 @@ use crate::client::Inner;
 use crate::contacts::own_mailboxes;
 use crate::mailbox::{OwnMailbox, take_counter, unexpected};
 use crate::records::{MailboxRecord, contact, load};
+use crate::route::{longest_hold, no_way};
+use crate::run::of_the_store;
 use crate::server::{Room, refused};
 use crate::sessions::{Place, Right};
 
+/// Through a chain, answers are asked in this size class first: 512 bytes, which a small packet carries.
+const FIRST_THROUGH: Room = Room::Class(1);
+/// And where more waits in this one: 8 KiB.
+const NEXT_THROUGH: Room = Room::Class(3);
 /// The largest size class: 32 KiB.
 const LARGEST_ANSWER: u8 = 4;
 /// A server that finds so many requests in a row unfit is wrong.
@@ -29,6 +36,12 @@ enum Pulled {
     Items(Items),
     /// The counter was behind, or the server had lost the mailbox; that is mended, and the pull begins anew.
     Again,
+}
+
+/// The counter of a pull, and how often something had been sealed when it was taken.
+struct Taken {
+    counter: u64,
+    sealed: u64,
 }
 
 impl Inner {
@@ -81,7 +94,7 @@ impl Inner {
     /// Proves that the store is not an older copy: one counted request to a server of one's own, before
     /// anything is sealed with keys that a copy could have used.
     pub(crate) async fn prove_current(self: &Arc<Self>, id: ContactId) -> Result<()> {
-        let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?.machine))).await?;
+        let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?))).await?;
         let mut last =
             Error::new(ErrorKind::Usage, "this contact has no mailbox; remove it and exchange cards again");
         for mailbox in &mailboxes {
@@ -98,6 +111,7 @@ impl Inner {
         .with_source(last))
     }
 
+    /// Pulls by the first allowed route that works.
     async fn pull(
         self: &Arc<Self>,
         id: ContactId,
@@ -106,8 +120,37 @@ impl Inner {
         room: Room,
         wait: Duration,
     ) -> Result<Pulled> {
+        let mut last = no_way();
+        for route in Route::to_servers(&mailbox.ways.routes) {
+            if !self.still_allows(id, route).await? {
+                continue;
+            }
+            let pulled = match route {
+                Route::Server => self.pull_straight(id, mailbox, acknowledge, room, wait).await,
+                Route::Matriochka(chain) => {
+                    self.pull_through(chain, id, mailbox, acknowledge, room, wait).await
+                }
+                _ => continue,
+            };
+            match pulled {
+                Err(e) if !of_the_store(&e) => last = e,
+                done => return done,
+            }
+        }
+        Err(last)
+    }
+
+    /// Pulls from the server itself: in a session where there is one.
+    async fn pull_straight(
+        self: &Arc<Self>,
+        id: ContactId,
+        mailbox: &OwnMailbox,
+        acknowledge: u64,
+        room: Room,
+        wait: Duration,
+    ) -> Result<Pulled> {
         let place = Place { contact: id, server: &mailbox.server, right: Right::Owner(&mailbox.lkp) };
-        let wait_secs = u16::try_from(wait.as_secs()).unwrap_or(u16::MAX);
+        let wait_secs = secs(wait);
         // Until the store is proven current, a counter goes out once: what has seen it then is another timeline.
         let mut session = match self.is_fresh(&id) {
             true => self.session(&place).await?,
@@ -125,18 +168,10 @@ impl Inner {
                 None => session = None,
             }
         }
-        let key = mailbox.key();
-        let taken = self
-            .write(move |txn, inner| {
-                let known: MailboxRecord = load(txn, Table::Mailboxes, &key)?.unwrap_or_default();
-                let sealed = inner.counted.now(&id);
-                known.registered.then(|| Ok((take_counter(txn, &key)?, sealed))).transpose()
-            })
-            .await?;
-        let Some((counter, sealed)) = taken else {
+        let Some(taken) = self.pull_counter(id, mailbox).await? else {
             return self.unknown_mailbox(id, mailbox, not_registered()).await.map(|()| Pulled::Again);
         };
-        let pull = SessionKind::Pull { counter, acknowledge, wait_secs };
+        let pull = SessionKind::Pull { counter: taken.counter, acknowledge, wait_secs };
         let answered = match session {
             Some(ready) => self.ask_in_session(ready, &mailbox.server, &pull, room, wait).await?,
             None => None,
@@ -144,19 +179,63 @@ impl Inner {
         let answer = match answered {
             Some(answer) => answer,
             None => {
-                let lkp = mailbox.lkp.public();
-                let body = Pull { mailbox: lkp, counter, acknowledge, wait_secs, sig: Fixed([0; 64]) };
-                let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-                self.ask(&mailbox.server, RequestKind::Pull(signed), room, wait).await?
+                let kind = signed_pull(mailbox, taken.counter, acknowledge, wait_secs)?;
+                self.ask(&mailbox.server, kind, room, wait).await?
             }
         };
+        self.pulled(id, mailbox, taken, answer).await
+    }
+
+    /// Pulls through a chain: each pull is one packet, sealed to the server's key and counted.
+    async fn pull_through(
+        self: &Arc<Self>,
+        chain: &Chain,
+        id: ContactId,
+        mailbox: &OwnMailbox,
+        acknowledge: u64,
+        room: Room,
+        wait: Duration,
+    ) -> Result<Pulled> {
+        let Some(taken) = self.pull_counter(id, mailbox).await? else {
+            return self.unknown_mailbox(id, mailbox, not_registered()).await.map(|()| Pulled::Again);
+        };
+        let room = match (room, acknowledge) {
+            (Room::Items, 0) => FIRST_THROUGH,
+            (Room::Items, _) => NEXT_THROUGH,
+            (room, _) => room,
+        };
+        let wait = wait.min(longest_hold(chain));
+        let kind = signed_pull(mailbox, taken.counter, acknowledge, secs(wait))?;
+        let answer = self.ask_through(chain, &mailbox.ways, &mailbox.server, kind, room, wait).await?;
+        self.pulled(id, mailbox, taken, answer).await
+    }
+
+    /// The counter of the next pull; `None` for a mailbox that is not registered.
+    async fn pull_counter(self: &Arc<Self>, id: ContactId, mailbox: &OwnMailbox) -> Result<Option<Taken>> {
+        let key = mailbox.key();
+        self.write(move |txn, inner| {
+            let known: MailboxRecord = load(txn, Table::Mailboxes, &key)?.unwrap_or_default();
+            let sealed = inner.counted.now(&id);
+            known.registered.then(|| Ok(Taken { counter: take_counter(txn, &key)?, sealed })).transpose()
+        })
+        .await
+    }
+
+    /// What the server said to a pull.
+    async fn pulled(
+        self: &Arc<Self>,
+        id: ContactId,
+        mailbox: &OwnMailbox,
+        taken: Taken,
+        answer: Answer,
+    ) -> Result<Pulled> {
         match answer {
             Answer::Items(items) => {
-                self.counted.taken(&id, sealed);
+                self.counted.taken(&id, taken.sealed);
                 Ok(Pulled::Items(items))
             }
             Answer::Refused(r) if r.code == RefusalCode::StaleCounter => {
-                self.behind(id, mailbox, counter, r.seen).await.map(|()| Pulled::Again)
+                self.behind(id, mailbox, taken.counter, r.seen).await.map(|()| Pulled::Again)
             }
             Answer::Refused(r) if r.code == RefusalCode::Denied => {
                 self.unknown_mailbox(id, mailbox, refused(&mailbox.server, r)).await.map(|()| Pulled::Again)
@@ -169,16 +248,38 @@ impl Inner {
     /// One counted request to each server of a contact's mailboxes. A copy of this store from before it is found
     /// out by that, even if nothing was fetched since.
     pub(crate) async fn count(self: &Arc<Self>, id: ContactId) -> Result<()> {
-        let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?.machine))).await?;
+        let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?))).await?;
         for mailbox in &mailboxes {
             self.acknowledge(id, mailbox, 0).await?;
         }
         Ok(())
     }
 
+    /// Acknowledges by the first allowed route that works.
     async fn acknowledge(self: &Arc<Self>, id: ContactId, mailbox: &OwnMailbox, upto: u64) -> Result<()> {
+        let mut last = no_way();
+        for route in Route::to_servers(&mailbox.ways.routes) {
+            if !self.still_allows(id, route).await? {
+                continue;
+            }
+            match self.acknowledge_by(route, id, mailbox, upto).await {
+                Err(e) if !of_the_store(&e) => last = e,
+                done => return done,
+            }
+        }
+        Err(last)
+    }
+
+    async fn acknowledge_by(
+        self: &Arc<Self>,
+        route: &Route,
+        id: ContactId,
+        mailbox: &OwnMailbox,
+        upto: u64,
+    ) -> Result<()> {
         let place = Place { contact: id, server: &mailbox.server, right: Right::Owner(&mailbox.lkp) };
-        let session = self.session(&place).await?;
+        // A session binds requests to an address: only where the server may see that.
+        let session = if *route == Route::Server { self.session(&place).await? } else { None };
         let key = mailbox.key();
         let (counter, sealed) =
             self.write(move |txn, inner| Ok((take_counter(txn, &key)?, inner.counted.now(&id)))).await?;
@@ -194,8 +295,8 @@ impl Inner {
             None => {
                 let body = Acknowledge { mailbox: mailbox.lkp.public(), counter, upto, sig: Fixed([0; 64]) };
                 let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-                self.ask(&mailbox.server, RequestKind::Acknowledge(signed), Room::Small, Duration::ZERO)
-                    .await?
+                let kind = RequestKind::Acknowledge(signed);
+                self.ask_by(route, &mailbox.ways, &mailbox.server, kind, Room::Small, Duration::ZERO).await?
             }
         };
         match answer {
@@ -210,6 +311,15 @@ impl Inner {
             _ => Err(unexpected()),
         }
     }
+}
+
+fn signed_pull(mailbox: &OwnMailbox, counter: u64, acknowledge: u64, wait_secs: u16) -> Result<RequestKind> {
+    let body = Pull { mailbox: mailbox.lkp.public(), counter, acknowledge, wait_secs, sig: Fixed([0; 64]) };
+    Ok(RequestKind::Pull(body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?))
+}
+
+fn secs(wait: Duration) -> u16 {
+    u16::try_from(wait.as_secs()).unwrap_or(u16::MAX)
 }
 
 fn not_registered() -> Error {

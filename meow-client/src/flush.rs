@@ -8,11 +8,11 @@ use meow_core::contact::{DepositTarget, SendError};
 use meow_core::delivery::{Delivery, Way};
 use meow_core::identity::ContactId;
 use meow_core::lane::ServerRef;
-use meow_core::policy::{MAX_ROUTES, Route};
+use meow_core::policy::{Chain, Route};
 use meow_core::request::{Answer, Deposit, MAX_ITEM, RefusalCode, RequestKind};
 use meow_core::session::SessionKind;
 use meow_core::store::{StoreTxn, Table};
-use meow_core::wire::{Blob, List};
+use meow_core::wire::Blob;
 use meow_core::{Error, ErrorKind, Result, Retry};
 
 use crate::client::Inner;
@@ -21,6 +21,7 @@ use crate::ids::MessageId;
 use crate::mailbox::unexpected;
 use crate::outbox::{damaged, put};
 use crate::records::{ContactRecord, LogEntry, OutboxEntry, Stage, contact, decode, load, ordered_key, save};
+use crate::route::{Ways, no_way};
 use crate::run::of_the_store;
 use crate::server::{Room, refused};
 use crate::sessions::{Place, Right};
@@ -47,7 +48,8 @@ enum Next {
         key: [u8; 24],
         item: Vec<u8>,
         target: Box<DepositTarget>,
-        routes: List<Route, MAX_ROUTES>,
+        /// How the contact and its servers may be reached.
+        ways: Box<Ways>,
         /// They were sealed just now.
         sealed: bool,
     },
@@ -112,11 +114,11 @@ impl Inner {
                         return Ok(flushed);
                     }
                 }
-                Next::Deposit { key, item, target, routes, sealed } => {
+                Next::Deposit { key, item, target, ways, sealed } => {
                     if sealed && flushed.sealed.is_empty() {
                         flushed.sealed.push(id);
                     }
-                    match self.by_routes(id, &routes, &target, item).await {
+                    match self.by_routes(id, &ways, &target, item).await {
                         Ok(way) => {
                             self.stored(id, key, way).await?;
                             flushed.sent += 1;
@@ -160,8 +162,8 @@ impl Inner {
             };
             match record.machine.deposit_target().cloned().map(Box::new) {
                 Some(target) => {
-                    let routes = record.policy.routes;
-                    Ok(Next::Deposit { key, item, target, routes, sealed })
+                    let ways = Box::new(Ways::of(&record));
+                    Ok(Next::Deposit { key, item, target, ways, sealed })
                 }
                 None => Ok(Next::Wait(not_yet(&record.name))),
             }
@@ -203,19 +205,26 @@ impl Inner {
     }
 
     /// Passes finished bytes on by the first route of the policy that works. What one route may have passed on already is the
-    /// same for the next: the contact takes it once.
+    /// same for the next: the contact takes it once. Where none works it waits: nothing goes another way.
     async fn by_routes(
         self: &Arc<Self>,
         id: ContactId,
-        routes: &[Route],
+        ways: &Ways,
         target: &DepositTarget,
         item: Vec<u8>,
     ) -> Result<Way> {
         let mut waits = None;
-        for route in routes {
+        for route in ways.routes.iter() {
+            if !self.still_allows(id, route).await? {
+                continue;
+            }
             let passed = match route {
                 Route::Direct => self.hand_over(id, &item).await.map(|()| Way::Direct),
-                Route::Server => self.deposit(id, target, item.clone()).await.map(|()| Way::Server),
+                Route::Server => self.deposit(id, target, None, item.clone()).await.map(|()| Way::Server),
+                Route::Matriochka(chain) => {
+                    let chain = Some((chain, ways));
+                    self.deposit(id, target, chain, item.clone()).await.map(|()| Way::Matriochka)
+                }
                 _ => Err(Error::new(ErrorKind::Usage, "this version knows no such route; change the policy")),
             };
             match passed {
@@ -224,18 +233,29 @@ impl Inner {
                 Err(e) => waits = sooner(waits, Some(e)),
             }
         }
-        Err(waits.unwrap_or_else(|| {
-            Error::new(ErrorKind::Usage, "the policy of this contact allows no route; change it")
-        }))
+        Err(waits.unwrap_or_else(no_way))
     }
 
-    /// Deposits finished bytes at the first server of the contact that takes them. The id comes from the bytes, so that
+    /// Deposits finished bytes at the first server of the contact that takes them, straight or through a chain. The id comes from the bytes, so that
     /// a deposit is the same in a session and outside, and as often as it is tried.
-    async fn deposit(self: &Arc<Self>, id: ContactId, target: &DepositTarget, item: Vec<u8>) -> Result<()> {
+    async fn deposit(
+        self: &Arc<Self>,
+        id: ContactId,
+        target: &DepositTarget,
+        chain: Option<(&Chain, &Ways)>,
+        item: Vec<u8>,
+    ) -> Result<()> {
         let item = Blob::new(item).map_err(|_| Error::new(ErrorKind::Bug, "a sealed item is too long"))?;
         let mut last = Error::new(ErrorKind::Malformed, "the contact named no server; ask for a new card");
         for server in &target.servers {
-            last = match self.deposit_at(id, target, server, &item).await {
+            let answered = match chain {
+                None => self.deposit_at(id, target, server, &item).await,
+                Some((chain, ways)) => {
+                    let kind = deposit(target, &item);
+                    self.ask_through(chain, ways, server, kind, Room::Small, Duration::ZERO).await
+                }
+            };
+            last = match answered {
                 Ok(Answer::Done) => return Ok(()),
                 Ok(Answer::Refused(r)) if r.code == RefusalCode::Denied => {
                     refused(server, r).with_retry(Retry::After(300))
@@ -264,9 +284,7 @@ impl Inner {
         {
             return Ok(answer);
         }
-        let (id, item) = (Deposit::item_id(&mailbox, item), item.clone());
-        let kind = RequestKind::Deposit(Deposit { mailbox, token, id, keep_secs: 0, item });
-        self.ask(server, kind, Room::Small, Duration::ZERO).await
+        self.ask(server, deposit(target, item), Room::Small, Duration::ZERO).await
     }
 
     /// Takes an entry that a server, or the contact itself, has confirmed out of the outbox.
@@ -334,6 +352,13 @@ impl Inner {
         })
         .await
     }
+}
+
+/// The same however often it is made.
+fn deposit(target: &DepositTarget, item: &Blob<MAX_ITEM>) -> RequestKind {
+    let (mailbox, token) = (target.lkp, target.token);
+    let id = Deposit::item_id(&mailbox, item);
+    RequestKind::Deposit(Deposit { mailbox, token, id, keep_secs: 0, item: item.clone() })
 }
 
 /// Notes by which way a message went.

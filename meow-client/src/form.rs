@@ -35,7 +35,13 @@ impl Inner {
     pub(crate) fn choose_form(&self, txn: &mut dyn StoreTxn, record: &mut ContactRecord) -> Result<()> {
         let servers = record.machine.deposit_target().map(|t| t.servers.as_slice()).unwrap_or_default();
         let urls = servers.iter().flat_map(meow_core::lane::ServerRef::endpoints);
-        let thin = thin(record.policy.form, urls, |url| self.servers.estimate(url));
+        // Where a chain leads there, what the last link is like is not for this device to see.
+        let straight = record.policy.shows_to_servers();
+        let form = match record.policy.form {
+            Form::ByLink if !straight => Form::Whole,
+            form => form,
+        };
+        let thin = thin(form, urls, |url| self.servers.estimate(url));
         if thin == record.machine.thin() {
             return Ok(());
         }

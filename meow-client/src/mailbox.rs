@@ -1,7 +1,6 @@
 //! One's own mailboxes at servers: registering, counting requests, closing.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use meow_core::crypto::{SigningKey, VerifyKey};
 use meow_core::lane::ServerRef;
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Inner;
 use crate::records::{MailboxRecord, ServerRecord, load, save};
+use crate::route::Ways;
 use crate::server::{Room, refused};
 
 /// A mailbox of one's own at one server.
@@ -20,6 +20,8 @@ use crate::server::{Room, refused};
 pub(crate) struct OwnMailbox {
     pub(crate) lkp: SigningKey,
     pub(crate) server: ServerRef,
+    /// How the server may be reached for it.
+    pub(crate) ways: Ways,
 }
 
 /// What a registration fixes.
@@ -95,7 +97,8 @@ impl Inner {
             sig: Fixed([0; 64]),
         };
         let signed = body.signed(&fingerprint, &what.mailbox.lkp)?;
-        self.ask(&what.mailbox.server, RequestKind::Register(signed), Room::Small, Duration::ZERO).await
+        self.ask_any(&what.mailbox.ways, &what.mailbox.server, RequestKind::Register(signed), Room::Small)
+            .await
     }
 
     /// Parks a blob beside a mailbox, for whoever has its token.
@@ -115,7 +118,7 @@ impl Inner {
             sig: Fixed([0; 64]),
         };
         let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
-        match self.ask(&mailbox.server, RequestKind::BlobPut(signed), Room::Small, Duration::ZERO).await? {
+        match self.ask_any(&mailbox.ways, &mailbox.server, RequestKind::BlobPut(signed), Room::Small).await? {
             Answer::Done => Ok(()),
             Answer::Refused(r) => Err(refused(&mailbox.server, r)),
             _ => Err(unexpected()),
@@ -132,7 +135,7 @@ impl Inner {
         };
         let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
         let answer =
-            self.ask(&mailbox.server, RequestKind::Close(signed), Room::Small, Duration::ZERO).await?;
+            self.ask_any(&mailbox.ways, &mailbox.server, RequestKind::Close(signed), Room::Small).await?;
         let gone = match answer {
             Answer::Done => true,
             Answer::Refused(r) if r.code == RefusalCode::Denied => true,

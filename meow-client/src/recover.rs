@@ -187,7 +187,7 @@ impl Inner {
         let (lkp, token) = self.new_mailbox()?;
         let mut opened: Vec<ServerRef> = Vec::new();
         for server in servers {
-            let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone() };
+            let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone(), ways: gone.ways.clone() };
             match self.register(Registering { mailbox: &mailbox, token: &token, close }).await {
                 Ok(()) => opened.push(server),
                 Err(e) => tracing::debug!(kind = e.kind().name(), "a server does not take a new mailbox"),

@@ -34,7 +34,7 @@ impl Client {
         let id = inner
             .write(move |txn, _| {
                 let id = contact_of(txn, &name)?;
-                for mailbox in own_mailboxes(&contact(txn, &id)?.machine) {
+                for mailbox in own_mailboxes(&contact(txn, &id)?) {
                     save(txn, Table::Meta, &left_over_key(&mailbox), &mailbox)?;
                 }
                 forget(txn, &id)?;

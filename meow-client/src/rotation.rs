@@ -16,6 +16,7 @@ use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::receive::CLOSING;
 use crate::records::{contact, contact_of, save};
+use crate::route::Ways;
 use crate::run::of_the_store;
 use crate::servers::{OwnServer, own_servers};
 use crate::sessions::forget_closed;
@@ -32,11 +33,11 @@ impl Client {
     /// Dropping the future rotates or does not; a mailbox at a server may be left over.
     pub async fn rotate_mailbox(&self, name: &str) -> Result<()> {
         let (inner, name) = (&self.inner, name.to_owned());
-        let (id, close, servers) = inner
+        let (id, close, servers, ways) = inner
             .read(move |txn| {
                 let id = contact_of(txn, &name)?;
-                let close = *contact(txn, &id)?.machine.close_key();
-                Ok((id, close, own_servers(txn)?))
+                let record = contact(txn, &id)?;
+                Ok((id, *record.machine.close_key(), own_servers(txn)?, Ways::of(&record)))
             })
             .await?;
         let servers =
@@ -49,7 +50,7 @@ impl Client {
         }
         let (lkp, token) = inner.new_mailbox()?;
         for server in &servers {
-            let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone() };
+            let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone(), ways: ways.clone() };
             inner.register(Registering { mailbox: &mailbox, token: &token, close: &close }).await?;
         }
         // Sealing a statement is sealing: the store must be current.
@@ -88,7 +89,7 @@ impl Inner {
 
     async fn close_one(self: &Arc<Self>, id: ContactId, lkp: [u8; 32], mark: Vec<u8>) -> Result<()> {
         let mailboxes = self
-            .read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?.machine)))
+            .read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?)))
             .await
             .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) })?;
         for mailbox in mailboxes.iter().filter(|m| *m.lkp.public().as_bytes() == lkp) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use meow_core::identity::ContactId;
 use meow_core::store::Table;
 use meow_core::{Error, ErrorKind, Result, Retry};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::{Client, Inner};
@@ -15,6 +15,7 @@ use crate::contacts::{every_contact, own_mailboxes};
 use crate::event::Event;
 use crate::mailbox::OwnMailbox;
 use crate::records::{contact, decode};
+use crate::route::Ways;
 
 /// How long a pull is held by the server, while a client runs.
 const HOLD: Duration = Duration::from_secs(50);
@@ -165,9 +166,7 @@ impl Inner {
         self.read(|txn| {
             let mut all = Vec::new();
             for (contact, record) in every_contact(txn)? {
-                all.extend(
-                    own_mailboxes(&record.machine).into_iter().map(|mailbox| Polled { contact, mailbox }),
-                );
+                all.extend(own_mailboxes(&record).into_iter().map(|mailbox| Polled { contact, mailbox }));
             }
             Ok(all)
         })
@@ -177,7 +176,7 @@ impl Inner {
     /// Whether a mailbox is still one of its contact's.
     async fn is_polled(self: &Arc<Self>, id: ContactId, key: [u8; 64]) -> Result<bool> {
         self.read(move |txn| match contact(txn, &id) {
-            Ok(record) => Ok(own_mailboxes(&record.machine).iter().any(|m| m.key() == key)),
+            Ok(record) => Ok(own_mailboxes(&record).iter().any(|m| m.key() == key)),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
         })
@@ -261,23 +260,32 @@ impl Inner {
     /// Keeps one held pull open per mailbox.
     async fn fetch_loop(self: &Arc<Self>) -> Result<()> {
         let mut running = JoinSet::new();
-        let mut open: HashMap<[u8; 64], u32> = HashMap::new();
+        let mut open: HashMap<[u8; 64], (Ways, AbortHandle)> = HashMap::new();
         loop {
             let (changed, network) = (self.mailboxes.notified(), self.network.notified());
             for polled in self.polled().await? {
                 let key = polled.mailbox.key();
-                if open.contains_key(&key) {
-                    continue;
+                let ways = polled.mailbox.ways.clone();
+                match open.get(&key) {
+                    Some((by, _)) if *by == ways => continue,
+                    // The policy has changed, perhaps by another process: nothing goes on by the old one.
+                    Some((_, poll)) => poll.abort(),
+                    None => {}
                 }
-                open.insert(key, 0);
-                running.spawn(Arc::clone(self).poll(polled));
+                open.insert(key, (ways, running.spawn(Arc::clone(self).poll(polled))));
             }
             tokio::select! {
-                Some(done) = running.join_next() => {
-                    let (key, result) = done.map_err(task_ended)?;
-                    open.remove(&key);
-                    result?;
-                }
+                Some(done) = running.join_next_with_id() => match done {
+                    Err(e) if e.is_cancelled() => {}
+                    done => {
+                        let (task, (key, result)) = done.map_err(task_ended)?;
+                        // One that ended by itself just before it was stopped leaves the one that took its place alone.
+                        if open.get(&key).is_some_and(|(_, poll)| poll.id() == task) {
+                            open.remove(&key);
+                        }
+                        result?;
+                    }
+                },
                 () = changed => {}
                 () = network => {
                     running.shutdown().await;

@@ -152,7 +152,8 @@ impl Inner {
 impl Client {
     /// Adds a server of one's own, after asking it for its descriptor and checking its fingerprint. From then on the
     /// client uses whichever works of this URL and those that the descriptor lists. New contacts get mailboxes on
-    /// every server of one's own, at most four.
+    /// every server of one's own, at most four. Where the policy for new contacts does not let this device go straight to
+    /// servers, it is not asked: then a chain must lead there.
     ///
     /// # Errors
     /// `WrongPeer` when another server answers there, `Unreachable`, `UnknownScheme`. For a server that is in
@@ -163,7 +164,11 @@ impl Client {
     pub async fn add_server(&self, reference: &ServerReference) -> Result<()> {
         // The way out where an operator's clock was ahead once.
         self.inner.servers.told().takes_older(&reference.fingerprint);
-        self.inner.servers.descriptor(&reference.url, &reference.fingerprint).await?;
+        if self.inner.default_policy().await?.shows_to_servers() {
+            self.inner.servers.descriptor(&reference.url, &reference.fingerprint).await?;
+        } else {
+            self.inner.leads_to(&reference.to_server_ref()?).await?;
+        }
         let (reference, fingerprint) = (reference.clone(), reference.fingerprint);
         self.inner
             .write(move |txn, inner| {
@@ -215,8 +220,14 @@ impl Client {
     /// Asks a server for its descriptor: how long that took, and how far its clock is from ours in seconds.
     ///
     /// # Errors
+    /// `Usage` where the policy for new contacts does not let this device go straight to servers;
     /// `Unreachable`, `WrongPeer`, or what the transport says.
     pub async fn probe_server(&self, reference: &ServerReference) -> Result<(Duration, i64)> {
+        if !self.inner.default_policy().await?.shows_to_servers() {
+            let text =
+                "not asked: the policy for new contacts does not let this device go straight to servers";
+            return Err(Error::new(ErrorKind::Usage, text));
+        }
         let start = tokio::time::Instant::now();
         let descriptor = self.inner.servers.descriptor(&reference.url, &reference.fingerprint).await?;
         let ours = i64::try_from(self.inner.now_ms() / 1000).unwrap_or(i64::MAX);
@@ -228,6 +239,7 @@ impl Client {
     /// start over.
     pub fn network_changed(&self) {
         self.inner.servers.forget();
+        self.inner.directory().forget();
         self.inner.network.notify_waiters();
         self.inner.outbox.notify_one();
     }

@@ -17,6 +17,7 @@ use crate::client::Inner;
 use crate::contacts::own_mailboxes;
 use crate::mailbox::unexpected;
 use crate::records::{contact, decode, save};
+use crate::route::Ways;
 use crate::run::of_the_store;
 use crate::server::{Room, refused};
 
@@ -52,7 +53,7 @@ impl Inner {
             Error::new(ErrorKind::Damaged, "the store holds a damaged note; restore a backup")
         })?;
         let mailboxes = self
-            .read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?.machine)))
+            .read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?)))
             .await
             .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) })?;
         let now = self.now_ms() / 1000;
@@ -98,7 +99,9 @@ impl Inner {
     async fn ask_parked(self: &Arc<Self>, server: &ServerRef, card: &CardFile) -> Result<Answer> {
         let (lane, name) = (card.card().lane(), Fixed(card.card().kem_blob_name()));
         let kind = RequestKind::BlobGet(BlobGet { mailbox: lane.lkp, token: lane.token, name });
-        self.ask(server, kind, Room::Class(2), Duration::ZERO).await
+        let routes = self.default_policy().await?.routes;
+        let ways = Ways::new(routes, lane.servers.iter());
+        self.ask_any(&ways, server, kind, Room::Class(2)).await
     }
 }
 

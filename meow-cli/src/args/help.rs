@@ -52,6 +52,42 @@ Examples:
 The reference is what `meowd` prints when it is ready, or what `meowd invite` gives for one person. The part
 after # says which key the server must prove.";
 
+pub(super) const HOP: &str = "\
+Examples:
+  meow hop add --trust 'https://relay.example#skp=...'
+  meow hop add --pool friends --operator Ann 'https://relay.example.net#skp=...'
+  meow hop list
+
+Chains begin at servers that you trust, and go on through others that those know. A server that you do not
+trust is not asked anything: it would learn your address.";
+
+pub(super) const POLICY: &str = "\
+Examples:
+  meow policy bob                                      shows it
+  meow policy bob --set routes=matriochka --set hops=4
+  meow policy bob --set routes=direct,server --set receipts=none
+  meow policy --new-contacts --set routes=matriochka   also for taking cards
+
+Keys:
+  routes        what is allowed, in order: server, direct, matriochka
+  hops          servers of a chain, the mailbox server counted: 2 to 5
+  first         from which servers the first of a chain is drawn: trusted, pool:NAME, known
+  between       from which servers those between are drawn: trusted, pool:NAME, known
+  delay_ms      mean delay at each server of a chain: 0 to 20000
+  authenticity  signed, deniable
+  receipts      what the contact is told: none, decrypted, read
+  form          by-link, thin, whole
+
+What is not allowed is not done: where no route works, messages wait, and `meow status` says why. A policy that
+protects less than the one before needs the password once more.";
+
+pub(super) const ROUTE: &str = "\
+Examples:
+  meow route bob
+  meow --json route bob
+
+Each line is one allowed route to one mailbox server. A chain is an example: each packet draws another.";
+
 pub(super) const CARD: &str = "\
 Examples:
   meow card new bob --out bob.card    then hand bob.card to Bob, over a way that you both trust

@@ -4,6 +4,7 @@ mod card;
 mod direct;
 mod help;
 mod messages;
+mod routes;
 mod servers;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use meow::ErrorKind;
 pub(crate) use self::card::{CardCommand, NewCard, TakeCard};
 pub(crate) use self::direct::{Direct, Place};
 pub(crate) use self::messages::{Log, Receive, Rung, Send, Status};
+pub(crate) use self::routes::{HopCommand, PolicyArgs};
 pub(crate) use self::servers::{Init, ServerCommand};
 use crate::exit::{Exit, complain};
 
@@ -52,6 +54,15 @@ pub(crate) enum Command {
     /// Adds, lists and removes the servers that keep mail for you
     #[command(subcommand, after_help = help::SERVER)]
     Server(ServerCommand),
+    /// Adds, lists and removes servers that messages can pass through (Matriochka)
+    #[command(subcommand, after_help = help::HOP)]
+    Hop(HopCommand),
+    /// Shows and changes which ways messages to a contact may take, and what it is told
+    #[command(after_help = help::POLICY)]
+    Policy(PolicyArgs),
+    /// Explains which way messages to a contact would take now
+    #[command(after_help = help::ROUTE)]
+    Route(Name),
     /// Makes a card for somebody, or takes one
     #[command(subcommand, after_help = help::CARD)]
     Card(CardCommand),

@@ -57,14 +57,14 @@ pub(super) async fn presence(
     name: &str,
     policy: &Policy,
 ) -> Result<Option<&'static str>, Error> {
-    if !policy.routes.contains(&Route::Direct) {
+    if !policy.routes.contains(&Route::Direct) || !policy.shows_to_servers() {
         return Ok(None);
     }
     client.presence(name).await.map(|presence| Some(word(presence)))
 }
 
 pub(super) async fn run(context: &Context, args: Direct) -> Outcome {
-    let client = context.open().await?;
+    let (client, unlock) = context.open_unlocked().await?;
     let before = client.policy(&args.name).await?;
     let mut policy = before.clone();
     let others = before.routes.iter().filter(|route| **route != Route::Direct).cloned();
@@ -79,7 +79,8 @@ pub(super) async fn run(context: &Context, args: Direct) -> Outcome {
     }
     policy.presence = (policy.presence || args.show) && !args.hide;
     if policy != before {
-        client.set_policy(&args.name, policy.clone()).await?;
+        // The password was given to this very command.
+        client.weaken_policy(&args.name, policy.clone(), &unlock).await?;
     }
     if !args.at.is_empty() {
         let places = args.at.iter().filter_map(|place| match place {

@@ -4,12 +4,15 @@ mod card;
 mod contacts;
 mod direct;
 mod doctor;
+mod hop;
 mod init;
 mod log;
 mod password;
+mod policy;
 mod qr;
 mod receive;
 mod rotate;
+mod route;
 mod send;
 mod server;
 mod signals;
@@ -32,6 +35,9 @@ pub(crate) async fn run(context: Context, command: Command) -> Outcome {
     match command {
         Command::Init(args) => init::run(&context, args).await,
         Command::Server(args) => server::run(&context, args).await,
+        Command::Hop(args) => hop::run(&context, args).await,
+        Command::Policy(args) => policy::run(&context, args).await,
+        Command::Route(args) => route::run(&context, args).await,
         Command::Card(CardCommand::New(args)) => card::new(&context, args).await,
         Command::Card(CardCommand::Take(args)) => card::take(&context, args).await,
         Command::Contacts { presence } => contacts::list(&context, presence).await,

@@ -103,7 +103,7 @@ pub(super) async fn run(context: &Context, command: ServerCommand) -> Outcome {
             }
         }
         ServerCommand::Remove { server } => {
-            let found = find(client.servers().await?, &server)?;
+            let found = find(client.servers().await?.into_iter().map(|s| s.reference), &server)?;
             client.remove_server(found.fingerprint).await?;
             context.output.put(&Removed { server: public(found), removed: true })?;
         }
@@ -112,9 +112,12 @@ pub(super) async fn run(context: &Context, command: ServerCommand) -> Outcome {
 }
 
 /// The one server that the user means: by reference, URL or fingerprint.
-fn find(servers: Vec<OwnServer>, text: &str) -> Result<ServerReference, Error> {
+pub(super) fn find(
+    servers: impl IntoIterator<Item = ServerReference>,
+    text: &str,
+) -> Result<ServerReference, Error> {
     let text = text.trim();
-    let mut found = servers.into_iter().map(|s| s.reference).filter(|reference| {
+    let mut found = servers.into_iter().filter(|reference| {
         let shown = public(reference.clone());
         let fingerprint = shown.rsplit_once("#skp=").map(|(_, fingerprint)| fingerprint);
         shown == text

@@ -15,6 +15,7 @@ mod failover;
 mod guide;
 mod help;
 mod messages;
+mod namespaces;
 mod processes;
 mod servers;
 mod support;

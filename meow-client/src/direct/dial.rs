@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use meow_core::crypto::{Secret, VerifyKey};
 use meow_core::direct::{Dialling, DirectBinding, DirectFrame};
 use meow_core::identity::ContactId;
+use meow_core::policy::Route;
 use meow_core::transport::{Endpoint, Link, Pattern};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::timeout;
@@ -70,6 +71,25 @@ impl Inner {
             Err(_) => return Err(away(&name, HEAD_START)),
         }
         if self.hand_to_links(id, item).await { Ok(()) } else { Err(away(&name, Duration::from_secs(10))) }
+    }
+
+    /// Whether a contact's device can be looked for now. Dials nobody.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) async fn direct_now(self: &Arc<Self>, id: ContactId) -> Result<()> {
+        if !self.direct.links(&id).is_empty() {
+            return Ok(());
+        }
+        let whom = self.whom(id).await?;
+        if whom.urls.is_empty() && !self.still_allows(id, &Route::Server).await? {
+            let text = format!(
+                "no server is asked where {} is, since the policy hides this device from servers; name a place with `meow direct {} --at URL`",
+                whom.name, whom.name
+            );
+            return Err(Error::new(ErrorKind::Unreachable, text));
+        }
+        Ok(())
     }
 
     /// Tries the links that are up. One that does not bring the item over in time is given up.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use meow_core::direct::{Reach, ReachFor, ReachUse};
 use meow_core::lane::ServerRef;
+use meow_core::policy::Route;
 use meow_core::request::{Answer, Found, Knock, PresenceGet, RefusalCode, RequestKind, Seen};
 use meow_core::transport::{Endpoint, Host};
 use meow_core::wire::Fixed;
-use meow_core::{ErrorKind, Result};
+use meow_core::{Error, ErrorKind, Result};
 
 use super::dial::Whom;
 use super::offer::{direct_record, save_direct};
@@ -39,8 +40,8 @@ impl Client {
     /// Where a contact is, as it lets us know: one request to its server. Needs no link to the contact.
     ///
     /// # Errors
-    /// `NotFound`, `Damaged`, `System`; `Refused` where the policy allows no direct link, since the contact's server would
-    /// see this device's address.
+    /// `NotFound`, `Damaged`, `System`; `Refused` where the policy does not allow both direct links and going straight to
+    /// servers, since the contact's server would see this device's address.
     pub async fn presence(&self, name: &str) -> Result<Presence> {
         let (inner, name) = (&self.inner, name.to_owned());
         let id = inner.read(move |txn| contact_of(txn, &name)).await?;
@@ -49,6 +50,10 @@ impl Client {
             Err(e) if e.kind() == ErrorKind::Unreachable => return Ok(Presence::Unknown),
             Err(e) => return Err(e),
         };
+        if !inner.still_allows(id, &Route::Server).await? {
+            let text = format!("the policy of {} does not let servers see where this device is", whom.name);
+            return Err(Error::new(ErrorKind::Refused, text));
+        }
         for (server, mailbox) in inner.mailboxes_of(&whom).await? {
             match inner.ask_where(&whom, &server, &mailbox).await {
                 Ok(Some((found, _))) if found.online => return Ok(Presence::Online),
@@ -96,6 +101,10 @@ impl Inner {
     pub(super) async fn find(self: &Arc<Self>, whom: &Whom) -> Result<Vec<Places>> {
         let mut all = Vec::new();
         for (server, mailbox) in self.mailboxes_of(whom).await? {
+            // The server before may have taken long.
+            if !self.still_allows(whom.id, &Route::Server).await? {
+                break;
+            }
             let found = match self.ask_where(whom, &server, &mailbox).await {
                 Ok(found) => found,
                 Err(e) if of_the_store(&e) => return Err(e),
@@ -124,6 +133,9 @@ impl Inner {
         let id = whom.id;
         self.read(move |txn| {
             let record = contact(txn, &id)?;
+            if !record.policy.shows_to_servers() {
+                return Ok(Vec::new());
+            }
             let Some(target) = record.machine.deposit_target() else { return Ok(Vec::new()) };
             let theirs = || Theirs { lkp: target.lkp, token: target.token };
             Ok(target.servers.iter().map(|server| (server.clone(), theirs())).collect())

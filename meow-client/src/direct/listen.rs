@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meow_core::direct::{DirectFrame, Hello, answer_hello};
+use meow_core::store::StoreTxn;
 use meow_core::transport::{Link, Listener, Pattern};
 use meow_core::{Error, ErrorKind, Result};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::link;
-use super::offer::whose;
+use super::offer::{Dialled, may_be_found, whose};
 use crate::client::Inner;
+use crate::records::contact;
 
 /// How long a link may take to prove whose it is.
 pub(super) const GREETING: Duration = Duration::from_secs(5);
@@ -62,7 +64,7 @@ impl Inner {
         }
         let packet = link.rx.recv().await.ok()??;
         let hello = Hello::from_packet(&packet).ok()?;
-        let found = self.read(move |txn| Ok((whose(txn, &hello)?, hello))).await;
+        let found = self.read(move |txn| Ok((welcome(txn, &hello)?, hello))).await;
         let (Some(dialled), hello) = found.ok()? else { return None };
         if !self.direct.state().hellos.note(*hello.share()) {
             return None;
@@ -81,6 +83,13 @@ impl Inner {
         link::start(self, dialled.id, link, keys);
         Some(())
     }
+}
+
+/// The contact whose hello this is, if its policy still lets it find this device.
+fn welcome(txn: &dyn StoreTxn, hello: &Hello) -> Result<Option<Dialled>> {
+    let Some(dialled) = whose(txn, hello)? else { return Ok(None) };
+    let allowed = may_be_found(&contact(txn, &dialled.id)?.policy);
+    Ok(allowed.then_some(dialled))
 }
 
 async fn accept(inner: Arc<Inner>, mut listener: Listener) {

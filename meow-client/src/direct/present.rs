@@ -1,6 +1,6 @@
 //! Being found: showing at one's own servers where this device is, and dialling back whoever knocks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use meow_core::identity::ContactId;
 use meow_core::request::{Answer, Deposit, Present, Presented, RefusalCode, RequestKind, Seen, Showing};
 use meow_core::wire::Fixed;
 use meow_core::{ErrorKind, Result};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::dial::CONTACTS_PLACE;
@@ -19,9 +19,10 @@ use super::find::CLASS;
 use super::offer::{direct_record, may_be_found};
 use super::places::{self, Places};
 use crate::client::Inner;
-use crate::contacts::every_contact;
+use crate::contacts::{every_contact, own_mailboxes};
 use crate::mailbox::{OwnMailbox, take_counter, unexpected};
 use crate::records::contact;
+use crate::route::Ways;
 use crate::run::{of_the_store, task_ended};
 use crate::server::refused;
 
@@ -46,6 +47,16 @@ struct Shown {
     secret: Secret,
 }
 
+/// What is wished at a mailbox where this device was shown.
+enum Wish {
+    /// That it is shown.
+    Show,
+    /// That it is shown no longer.
+    Withdraw,
+    /// That the server hears nothing straight from this device, not even that: it forgets within minutes.
+    Hide,
+}
+
 impl Shown {
     fn to(&self, used: ReachUse) -> (Secret, [u8; 32], VerifyKey, ReachUse) {
         (self.secret.clone(), *self.mailbox.server.fingerprint(), self.mailbox.lkp.public(), used)
@@ -59,11 +70,16 @@ impl Inner {
             let mut all = Vec::new();
             for (contact, record) in every_contact(txn)? {
                 let mine = direct_record(txn, &contact)?.mine;
-                let (Some(mine), true) = (mine, may_be_found(&record.policy)) else { continue };
+                let shows = may_be_found(&record.policy) && record.policy.shows_to_servers();
+                let (Some(mine), true) = (mine, shows) else { continue };
                 let Some(newest) = record.machine.mailboxes().last() else { continue };
                 all.extend(newest.servers.iter().map(|server| Shown {
                     contact,
-                    mailbox: OwnMailbox { lkp: newest.lkp.clone(), server: server.clone() },
+                    mailbox: OwnMailbox {
+                        lkp: newest.lkp.clone(),
+                        server: server.clone(),
+                        ways: Ways::of(&record),
+                    },
                     token: newest.token,
                     secret: mine.secret.clone(),
                 }));
@@ -76,23 +92,35 @@ impl Inner {
     /// Shows this device wherever the policies say so, until the store fails.
     pub(super) async fn presence_loop(self: &Arc<Self>) -> Result<()> {
         let mut running = JoinSet::new();
-        let mut open = HashSet::new();
+        let mut open: HashMap<Key, AbortHandle> = HashMap::new();
         loop {
             let (changed, network) = (self.mailboxes.notified(), self.network.notified());
             self.make_offers().await?;
             let listens = !self.direct.state().local.is_empty();
             for shown in self.shown().await?.into_iter().filter(|_| listens) {
                 let key = (shown.mailbox.key(), key_commitment(&shown.secret));
-                if open.insert(key) {
-                    running.spawn(Arc::clone(self).show(shown, key));
-                }
+                open.entry(key).or_insert_with(|| running.spawn(Arc::clone(self).show(shown, key)));
             }
-            tokio::select! {
-                Some(done) = running.join_next() => {
-                    let (key, ended) = done.map_err(task_ended)?;
-                    open.remove(&key);
-                    ended?;
+            // Where servers may not see this device any more, no request is held at them for the rest of its time.
+            let hidden = self.hidden().await?;
+            open.retain(|(mailbox, _), showing| {
+                let stays = !hidden.contains(mailbox);
+                if !stays {
+                    showing.abort();
                 }
+                stays
+            });
+            tokio::select! {
+                Some(done) = running.join_next_with_id() => match done {
+                    Err(e) if e.is_cancelled() => {}
+                    done => {
+                        let (task, (key, ended)) = done.map_err(task_ended)?;
+                        if open.get(&key).is_some_and(|showing| showing.id() == task) {
+                            open.remove(&key);
+                        }
+                        ended?;
+                    }
+                },
                 () = changed => {}
                 () = network => {
                     running.shutdown().await;
@@ -108,9 +136,10 @@ impl Inner {
         let mut seen = None;
         let mut knocked = None;
         loop {
-            match self.is_shown(&shown).await {
-                Ok(true) => {}
-                Ok(false) => {
+            match self.wish(&shown).await {
+                Ok(Wish::Show) => {}
+                Ok(Wish::Hide) => return (key, Ok(())),
+                Ok(Wish::Withdraw) => {
                     // A server that does not answer forgets within minutes.
                     let end = self.present(&shown, Showing::Nothing, Duration::ZERO).await;
                     return (
@@ -137,15 +166,28 @@ impl Inner {
         }
     }
 
-    async fn is_shown(self: &Arc<Self>, shown: &Shown) -> Result<bool> {
+    /// The mailboxes whose servers may not see this device.
+    async fn hidden(self: &Arc<Self>) -> Result<HashSet<[u8; 64]>> {
+        self.read(|txn| {
+            let all = every_contact(txn)?;
+            let hidden = all.iter().filter(|(_, record)| !record.policy.shows_to_servers());
+            Ok(hidden.flat_map(|(_, record)| own_mailboxes(record)).map(|mailbox| mailbox.key()).collect())
+        })
+        .await
+    }
+
+    async fn wish(self: &Arc<Self>, shown: &Shown) -> Result<Wish> {
         let (id, lkp, secret) = (shown.contact, shown.mailbox.lkp.public(), shown.secret.clone());
         self.read(move |txn| match contact(txn, &id) {
+            Ok(record) if !record.policy.shows_to_servers() => Ok(Wish::Hide),
             Ok(record) => {
                 let newest = record.machine.mailboxes().last().is_some_and(|m| m.lkp.public() == lkp);
                 let mine = direct_record(txn, &id)?.mine;
-                Ok(newest && may_be_found(&record.policy) && mine.is_some_and(|mine| mine.secret == secret))
+                let wished = may_be_found(&record.policy) && mine.is_some_and(|mine| mine.secret == secret);
+                Ok(if newest && wished { Wish::Show } else { Wish::Withdraw })
             }
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            // Its mailboxes are closed, by the routes that its policy had.
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Wish::Hide),
             Err(e) => Err(e),
         })
         .await

@@ -52,7 +52,7 @@ pub(crate) enum Answered {
 
 /// The way to all servers.
 pub(crate) struct Servers {
-    transports: Transports,
+    pub(super) transports: Transports,
     random: SharedRandom,
     told: Mutex<Told>,
     failures: Mutex<Failures>,
@@ -75,7 +75,7 @@ impl Servers {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failures(&self) -> MutexGuard<'_, Failures> {
+    pub(super) fn failures(&self) -> MutexGuard<'_, Failures> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -164,7 +164,7 @@ impl Servers {
         }
     }
 
-    fn failed(&self, url: &Endpoint, e: Error, last: &mut Option<Error>) {
+    pub(super) fn failed(&self, url: &Endpoint, e: Error, last: &mut Option<Error>) {
         tracing::debug!(kind = e.kind().name(), "one way to a server does not work");
         self.failures().failed(url);
         if last.as_ref().is_none_or(|last| last.kind() != ErrorKind::WrongPeer) {

@@ -6,7 +6,9 @@ mod choose;
 mod exchange;
 mod reach;
 mod sealed;
+mod through;
 mod told;
 
 pub(crate) use ask::{Answered, Ask, Servers, refused};
 pub(crate) use sealed::{Room, Seal, Session};
+pub(crate) use told::counter_of_own;

@@ -131,6 +131,7 @@ mod tests {
             urls: List::new(urls.iter().map(|u| Text::new(*u).unwrap()).collect()).unwrap(),
             keys: List::new(vec![]).unwrap(),
             limits,
+            hop: None,
         })
     }
 

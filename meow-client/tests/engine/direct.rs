@@ -55,7 +55,7 @@ async fn pair(world: &World, routes: &[Route]) -> (Client, Client) {
     drop((alice, bob));
     let (alice, bob) = (listening(&a, "memory://alice").await, listening(&b, "memory://bob").await);
     for (client, other, place) in [(&alice, "bob", "memory://bob"), (&bob, "alice", "memory://alice")] {
-        client.set_policy(other, policy([Route::Direct, Route::Server], true)).await.unwrap();
+        client.weaken_policy(other, policy([Route::Direct, Route::Server], true), &key()).await.unwrap();
         client.set_direct_places(other, vec![place.parse::<Endpoint>().unwrap()]).await.unwrap();
     }
     // The offers go by the server.
@@ -64,7 +64,7 @@ async fn pair(world: &World, routes: &[Route]) -> (Client, Client) {
         sync(&bob).await;
     }
     for (client, other, place) in [(&alice, "bob", "memory://bob"), (&bob, "alice", "memory://alice")] {
-        client.set_policy(other, policy(routes.to_vec(), true)).await.unwrap();
+        client.weaken_policy(other, policy(routes.to_vec(), true), &key()).await.unwrap();
         // Nobody listened until now; that is forgotten with the old places.
         client.set_direct_places(other, vec![place.parse::<Endpoint>().unwrap()]).await.unwrap();
     }
@@ -193,13 +193,13 @@ async fn nobody_is_shown_or_dialled_without_a_policy_that_says_so() {
         ErrorKind::Refused,
         "alice's policy allows nothing"
     );
-    alice.set_policy("bob", policy([Route::Direct, Route::Server], true)).await.unwrap();
+    alice.weaken_policy("bob", policy([Route::Direct, Route::Server], true), &key()).await.unwrap();
     assert_eq!(alice.presence("bob").await.unwrap(), Presence::Unknown, "bob offers nothing");
     let id = send(&alice, "bob", "by server").await;
     sync(&alice).await;
     assert_eq!(way(&alice, id).await, Some(Way::Server));
     // Both offer now; then Bob takes it back, and is not reached directly any more.
-    bob.set_policy("alice", policy([Route::Direct, Route::Server], true)).await.unwrap();
+    bob.weaken_policy("alice", policy([Route::Direct, Route::Server], true), &key()).await.unwrap();
     let direct = async || {
         sync(&alice).await;
         let id = send(&alice, "bob", "hello").await;
@@ -207,7 +207,7 @@ async fn nobody_is_shown_or_dialled_without_a_policy_that_says_so() {
         way(&alice, id).await == Some(Way::Direct)
     };
     until(direct).await;
-    bob.set_policy("alice", policy([Route::Server], false)).await.unwrap();
+    bob.weaken_policy("alice", policy([Route::Server], false), &key()).await.unwrap();
     until(async || !direct().await).await;
     until(async || alice.presence("bob").await.unwrap() == Presence::Unknown).await;
 }

@@ -116,7 +116,7 @@ async fn a37_nothing_is_sealed_before_the_store_is_proven_current() {
         receipts: Receipts { decrypted: true, read: true },
         ..Policy::default()
     };
-    alice.set_policy("bob", policy).await.unwrap();
+    alice.weaken_policy("bob", policy, &key()).await.unwrap();
     alice.mark_read(message.id).await.unwrap();
     assert_eq!(rows(&a, Table::Outbox), before, "no server was asked yet");
     sync(&alice).await;

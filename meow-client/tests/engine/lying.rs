@@ -65,6 +65,7 @@ async fn liar_at(
         urls: List::default(),
         keys: List::new(vec![key]).unwrap(),
         limits,
+        hop: None,
     };
     let skp = Arc::new(skp);
     let url = format!("memory://{name}").parse().unwrap();

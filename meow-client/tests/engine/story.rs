@@ -33,7 +33,7 @@ async fn two_people_meet_verify_and_talk() {
     assert_eq!(delivery(&alice, id).await, Delivery::Decrypted);
 
     let policy = Policy { receipts: Receipts { decrypted: true, read: true }, ..Policy::default() };
-    bob.set_policy("alice", policy).await.unwrap();
+    bob.weaken_policy("alice", policy, &key()).await.unwrap();
     let arrived = bob.log("alice", None, 10).await.unwrap().into_iter().find(|m| !m.outgoing).unwrap();
     bob.mark_read(arrived.id).await.unwrap();
     sync(&bob).await;

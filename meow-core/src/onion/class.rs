@@ -10,7 +10,7 @@ use crate::wire::{Suite, WireError};
 pub enum OnionClass {
     /// 2,048 bytes.
     Small,
-    /// 32,768 bytes.
+    /// 33,792 bytes: a sealed packet of the largest size class fits, with a reply block beside it.
     Large,
 }
 
@@ -23,7 +23,7 @@ impl OnionClass {
     pub const fn len(self) -> usize {
         match self {
             Self::Small => 2048,
-            Self::Large => 32_768,
+            Self::Large => 33_792,
         }
     }
 
@@ -57,11 +57,16 @@ impl OnionClass {
     }
 }
 
-/// The low byte of the number of the key that a packet is for.
+/// The low byte of the number of the key that a packet is for, marked or not.
 ///
 /// # Errors
 /// As [`OnionClass::of`].
 pub(super) fn hint(packet: &[u8]) -> Result<u8, WireError> {
-    OnionClass::of(packet)?;
+    if Suite::Relayed.strip(packet).is_err() {
+        Suite::Onion.strip(packet)?;
+    }
+    if OnionClass::ALL.into_iter().all(|class| class.len() != packet.len()) {
+        return Err(WireError::Invalid);
+    }
     packet.get(PREFIX - 1).copied().ok_or(WireError::Invalid)
 }

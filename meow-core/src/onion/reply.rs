@@ -91,7 +91,7 @@ impl PendingReply {
     ///
     /// # Errors
     /// [`CryptoError::Rejected`], whatever is wrong.
-    pub fn open(self, mut packet: Vec<u8>) -> Result<Vec<u8>, CryptoError> {
+    pub fn open(&self, mut packet: Vec<u8>) -> Result<Vec<u8>, CryptoError> {
         if OnionClass::of(&packet) != Ok(self.class) {
             return Err(CryptoError::Rejected);
         }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Found, Heard, Knock, MAX_BLOB, MAX_ITEM, Opened, PresenceGet, Present, Presented, SessionOpen};
+use super::{
+    Found, Heard, Knock, MAX_BLOB, MAX_ITEM, Opened, PresenceGet, Present, Presented, SessionOpen,
+    SignedDescriptor,
+};
 use crate::crypto::{CryptoError, HashLabel, SignLabel, Signature, SigningKey, VerifyKey, hash};
 use crate::wire::{Blob, Fixed, List, Text, Wire, WireError};
 
@@ -128,6 +131,13 @@ pub struct BlobGet {
     pub name: Fixed<16>,
 }
 
+/// Asks a hop for the descriptors of the servers that it sends packets on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogGet {
+    /// Where to begin: 0, or what the page before says.
+    pub from: u16,
+}
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -144,6 +154,7 @@ pub enum RequestKind {
     Present(Present),
     PresenceGet(PresenceGet),
     Knock(Knock),
+    Catalog(CatalogGet),
 }
 
 /// A request and the size class that its answer shall have.
@@ -177,6 +188,15 @@ pub struct Items {
     pub more: bool,
     /// When the next item did not fit the answer: index of the size class that it needs.
     pub need: u8,
+}
+
+/// Some of the servers that a hop sends packets on to, each in its own signed words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogPage {
+    /// In an order that stays the same while the hop runs. Signatures are to be checked.
+    pub servers: List<SignedDescriptor, 64>,
+    /// Where the next page begins; 0 behind the last one.
+    pub next: u16,
 }
 
 /// Why a server refuses.
@@ -230,6 +250,8 @@ pub enum Answer {
     Found(Found),
     /// To a knock.
     Heard(Heard),
+    /// To a catalog get.
+    Catalog(CatalogPage),
 }
 
 impl Wire for Answer {

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::{CryptoError, DhPublic, HashLabel, SignLabel, Signature, SigningKey, VerifyKey, hash};
-use crate::wire::{List, Text, Wire, WireError};
+use crate::onion::HopId;
+use crate::wire::{Fixed, List, Text, Wire, WireError};
 use crate::{Error, ErrorKind};
 
 /// The fingerprint by which a server is known: hash of its Skp.
@@ -41,6 +42,9 @@ pub struct Limits {
     pub blob: u32,
 }
 
+/// The most servers that a hop names in its descriptor.
+pub const MAX_ONWARD: usize = 64;
+
 /// What a server says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor {
@@ -56,6 +60,9 @@ pub struct Descriptor {
     pub keys: List<SealingKey, 8>,
     /// What the server allows.
     pub limits: Limits,
+    /// There where the server is a hop of onion chains: the servers that it sends packets on to, by the first 16 bytes of
+    /// their fingerprints.
+    pub hop: Option<List<Fixed<16>, MAX_ONWARD>>,
 }
 
 /// A descriptor with the Skp's signature. Decoding does not verify; [`SignedDescriptor::verified`] does.
@@ -77,6 +84,11 @@ impl SignedDescriptor {
     pub fn sign(descriptor: Descriptor, skp: &SigningKey) -> Result<Self, WireError> {
         let encoded = postcard::to_stdvec(&descriptor).map_err(|_| WireError::Invalid)?;
         Ok(Self { sig: skp.sign(SignLabel::Descriptor, &[&encoded]), descriptor })
+    }
+
+    /// The fingerprint of the server that this claims to be.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        fingerprint(&self.descriptor.skp)
     }
 
     /// The descriptor, if it is signed by the Skp of this fingerprint.
@@ -103,5 +115,10 @@ impl Descriptor {
     /// The newest online key, or the newest of all where none is.
     pub fn online_key(&self) -> Option<&SealingKey> {
         self.keys.iter().max_by_key(|k| (!k.parcel, k.number))
+    }
+
+    /// Whether the server sends onion packets on to another one.
+    pub fn sends_to(&self, next: &HopId) -> bool {
+        self.hop.iter().flat_map(|onward| onward.iter()).any(|id| id.0 == next.0)
     }
 }

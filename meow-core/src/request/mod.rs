@@ -9,11 +9,11 @@ mod presence;
 mod seal;
 
 pub use body::{
-    Acknowledge, Answer, BlobGet, BlobPut, Close, Deposit, Items, MailItem, Pull, RefusalCode, Refused,
-    Register, Request, RequestKind,
+    Acknowledge, Answer, BlobGet, BlobPut, CatalogGet, CatalogPage, Close, Deposit, Items, MailItem, Pull,
+    RefusalCode, Refused, Register, Request, RequestKind,
 };
 pub use clear::{ClearAnswer, ClearCode, DESCRIBE};
-pub use descriptor::{Descriptor, Limits, SealingKey, SignedDescriptor, fingerprint};
+pub use descriptor::{Descriptor, Limits, MAX_ONWARD, SealingKey, SignedDescriptor, fingerprint};
 pub use open::{ClientShare, Opened, ServerShare, SessionBy, SessionOpen};
 pub use presence::{Found, Heard, Knock, Knocking, PresenceGet, Present, Presented, Seen, Showing};
 pub use seal::{AnswerSealer, OpenedRequest, PendingAnswer, answer_class, key_number, seal_request};

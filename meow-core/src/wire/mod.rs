@@ -101,6 +101,8 @@ pub enum Suite {
     Onion = 7,
     /// Hello or welcome of a direct link: X25519, HKDF-SHA256, HMAC-SHA256.
     Direct = 8,
+    /// An onion packet from one server to the next: all as in [`Onion`](Self::Onion), which its MACs speak of.
+    Relayed = 9,
 }
 
 impl Suite {

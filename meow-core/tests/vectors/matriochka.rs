@@ -110,13 +110,13 @@ fn matriochka() {
     );
     assert_eq!(pending.open(handed).unwrap(), b"a sealed answer");
 
-    let large = seal(OnionClass::Large, &steps(&[&a, &b], &[1, 2]), &[0x5a; 32_360], &mut random).unwrap();
+    let large = seal(OnionClass::Large, &steps(&[&a, &b], &[1, 2]), &[0x5a; 33_384], &mut random).unwrap();
     let (told, outcome) = peel(&a, &large);
     let Outcome::Forward { packet: second, .. } = outcome else { panic!() };
     section.case(
         "two hops, the large class, full",
         json!({
-            "drawn": random.take(), "there": route(&[&a, &b], &[1, 2]), "request": "5a, 32360 times",
+            "drawn": random.take(), "there": route(&[&a, &b], &[1, 2]), "request": "5a, 33384 times",
             "header": hex(&large[..390]), "tag": told["tag"], "next header": hex(&second[..390]),
             "sha-256 of the packet": sha256(&large), "sha-256 of the next": sha256(&second),
         }),

@@ -5,10 +5,11 @@ use meow_core::crypto::{
 };
 use meow_core::direct::REACH;
 use meow_core::request::{
-    Acknowledge, Answer, BlobGet, BlobPut, ClearAnswer, ClearCode, ClientShare, Close, DESCRIBE, Deposit,
-    Descriptor, Found, Heard, Items, Knock, Knocking, Limits, MailItem, Opened, OpenedRequest, PresenceGet,
-    Present, Presented, Pull, RefusalCode, Refused, Register, Request, RequestKind, SealingKey, Seen,
-    ServerShare, SessionBy, SessionOpen, Showing, SignedDescriptor, fingerprint, key_number, seal_request,
+    Acknowledge, Answer, BlobGet, BlobPut, CatalogGet, CatalogPage, ClearAnswer, ClearCode, ClientShare,
+    Close, DESCRIBE, Deposit, Descriptor, Found, Heard, Items, Knock, Knocking, Limits, MailItem, Opened,
+    OpenedRequest, PresenceGet, Present, Presented, Pull, RefusalCode, Refused, Register, Request,
+    RequestKind, SealingKey, Seen, ServerShare, SessionBy, SessionOpen, Showing, SignedDescriptor,
+    fingerprint, key_number, seal_request,
 };
 use meow_core::wire::{Blob, Fixed, List, Text, Wire};
 use serde_json::json;
@@ -118,9 +119,10 @@ fn kinds(section: &mut Section, server: &[u8; 32], lkp: &SigningKey, close: &Sig
     }
     request(section, "Deposit", server, RequestKind::Deposit(deposit), None);
     request(section, "BlobGet", server, RequestKind::BlobGet(blob_get), None);
+    request(section, "Catalog", server, RequestKind::Catalog(CatalogGet { from: 300 }), None);
 }
 
-fn answers(section: &mut Section) {
+fn answers(section: &mut Section, hop: SignedDescriptor) {
     let item = |number, byte| MailItem { number, item: Blob::new(vec![byte; 3]).unwrap() };
     let items =
         Items { items: List::new(vec![item(1, 0x61), item(300, 0x62)]).unwrap(), more: true, need: 0 };
@@ -153,6 +155,8 @@ fn answers(section: &mut Section) {
     all.push(("Presented, with a knock".to_owned(), Answer::Presented(knocked)));
     all.push(("Heard".to_owned(), Answer::Heard(Heard { there: true })));
     all.push(("Found".to_owned(), Answer::Found(Found { seen, online: true, record })));
+    let page = CatalogPage { servers: List::new(vec![hop]).unwrap(), next: 300 };
+    all.push(("Catalog".to_owned(), Answer::Catalog(page)));
     for (name, answer) in all {
         section.case(&format!("answer {name}"), json!({ "encoded": hex(answer.to_wire().unwrap()) }));
     }
@@ -185,7 +189,11 @@ fn requests() {
             wait_secs: 50,
             blob: 32_000,
         },
+        hop: None,
     };
+    let hop = Some(List::new(vec![Fixed([0x68; 16]), Fixed([0x69; 16])]).unwrap());
+    let hop = SignedDescriptor::sign(Descriptor { hop, ..descriptor.clone() }, &skp).unwrap();
+    section.case("descriptor of a hop", json!({ "signed": hex(hop.to_wire().unwrap()) }));
     let encoded = postcard::to_stdvec(&descriptor).unwrap();
     let signed = SignedDescriptor::sign(descriptor, &skp).unwrap();
     section.case(
@@ -208,7 +216,7 @@ fn requests() {
         section.case(name, json!({ "packet": hex(answer.to_packet().unwrap()) }));
     }
     kinds(&mut section, &server, &lkp, &close);
-    answers(&mut section);
+    answers(&mut section, hop);
     round_trip(&mut section, &server, &secret, &key, &lkp);
     section.check();
 }

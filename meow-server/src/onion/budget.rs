@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a22_neither_large_packets_nor_many_addresses_of_one_network_go_around_the_bound() {
         let budget = Budget::new(1 << 20, 10 * 2048);
-        assert!(budget.take(Some("10.0.0.1".parse().unwrap()), 32_768).is_none());
+        assert!(budget.take(Some("10.0.0.1".parse().unwrap()), 33_792).is_none());
         let rooms: Vec<_> =
             (0..20).filter_map(|n| budget.take(format!("2001:db8::{n:x}").parse().ok(), 2048)).collect();
         assert_eq!(rooms.len(), 10);

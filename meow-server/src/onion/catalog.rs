@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use meow_core::lane::ServerReference;
 use meow_core::onion::HopId;
+use meow_core::request::{CatalogPage, MAX_ONWARD, SignedDescriptor};
 use meow_core::transport::Endpoint;
+use meow_core::wire::{Fixed, List, Wire};
 use meow_core::{Error, ErrorKind, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -25,7 +27,14 @@ fn takes_account(scheme: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     targets: HashMap<HopId, Arc<Target>>,
+    /// As the operator named them.
+    order: Vec<HopId>,
 }
+
+/// Longest encoding of what surrounds a page's descriptors: variant, length, next.
+const PAGE_OVERHEAD: usize = 1 + 2 + 3;
+/// Descriptors of one page.
+const PAGE: usize = 64;
 
 /// A server to which packets may go.
 #[derive(Debug)]
@@ -36,13 +45,21 @@ pub(crate) struct Target {
     links: Arc<Semaphore>,
     /// Until when its proof is believed, by the relay's monotonic clock.
     proven: Mutex<Duration>,
+    /// What it said of itself last, verified.
+    told: Mutex<Option<Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    issued: u64,
+    signed: SignedDescriptor,
 }
 
 impl Catalog {
     /// # Errors
     /// `Usage` for a URL that no relay dials for others, and for two servers with one short form.
     pub(crate) fn new(servers: Vec<ServerReference>, limits: &HopLimits) -> Result<Self> {
-        let mut targets: HashMap<HopId, Target> = HashMap::new();
+        let (mut targets, mut order) = (HashMap::<HopId, Target>::new(), Vec::new());
         for server in servers {
             let scheme = server.url.scheme();
             if !SCHEMES.contains(&scheme) || server.url.credentials().is_some() && !takes_account(scheme) {
@@ -53,12 +70,17 @@ impl Catalog {
                 );
                 return Err(Error::new(ErrorKind::Usage, text));
             }
-            let target = targets.entry(HopId::of(&server.fingerprint)).or_insert_with(|| Target {
-                fingerprint: server.fingerprint,
-                urls: Vec::new(),
-                waiting: Arc::new(Semaphore::new(limits.per_target)),
-                links: Arc::new(Semaphore::new(limits.links_per_target)),
-                proven: Mutex::default(),
+            let id = HopId::of(&server.fingerprint);
+            let target = targets.entry(id).or_insert_with(|| {
+                order.push(id);
+                Target {
+                    fingerprint: server.fingerprint,
+                    urls: Vec::new(),
+                    waiting: Arc::new(Semaphore::new(limits.per_target)),
+                    links: Arc::new(Semaphore::new(limits.links_per_target)),
+                    proven: Mutex::default(),
+                    told: Mutex::default(),
+                }
             });
             if target.fingerprint != server.fingerprint {
                 let text =
@@ -68,7 +90,12 @@ impl Catalog {
             // A broker has to be told which of the servers behind it is meant.
             target.urls.push(server.url.with_server(server.fingerprint));
         }
-        Ok(Self { targets: targets.into_iter().map(|(id, target)| (id, Arc::new(target))).collect() })
+        if order.len() > MAX_ONWARD {
+            let text = format!("a hop sends on to at most {MAX_ONWARD} servers");
+            return Err(Error::new(ErrorKind::Usage, text));
+        }
+        let targets = targets.into_iter().map(|(id, target)| (id, Arc::new(target))).collect();
+        Ok(Self { targets, order })
     }
 
     pub(crate) fn find(&self, id: &HopId) -> Option<Arc<Target>> {
@@ -81,6 +108,36 @@ impl Catalog {
 
     pub(crate) fn len(&self) -> usize {
         self.targets.len()
+    }
+
+    /// All of them, as the operator named them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.order.iter().filter_map(|id| self.targets.get(id))
+    }
+
+    /// What the descriptor says of them.
+    pub(crate) fn onward(&self) -> List<Fixed<16>, MAX_ONWARD> {
+        List::take(self.order.iter().map(|id| Fixed(id.0)))
+    }
+
+    /// The descriptors from the place `from` on, as far as they are known and have room.
+    pub(crate) fn page(&self, from: usize, room: usize) -> CatalogPage {
+        let (mut servers, mut left) = (Vec::new(), room.saturating_sub(PAGE_OVERHEAD));
+        for (place, target) in self.all().enumerate().skip(from) {
+            let Some(signed) = target.told() else { continue };
+            let Ok(length) = signed.to_wire().map(|bytes| bytes.len()) else { continue };
+            if length > left || servers.len() == PAGE {
+                // One that has no room at all is left out, or the page after it would never come.
+                if servers.is_empty() {
+                    continue;
+                }
+                let next = u16::try_from(place).unwrap_or_default();
+                return CatalogPage { servers: List::take(servers), next };
+            }
+            left -= length;
+            servers.push(signed);
+        }
+        CatalogPage { servers: List::take(servers), next: 0 }
     }
 }
 
@@ -95,6 +152,19 @@ impl Target {
         Arc::clone(&self.links).acquire_owned().await.ok()
     }
 
+    /// Takes a descriptor that was verified, unless it is older than the one before.
+    pub(crate) fn tells(&self, issued: u64, signed: SignedDescriptor) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.as_ref().is_none_or(|told| told.issued <= issued) {
+            *told = Some(Told { issued, signed });
+        }
+    }
+
+    fn told(&self) -> Option<SignedDescriptor> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.as_ref().map(|told| told.signed.clone())
+    }
+
     pub(crate) fn is_proven(&self, now: Duration) -> bool {
         now < *self.proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,6 +177,9 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use meow_core::crypto::{SigningKey, SystemRandom};
+    use meow_core::request::{Answer, Descriptor, Limits, fingerprint};
+    use meow_core::wire::Text;
 
     fn reference(url: &str, first: u8, last: u8) -> ServerReference {
         let mut fingerprint = [first; 32];
@@ -131,6 +204,61 @@ mod tests {
         assert!(target.urls.iter().all(|url| url.server() == Some(&target.fingerprint)));
         Catalog::new(vec![reference("mqtts://cat:fish@broker.example/p", 1, 1)], &limits).unwrap();
         assert!(catalog.find(&HopId([2; 16])).is_none());
+    }
+
+    fn signed(urls: usize) -> (ServerReference, SignedDescriptor) {
+        let skp = SigningKey::generate(&mut SystemRandom).unwrap();
+        let limits =
+            Limits { item: 1, mailbox_items: 1, mailbox_bytes: 1, keep_secs: 1, wait_secs: 1, blob: 1 };
+        let url = |n| Text::new(format!("https://{n}.{}.example", "a".repeat(200))).unwrap();
+        let descriptor = Descriptor {
+            skp: skp.public(),
+            issued: 5,
+            expires: 6,
+            urls: List::new((0..urls).map(url).collect()).unwrap(),
+            keys: List::default(),
+            limits,
+            hop: None,
+        };
+        let reference = ServerReference {
+            url: "https://a.example".parse().unwrap(),
+            fingerprint: fingerprint(&skp.public()),
+            invite: None,
+        };
+        (reference, SignedDescriptor::sign(descriptor, &skp).unwrap())
+    }
+
+    #[test]
+    fn pages_hold_every_known_descriptor_once_and_fit() {
+        let all: Vec<_> = (0..40).map(|n| signed(n % 3 * 3)).collect();
+        let references = all.iter().map(|(reference, _)| reference.clone()).collect();
+        let catalog = Catalog::new(references, &HopLimits::default()).unwrap();
+        assert_eq!(catalog.page(0, 8000), CatalogPage::default(), "nothing is known yet");
+        for (n, (reference, signed)) in all.iter().enumerate().filter(|(n, _)| *n != 7) {
+            let target = catalog.find(&HopId::of(&reference.fingerprint)).unwrap();
+            target.tells(5, signed.clone());
+            target.tells(4, all[(n + 1) % 40].1.clone());
+        }
+        for room in [1000, 8000, 32_000] {
+            let (mut got, mut from) = (Vec::new(), 0);
+            loop {
+                let page = catalog.page(from, room);
+                let next = page.next;
+                assert!(Answer::Catalog(page.clone()).to_wire().unwrap().len() <= room);
+                got.extend(page.servers.into_vec());
+                if next == 0 {
+                    break;
+                }
+                assert!(usize::from(next) > from);
+                from = next.into();
+            }
+            // With little room those with long URLs are left out; everything else comes, in order.
+            let fits = |s: &SignedDescriptor| s.to_wire().unwrap().len() + PAGE_OVERHEAD <= room;
+            let want = all.iter().enumerate().filter(|(n, (_, s))| *n != 7 && fits(s));
+            assert_eq!(got, want.map(|(_, (_, s))| s.clone()).collect::<Vec<_>>(), "{room}");
+        }
+        assert_eq!(catalog.page(usize::from(u16::MAX), 8000), CatalogPage::default());
+        assert_eq!(catalog.onward().len(), 40);
     }
 
     #[test]

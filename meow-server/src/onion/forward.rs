@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meow_core::onion::mark_relayed;
 use meow_core::request::{ClearAnswer, ClearCode, DESCRIBE};
 use meow_core::transport::{Endpoint, Frame, Link};
 use meow_core::{Error, ErrorKind, Result};
@@ -14,8 +15,7 @@ use crate::Clock;
 
 /// Time for one exchange with the next server.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Time for the answer to a packet that was sent. Its sender may have had the next server hold the link open, so a silent
-/// one must not keep others from it for long; the same packet, sent again, is known there and answered at once.
+/// Time for the word "taken" about a packet that was sent: a silent server must not keep others from it for long.
 const ANSWER: Duration = Duration::from_secs(5);
 /// Bytes of an answer in the clear, at most: a descriptor.
 const SHORT: usize = 2048;
@@ -58,7 +58,8 @@ impl Forwarder {
     ///
     /// # Cancel safety
     /// Dropping the future leaves it open whether the packet was taken.
-    pub(crate) async fn send(&self, target: &Target, packet: Vec<u8>) -> Sent {
+    pub(crate) async fn send(&self, target: &Target, mut packet: Vec<u8>) -> Sent {
+        mark_relayed(&mut packet);
         let Some(_place) = target.place() else { return Sent::Crowded };
         let (packet, end) = (Frame::from(packet), Instant::now() + self.life);
         let mut pause = PAUSE;
@@ -95,6 +96,26 @@ impl Forwarder {
         Err(last)
     }
 
+    /// Asks a server for its descriptor, by whichever of its URLs answers, and notes it.
+    ///
+    /// # Errors
+    /// That of the last URL.
+    pub(crate) async fn describe(&self, target: &Target) -> Result<()> {
+        let mut last = Error::new(ErrorKind::Unreachable, "the server has no URL");
+        for url in &target.urls {
+            let asked = async {
+                let link = self.transports.connect(url).await?;
+                described(link, target).await
+            };
+            match timeout(PATIENCE, asked).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(e)) => last = e,
+                Err(_) => last = Error::new(ErrorKind::Unreachable, "no answer in time"),
+            }
+        }
+        Err(last)
+    }
+
     async fn exchange(&self, target: &Target, url: &Endpoint, packet: &Frame) -> Result<Attempt> {
         let link = self.proven(target, url).await?;
         let answer = ask(link, packet.clone()).await?;
@@ -118,11 +139,7 @@ impl Forwarder {
             None if target.is_proven(self.clock.elapsed()) => return Ok(link),
             None => {}
         }
-        let answer = ask(link, Frame::from_static(&DESCRIBE)).await?;
-        match ClearAnswer::from_packet(&answer)? {
-            ClearAnswer::Descriptor(signed) => signed.verified(&target.fingerprint)?,
-            _ => return Err(Error::new(ErrorKind::Limit, "the next server is busy")),
-        };
+        described(link, target).await?;
         target.prove(self.clock.elapsed() + self.proof);
         self.transports.connect(url).await
     }
@@ -132,6 +149,17 @@ impl Forwarder {
 fn on_the_way(packet: usize, bit_rate: u64) -> Duration {
     let bits = 8 * (packet + SHORT) as u64;
     Duration::from_millis(3000 * bits / bit_rate.max(1))
+}
+
+/// Asks for the descriptor by an open link, verifies and notes it.
+async fn described(link: Link, target: &Target) -> Result<()> {
+    let answer = ask(link, Frame::from_static(&DESCRIBE)).await?;
+    let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&answer)? else {
+        return Err(Error::new(ErrorKind::Limit, "the next server is busy"));
+    };
+    let issued = signed.clone().verified(&target.fingerprint)?.issued;
+    target.tells(issued, *signed);
+    Ok(())
 }
 
 async fn ask(mut link: Link, packet: Frame) -> Result<Frame> {

@@ -8,6 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -15,6 +16,8 @@ use meow_core::crypto::{HashLabel, hash};
 use meow_core::onion::ReplayTag;
 use meow_core::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::source_key;
 
 const HEAD: &[u8; 16] = b"meow seen tags 1";
 const RECORD: usize = 28;
@@ -26,8 +29,14 @@ const BATCH: usize = 256;
 
 type Key = (u32, [u8; 16]);
 
+/// Where a packet came from: an IPv4 address or an IPv6 network; `None` for this machine and for links that know no address.
+type Source = Option<IpAddr>;
+
+/// Sources whose tags are counted apart, for each key; all further ones count as one.
+const SOURCES: usize = 4096;
+
 enum Job {
-    See { key: Key, fresh: oneshot::Sender<bool> },
+    See { key: Key, source: Source, fresh: oneshot::Sender<bool> },
     Keep { numbers: Vec<u32>, done: oneshot::Sender<Result<()>> },
 }
 
@@ -57,7 +66,7 @@ impl Tags {
         let log = path.map(Log::open).transpose()?;
         let (log, seen) = log.map_or((None, HashMap::new()), |(log, seen)| (Some(log), seen));
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let worker = Worker { log, seen, most };
+        let worker = Worker { log, seen, most, noted: HashMap::new() };
         let thread = thread::Builder::new()
             .name("meow-tags".into())
             .spawn(move || worker.run(queue))
@@ -65,13 +74,21 @@ impl Tags {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// True when this tag is new under the key of this number; it is durable then, and never new again.
+    /// True when this tag is new under the key of this number; it is durable then, and never new again. A source may
+    /// note a new one as long as it has noted fewer under this key than there is room left: one alone fills half, and
+    /// there is always room for others.
     ///
     /// # Cancel safety
     /// The tag may have been noted when the future is dropped.
-    pub(crate) async fn see(&self, number: u32, tag: ReplayTag) -> Result<bool, TagError> {
+    pub(crate) async fn see(
+        &self,
+        number: u32,
+        tag: ReplayTag,
+        source: Option<IpAddr>,
+    ) -> Result<bool, TagError> {
         let (fresh, outcome) = oneshot::channel();
-        let job = Job::See { key: (number, *tag.as_bytes()), fresh };
+        let source = source.filter(|address| !address.to_canonical().is_loopback()).map(source_key);
+        let job = Job::See { key: (number, *tag.as_bytes()), source, fresh };
         let jobs = self.jobs.as_ref().ok_or(TagError::Failed)?;
         jobs.try_send(job).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => TagError::Full,
@@ -108,6 +125,8 @@ struct Worker {
     log: Option<Log>,
     seen: Seen,
     most: usize,
+    /// How many tags each source has noted, by key, since the start.
+    noted: HashMap<u32, HashMap<Source, usize>>,
 }
 
 impl Worker {
@@ -117,7 +136,9 @@ impl Worker {
             let (mut batch, mut fresh) = (Vec::new(), Vec::new());
             while let Some(job) = next.take() {
                 match job {
-                    Job::See { key, fresh: reply } => self.judge(key, reply, &mut batch, &mut fresh),
+                    Job::See { key, source, fresh: reply } => {
+                        self.judge(key, source, reply, &mut batch, &mut fresh);
+                    }
                     Job::Keep { numbers, done } => {
                         self.write(&mut batch, &mut fresh);
                         // Who asked may be gone; then nobody is told.
@@ -135,6 +156,7 @@ impl Worker {
     fn judge(
         &mut self,
         key: Key,
+        source: Source,
         reply: oneshot::Sender<bool>,
         batch: &mut Vec<Key>,
         fresh: &mut Vec<oneshot::Sender<bool>>,
@@ -144,6 +166,15 @@ impl Worker {
         if tags.contains(&key.1) {
             let _ = reply.send(false);
         } else if tags.len() < self.most {
+            if source.is_some() {
+                let noted = self.noted.entry(key.0).or_default();
+                let counted = noted.len() < SOURCES || noted.contains_key(&source);
+                let own = noted.entry(if counted { source } else { None }).or_default();
+                if *own >= self.most - tags.len() {
+                    return;
+                }
+                *own += 1;
+            }
             tags.insert(key.1);
             batch.push(key);
             fresh.push(reply);
@@ -177,6 +208,7 @@ impl Worker {
     fn keep(&mut self, numbers: &[u32]) -> Result<()> {
         let before = self.seen.len();
         self.seen.retain(|number, _| numbers.contains(number));
+        self.noted.retain(|number, _| numbers.contains(number));
         match &mut self.log {
             Some(log) if self.seen.len() < before => {
                 let all = self.seen.iter().flat_map(|(number, tags)| tags.iter().map(|tag| (*number, *tag)));

@@ -17,6 +17,8 @@ use super::node::Node;
 use super::session;
 use crate::service::{Caller, Kind, Seat, busy, refuse};
 
+/// Units that a page of the catalog takes from the rate of its address: it is the longest answer to a short question.
+const CATALOG: u32 = 5;
 /// How long a link is kept for its far side to finish, after the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -89,7 +91,8 @@ impl Served {
 enum Asked {
     Descriptor,
     Sealed(u32),
-    Onion(HopKey),
+    /// And whether another server sends it.
+    Onion(HopKey, bool),
     Session(Tag),
 }
 
@@ -105,7 +108,7 @@ impl Asked {
             Ok(number) => Ok(Self::Sealed(number)),
             Err(WireError::NewerVersion) => Err(ClearCode::NewerVersion),
             Err(_) if **packet == DESCRIBE => Ok(Self::Descriptor),
-            Err(_) => hop::key(node, packet).map(Self::Onion),
+            Err(_) => hop::key(node, packet).map(|(key, relayed)| Self::Onion(key, relayed)),
         }
     }
 }
@@ -120,7 +123,7 @@ pub(super) async fn inside(node: &Node, packet: Vec<u8>) -> Frame {
             Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
             Asked::Sealed(number) => sealed(node, number, packet, Peer::default(), seat).await,
             Asked::Session(tag) => in_session(node, &tag, &packet, Peer::default(), seat).await,
-            Asked::Onion(_) => Err(ClearCode::Unreadable),
+            Asked::Onion(..) => Err(ClearCode::Unreadable),
         }
     };
     served.await.unwrap_or_else(Served::clear).packet
@@ -142,7 +145,7 @@ async fn checked(node: &Arc<Node>, packet: Frame, peer: Peer) -> Result<Served, 
         Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
         Asked::Sealed(number) => sealed(node, number, packet, peer, seat).await,
         Asked::Session(tag) => in_session(node, &tag, &packet, peer, seat).await,
-        Asked::Onion(key) => hop::take(node, &key, &packet, &peer, seat).await,
+        Asked::Onion(key, relayed) => hop::take(node, &key, relayed, &packet, &peer, seat).await,
     }
 }
 
@@ -192,6 +195,13 @@ pub(super) async fn answer(node: &Node, request: RequestKind, caller: &mut Calle
         RequestKind::Close(body) => Some(body.mailbox),
         _ => None,
     };
+    if let RequestKind::Catalog(get) = &request {
+        let Some(hop) = &node.hop else { return refuse(RefusalCode::Denied) };
+        if !caller.seat.charge(CATALOG - 1, node.clock.elapsed()) {
+            return busy(CATALOG.div_ceil(node.limits.rate));
+        }
+        return Answer::Catalog(hop.page(get.from, caller.room));
+    }
     let Some((kind, entry)) = Kind::of(&request).and_then(|kind| Some((kind, node.table.entry(kind)?)))
     else {
         return refuse(RefusalCode::Denied);

@@ -1,23 +1,33 @@
 //! One onion packet: opened, known as new, kept for its delay, and then sent on, served here, or handed back.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meow_core::Result;
 use meow_core::crypto::CryptoError;
-use meow_core::onion::{Delivery, HopId, HopKey, OnionClass, Opened, Outcome};
-use meow_core::request::ClearCode;
+use meow_core::onion::{Delivery, HopId, HopKey, OnionClass, Opened, Outcome, is_relayed, unmark_relayed};
+use meow_core::request::{CatalogPage, ClearCode, MAX_ONWARD};
 use meow_core::transport::{BoxFuture, Peer};
+use meow_core::wire::{Fixed, List};
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use super::exchange::{self, Served};
 use super::node::Node;
 use crate::Clock;
-use crate::onion::{Budget, Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags};
+use crate::onion::{Budget, Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags, Target};
 use crate::service::Seat;
 
 /// Units that a large packet takes from the rate of its address, beside the one that every request takes.
 const LARGE: u32 = 3;
+
+/// How often the servers to send on to are asked for their descriptors: keys stay good for a day after they turned.
+const RELEARN: Duration = Duration::from_secs(30 * 60);
+/// Pause after the first failure; it doubles with each.
+const RETRY: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 
 /// What a hop keeps.
 pub(super) struct HopNode {
@@ -57,6 +67,16 @@ impl HopNode {
         })
     }
 
+    /// The servers that packets are sent on to, as the descriptor names them.
+    pub(super) fn onward(&self) -> List<Fixed<16>, MAX_ONWARD> {
+        self.catalog.onward()
+    }
+
+    /// What those servers say of themselves.
+    pub(super) fn page(&self, from: u16, room: usize) -> CatalogPage {
+        self.catalog.page(from.into(), room)
+    }
+
     /// Forgets the tags of keys that are gone.
     pub(super) async fn keep(&self, keys: &[HopKey]) {
         if let Err(e) = self.tags.keep(keys.iter().map(HopKey::number).collect()).await {
@@ -71,8 +91,14 @@ impl HopNode {
     }
 
     /// Whether this packet is new. Everything that keeps it from being known counts as "no", told as an error.
-    async fn is_new(&self, node: &Node, key: &HopKey, opened: &Opened) -> Result<bool, ClearCode> {
-        let new = self.tags.see(key.number(), opened.tag()).await.map_err(|_| ClearCode::Busy)?;
+    async fn is_new(
+        &self,
+        node: &Node,
+        key: &HopKey,
+        opened: &Opened,
+        source: Option<IpAddr>,
+    ) -> Result<bool, ClearCode> {
+        let new = self.tags.see(key.number(), opened.tag(), source).await.map_err(|_| ClearCode::Busy)?;
         // Looked at after the tag was noted: if the key was gone by then, its tags may have been forgotten before.
         if node.hop_key(key.hint()).is_none_or(|now| now.number() != key.number()) {
             return Err(ClearCode::UnknownKey);
@@ -84,14 +110,45 @@ impl HopNode {
     }
 }
 
-/// The key that a packet is for.
+/// Keeps the descriptors fresh that the catalog shows, until the relay stops.
+pub(super) async fn learn(node: Arc<Node>) {
+    let Some(hop) = &node.hop else { return };
+    let mut each = JoinSet::new();
+    for target in hop.catalog.all() {
+        each.spawn(relearn(Arc::clone(&node), Arc::clone(target)));
+    }
+    // Dropped with the set.
+    node.stopping.cancelled().await;
+}
+
+async fn relearn(node: Arc<Node>, target: Arc<Target>) {
+    let Some(hop) = &node.hop else { return };
+    let mut pause = RETRY;
+    loop {
+        let wait = match hop.forwarder.describe(&target).await {
+            Ok(()) => {
+                pause = RETRY;
+                RELEARN
+            }
+            Err(e) => {
+                tracing::debug!(kind = e.kind().name(), "a server to send on to does not say who it is");
+                let wait = pause;
+                pause = (pause * 2).min(LONGEST_RETRY);
+                wait
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// The key that a packet is for, and whether another server sends it.
 ///
 /// # Errors
 /// `Unreadable` where this relay is no hop, `UnknownKey` where it has no such key.
-pub(super) fn key(node: &Node, packet: &[u8]) -> Result<HopKey, ClearCode> {
+pub(super) fn key(node: &Node, packet: &[u8]) -> Result<(HopKey, bool), ClearCode> {
     let hint = Opened::key_hint(packet).map_err(|_| ClearCode::Unreadable)?;
     node.hop.as_ref().ok_or(ClearCode::Unreadable)?;
-    node.hop_key(hint).ok_or(ClearCode::UnknownKey)
+    Ok((node.hop_key(hint).ok_or(ClearCode::UnknownKey)?, is_relayed(packet)))
 }
 
 /// Takes a packet that came by a link. The answer says no more than that, whatever the packet is; or it is the answer
@@ -99,6 +156,7 @@ pub(super) fn key(node: &Node, packet: &[u8]) -> Result<HopKey, ClearCode> {
 pub(super) async fn take(
     node: &Arc<Node>,
     key: &HopKey,
+    relayed: bool,
     packet: &[u8],
     peer: &Peer,
     mut seat: Seat,
@@ -114,11 +172,12 @@ pub(super) async fn take(
         return Ok(Served::taken(seat));
     };
     // Before the tag is noted: who finds no place may send the same packet again.
-    let place = match opened.hold() {
+    // The link of another server is for its next packet: whoever made this one could tie it up otherwise.
+    let place = match opened.hold().filter(|_| !relayed) {
         Some(slot) => Some((slot, hop.held.place(peer.address).ok_or(ClearCode::Busy)?)),
         None => None,
     };
-    let new = hop.is_new(node, key, &opened).await?;
+    let new = hop.is_new(node, key, &opened, peer.address).await?;
     hop.counts.taken.add();
     if !new {
         return Ok(Served::taken(seat));
@@ -145,7 +204,9 @@ pub(super) async fn take(
 /// The one scalar multiplication, in its turn among all public-key work.
 async fn open(node: &Node, key: &HopKey, packet: &[u8]) -> Result<Result<Opened, CryptoError>, ClearCode> {
     let _turn = node.opening.acquire().await.map_err(|_| ClearCode::Busy)?;
-    Ok(Opened::open(packet.to_vec(), key))
+    let mut packet = packet.to_vec();
+    unmark_relayed(&mut packet);
+    Ok(Opened::open(packet, key))
 }
 
 /// What is done with a packet whose tag is durable.
@@ -203,9 +264,11 @@ async fn send(node: &Arc<Node>, next: HopId, packet: Vec<u8>) {
 /// A packet whose next hop is this relay again. Each turn costs one of five slots, so this ends.
 async fn again(node: &Arc<Node>, packet: Vec<u8>) {
     let Some(hop) = node.hop.as_ref() else { return };
-    let Ok(key) = key(node, &packet) else { return hop.counts.unreadable.add() };
+    let Ok((key, _)) = key(node, &packet) else { return hop.counts.unreadable.add() };
     match open(node, &key, &packet).await {
-        Ok(Ok(opened)) if hop.is_new(node, &key, &opened).await == Ok(true) => release(node, opened).await,
+        Ok(Ok(opened)) if hop.is_new(node, &key, &opened, None).await == Ok(true) => {
+            release(node, opened).await
+        }
         Ok(Ok(_)) | Err(_) => {}
         Ok(Err(_)) => hop.counts.unreadable.add(),
     }

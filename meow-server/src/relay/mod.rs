@@ -204,6 +204,7 @@ impl RelayBuilder {
         })?;
         let tasks = TaskTracker::new();
         tasks.spawn(upkeep::run(Arc::clone(&node)));
+        tasks.spawn(hop::learn(Arc::clone(&node)));
         for listener in listeners {
             tasks.spawn(serve::run(Arc::clone(&node), listener));
         }

@@ -178,6 +178,7 @@ impl Node {
             urls: List::new(urls).map_err(|_| WireError::TooLong)?,
             keys: List::new(keys).map_err(|_| WireError::TooLong)?,
             limits: self.limits.mailbox,
+            hop: self.hop.as_ref().map(HopNode::onward),
         };
         let signed = SignedDescriptor::sign(descriptor, identity.skp())?;
         Ok(ClearAnswer::Descriptor(Box::new(signed)).to_packet()?.into())

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use meow_core::crypto::SystemRandom;
 use meow_core::lane::ServerReference;
-use meow_core::onion::{Delay, HopId, OnionClass, Step, seal};
+use meow_core::onion::{Delay, HopId, OnionClass, Step, mark_relayed, seal, seal_with_reply};
 use meow_core::request::{
-    Answer, ClearAnswer, ClearCode, DESCRIBE, Present, RefusalCode, RequestKind, Showing,
+    Answer, CatalogGet, ClearAnswer, ClearCode, DESCRIBE, MAX_ITEM, Present, RefusalCode, RequestKind,
+    Showing,
 };
 use meow_core::transport::{Addresses, Endpoint};
 use meow_core::wire::Fixed;
@@ -121,6 +122,64 @@ async fn mail_goes_through_every_length_of_chain_and_back() {
         let c = counts(relay);
         assert_eq!((c.unreadable, c.replayed, c.unknown, c.failed, c.unawaited), (0, 0, 0, 0, 0), "{c:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a22_a_server_does_not_hold_the_link_of_another_one() {
+    let (relays, clients) = mesh(2, HopLimits::default()).await;
+    // What asks its first server to hold the link for five minutes, sent as by a server.
+    let there = [step(&clients[0], Delay::from_duration(Duration::from_secs(300)))];
+    let (mut packet, _) =
+        seal_with_reply(OnionClass::Small, &there, &there, &DESCRIBE, &mut SystemRandom).unwrap();
+    mark_relayed(&mut packet);
+    let answer = tokio::time::timeout(Duration::from_secs(60), clients[0].exchange(packet)).await;
+    assert_eq!(clear(&answer.unwrap().unwrap()), Some(ClearAnswer::Taken));
+    // A server marks what it sends on, and what is marked arrives.
+    let chain = Chain::new(&clients.iter().collect::<Vec<_>>());
+    chain.exchange(OnionClass::Small, &DESCRIBE).await;
+    assert_eq!((counts(&relays[1]).delivered, counts(&relays[0]).answered), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_item_goes_through_a_chain_and_back() {
+    let (_relays, clients) = mesh(2, HopLimits::default()).await;
+    let chain = Chain::new(&clients.iter().collect::<Vec<_>>());
+    let mut owner = Owner::registered(&clients[1]).await;
+    let item = vec![6; MAX_ITEM];
+    assert_eq!(chain.ask(OnionClass::Large, owner.deposit([1; 16], &item), 0).await, Answer::Done);
+    let got = items(chain.ask(OnionClass::Large, owner.pull(0, 0), 4).await);
+    assert_eq!((got.items.len(), &*got.items[0].item), (1, &item[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hop_shows_whom_it_sends_on_to_in_their_own_words() {
+    let (_relays, clients) = mesh(3, HopLimits::default()).await;
+    let onward = clients[0].descriptor().await.hop.unwrap();
+    let all: Vec<_> = clients.iter().map(|client| HopId::of(&client.server).0).collect();
+    assert_eq!(onward.iter().map(|id| id.0).collect::<Vec<_>>(), all);
+    let end = Instant::now() + Duration::from_secs(60);
+    let page = loop {
+        let Answer::Catalog(page) = clients[0].ask(RequestKind::Catalog(CatalogGet { from: 0 }), 3).await
+        else {
+            panic!()
+        };
+        if page.servers.len() == 3 {
+            break page;
+        }
+        assert!(Instant::now() < end, "{page:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(page.next, 0);
+    for (signed, client) in page.servers.into_vec().into_iter().zip(&clients) {
+        let shown = signed.verified(&client.server).unwrap();
+        assert_eq!((shown.online_key(), shown.hop.is_some()), (Some(&client.key), true));
+    }
+    // What is no hop has no catalog.
+    let plain = Plan::new().start(None).await;
+    let plain = client(&plain).await;
+    assert!(plain.descriptor().await.hop.is_none());
+    let refused = plain.ask(RequestKind::Catalog(CatalogGet { from: 0 }), 3).await;
+    assert!(matches!(refused, Answer::Refused(r) if r.code == RefusalCode::Denied), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

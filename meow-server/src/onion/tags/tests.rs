@@ -25,13 +25,13 @@ async fn a04_a_tag_is_new_once_also_after_a_restart() {
     let (_dir, path) = file();
     let all = tags(3);
     let seen = Tags::open(Some(&path), 10).unwrap();
-    assert_eq!(seen.see(7, all[0]).await, Ok(true));
-    assert_eq!(seen.see(7, all[0]).await, Ok(false));
-    assert_eq!(seen.see(8, all[0]).await, Ok(true), "another key");
+    assert_eq!(seen.see(7, all[0], None).await, Ok(true));
+    assert_eq!(seen.see(7, all[0], None).await, Ok(false));
+    assert_eq!(seen.see(8, all[0], None).await, Ok(true), "another key");
     drop(seen);
     let seen = Tags::open(Some(&path), 10).unwrap();
-    assert_eq!(seen.see(7, all[0]).await, Ok(false));
-    assert_eq!(seen.see(7, all[1]).await, Ok(true));
+    assert_eq!(seen.see(7, all[0], None).await, Ok(false));
+    assert_eq!(seen.see(7, all[1], None).await, Ok(true));
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn a04_of_many_at_once_one_is_new() {
     let (_dir, path) = file();
     let seen = Tags::open(Some(&path), 1000).unwrap();
     let all = tags(20);
-    let asked = (0..200).map(|i| seen.see(1, all[i % 20]));
+    let asked = (0..200).map(|i| seen.see(1, all[i % 20], None));
     let new =
         futures_util::future::join_all(asked).await.into_iter().filter(|seen| *seen == Ok(true)).count();
     assert_eq!(new, 20);
@@ -51,17 +51,17 @@ async fn tags_of_keys_that_are_gone_are_forgotten_and_the_others_are_not() {
     let all = tags(4);
     let seen = Tags::open(Some(&path), 2).unwrap();
     for (number, tag) in [(1, 0), (1, 1), (2, 2)] {
-        assert_eq!(seen.see(number, all[tag]).await, Ok(true));
+        assert_eq!(seen.see(number, all[tag], None).await, Ok(true));
     }
-    assert!(seen.see(1, all[3]).await.is_err(), "the limit of one key");
+    assert!(seen.see(1, all[3], None).await.is_err(), "the limit of one key");
     seen.keep(vec![2, 3]).await.unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), 16 + 28);
-    assert_eq!(seen.see(3, all[3]).await, Ok(true));
+    assert_eq!(seen.see(3, all[3], None).await, Ok(true));
     drop(seen);
     let seen = Tags::open(Some(&path), 2).unwrap();
-    assert_eq!(seen.see(2, all[2]).await, Ok(false));
-    assert_eq!(seen.see(3, all[3]).await, Ok(false));
-    assert_eq!(seen.see(1, all[0]).await, Ok(true));
+    assert_eq!(seen.see(2, all[2], None).await, Ok(false));
+    assert_eq!(seen.see(3, all[3], None).await, Ok(false));
+    assert_eq!(seen.see(1, all[0], None).await, Ok(true));
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a49_a_tail_that_a_crash_cut_short_is_cut_off_and_damage_is_an_error() {
     let all = tags(3);
     let seen = Tags::open(Some(&path), 10).unwrap();
     for tag in &all {
-        seen.see(1, *tag).await.unwrap();
+        seen.see(1, *tag, None).await.unwrap();
     }
     drop(seen);
     let whole = fs::read(&path).unwrap();
@@ -81,7 +81,7 @@ async fn a49_a_tail_that_a_crash_cut_short_is_cut_off_and_damage_is_an_error() {
         let seen = Tags::open(Some(&path), 10).unwrap();
         let records = (len - 16) / 28;
         for (i, tag) in all.iter().enumerate() {
-            assert_eq!(seen.see(1, *tag).await, Ok(i >= records), "cut at {len}");
+            assert_eq!(seen.see(1, *tag, None).await, Ok(i >= records), "cut at {len}");
         }
         drop(seen);
         assert_eq!(fs::read(&path).unwrap(), whole, "cut at {len}");
@@ -109,14 +109,14 @@ async fn what_cannot_be_written_is_not_released() {
     let (_dir, path) = file();
     let (log, seen) = Log::open(&path).unwrap();
     let read_only = File::open(&path).unwrap();
-    let worker = Worker { log: Some(Log { file: read_only, ..log }), seen, most: 10 };
+    let worker = Worker { log: Some(Log { file: read_only, ..log }), seen, most: 10, noted: HashMap::new() };
     let (jobs, queue) = mpsc::channel(4);
     let thread = thread::spawn(move || worker.run(queue));
     let tags = Tags { jobs: Some(jobs), thread: Some(thread) };
     let tag = self::tags(1)[0];
-    assert_eq!(tags.see(1, tag).await, Err(TagError::Failed));
+    assert_eq!(tags.see(1, tag, None).await, Err(TagError::Failed));
     // Who was told so sends the same packet again: it is no replay, as nothing was released.
-    assert_eq!(tags.see(1, tag).await, Err(TagError::Failed));
+    assert_eq!(tags.see(1, tag, None).await, Err(TagError::Failed));
 }
 
 #[tokio::test]
@@ -129,4 +129,25 @@ async fn a49_a_crash_while_the_file_is_made_leaves_none_or_a_whole_one() {
     fs::remove_dir(path.with_extension("new")).unwrap();
     drop(Tags::open(Some(&path), 10).unwrap());
     assert_eq!(fs::read(&path).unwrap(), HEAD);
+}
+
+#[tokio::test]
+async fn a22_one_source_fills_half_of_what_a_key_can_hold_and_others_find_room() {
+    let seen = Tags::open(None, 16).unwrap();
+    let all = tags(17);
+    let from = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+    let (mut noted, mut at) = (Vec::new(), 0);
+    for source in [1, 2, 3, 4] {
+        let before = at;
+        while let Ok(new) = seen.see(1, all[at], from(source)).await {
+            assert!(new);
+            at += 1;
+        }
+        noted.push(at - before);
+    }
+    assert_eq!(noted, [8, 4, 2, 1], "each takes half of what is left");
+    // A replay is known whatever its source has noted; another key begins anew; this machine takes what is left.
+    assert_eq!(seen.see(1, all[0], from(1)).await, Ok(false));
+    assert_eq!(seen.see(2, all[0], from(1)).await, Ok(true));
+    assert_eq!(seen.see(1, all[16], Some(IpAddr::from([127, 0, 0, 1]))).await, Ok(true));
 }

@@ -1,5 +1,11 @@
 //! The privacy policy of one contact: which ways a message may take, and what the contact learns.
 
+mod text;
+
+pub use text::{KEYS, pool_name};
+
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::onion::{Delay, MAX_HOPS};
@@ -53,6 +59,9 @@ pub enum Pool {
 
 /// The longest mean delay at one server, in milliseconds. A drawn delay is longer at times, and cut at four times this.
 pub const MAX_DELAY_MS: u32 = 20_000;
+/// The longest mean of all delays together, there and back, in milliseconds: no server holds a link for the answer longer
+/// than 150 seconds.
+pub const MAX_DELAYS_MS: u32 = 60_000;
 
 impl Default for Chain {
     /// Three servers: a trusted one, another trusted one, the mailbox server; no delay.
@@ -73,7 +82,24 @@ impl Chain {
             let text = format!("the mean delay at one server is at most {MAX_DELAY_MS} milliseconds");
             return Err(Error::new(ErrorKind::Usage, text));
         }
+        if self.delays() > Duration::from_millis(MAX_DELAYS_MS.into()) {
+            let (stops, most) = (self.stops(), MAX_DELAYS_MS / self.stops());
+            let text = format!(
+                "a packet and its answer stop at {stops} servers of such a chain, so the mean delay at each is at most {most} milliseconds"
+            );
+            return Err(Error::new(ErrorKind::Usage, text));
+        }
         Ok(())
+    }
+
+    /// At how many servers a packet and its answer stop: the way back has one less.
+    pub fn stops(&self) -> u32 {
+        (2 * u32::from(self.hops)).saturating_sub(1)
+    }
+
+    /// The mean of all delays together, there and back.
+    pub fn delays(&self) -> Duration {
+        Duration::from_millis(u64::from(self.delay_ms) * u64::from(self.stops()))
     }
 }
 
@@ -138,7 +164,8 @@ impl Default for Policy {
 
 impl Policy {
     /// # Errors
-    /// `Usage` for a policy without a route, with one twice, or with a chain out of bounds.
+    /// `Usage` for a policy without a route, with one twice, with presence where no direct link is allowed, or with a chain
+    /// out of bounds.
     pub fn check(&self) -> Result<(), Error> {
         if self.routes.is_empty() {
             return Err(Error::new(ErrorKind::Usage, "a policy needs at least one route"));
@@ -156,6 +183,56 @@ impl Policy {
             }
         }
         Ok(())
+    }
+
+    /// Whether mailbox servers may be asked straight, and so see this device's address.
+    pub fn shows_to_servers(&self) -> bool {
+        Route::to_servers(&self.routes).any(|route| *route == Route::Server)
+    }
+
+    /// Whether another policy in the place of this one would protect less: a route that none of these allows at its place or
+    /// before, more receipts, presence, or signatures where there were none. Such a change needs the password.
+    pub fn protects_more_than(&self, new: &Self) -> bool {
+        let allowed =
+            |place: usize, route: &Route| self.routes.iter().take(place + 1).any(|old| old.covers(route));
+        let routes = new.routes.iter().enumerate().all(|(place, route)| allowed(place, route));
+        let receipts = (self.receipts.decrypted || !new.receipts.decrypted)
+            && (self.receipts.read || !new.receipts.read);
+        let signed = self.authenticity == Authenticity::Signed || new.authenticity == Authenticity::Deniable;
+        let presence = self.presence || !new.presence;
+        !(routes && receipts && signed && presence)
+    }
+}
+
+impl Route {
+    /// Those of these routes that lead to mailbox servers. Where direct links alone are allowed nothing is sent by a server,
+    /// but one's own is still asked for mail, straight: no chain is there to hide behind.
+    pub fn to_servers(routes: &[Self]) -> impl Iterator<Item = &Self> {
+        const STRAIGHT: &[Route] = &[Route::Server];
+        let direct_alone = routes.iter().all(|route| *route == Self::Direct);
+        let straight = if direct_alone && !routes.is_empty() { STRAIGHT } else { &[] };
+        routes.iter().filter(|route| **route != Self::Direct).chain(straight)
+    }
+
+    /// Whether whoever allows this route loses nothing by the other one. A chain shows this device's address to fewer
+    /// than the straight way does; a direct link shows it to somebody else.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Server, Self::Server | Self::Matriochka(_)) | (Self::Direct, Self::Direct) => true,
+            (Self::Matriochka(old), Self::Matriochka(new)) => {
+                old.hops <= new.hops
+                    && old.delay_ms <= new.delay_ms
+                    && old.first.covers(&new.first)
+                    && old.between.covers(&new.between)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Pool {
+    fn covers(&self, other: &Self) -> bool {
+        *self == Self::Known || *other == Self::Trusted || self == other
     }
 }
 
@@ -176,8 +253,9 @@ mod tests {
         for good in [
             vec![Route::Server],
             vec![Route::Direct, Route::Server],
+            vec![Route::Direct],
             vec![chain(2, 0)],
-            vec![chain(5, MAX_DELAY_MS), chain(3, 0), Route::Direct],
+            vec![chain(5, 6_666), chain(3, 12_000), chain(2, MAX_DELAY_MS), Route::Direct],
         ] {
             policy(good.clone()).check().unwrap_or_else(|e| panic!("{good:?}: {e}"));
         }
@@ -186,6 +264,8 @@ mod tests {
             vec![Route::Server, Route::Server],
             vec![chain(1, 0)],
             vec![chain(6, 0)],
+            vec![chain(5, 6_667)],
+            vec![chain(3, 12_001)],
             vec![Route::Server, chain(3, MAX_DELAY_MS + 1)],
         ] {
             assert_eq!(policy(bad.clone()).check().unwrap_err().kind(), ErrorKind::Usage, "{bad:?}");
@@ -194,5 +274,61 @@ mod tests {
         let found = Policy { presence: true, ..policy([Route::Server]) };
         assert_eq!(found.check().unwrap_err().kind(), ErrorKind::Usage);
         assert!(Policy { presence: true, ..policy([Route::Server, Route::Direct]) }.check().is_ok());
+    }
+
+    #[test]
+    fn a_chain_hides_this_device_from_servers_whatever_else_is_direct() {
+        let chain = Route::Matriochka(Chain::default());
+        for (routes, to_servers) in [
+            (vec![Route::Server], vec![Route::Server]),
+            (vec![Route::Direct, Route::Server], vec![Route::Server]),
+            (vec![Route::Direct], vec![Route::Server]),
+            (vec![Route::Direct, chain.clone()], vec![chain.clone()]),
+            (vec![chain.clone(), Route::Direct, Route::Server], vec![chain.clone(), Route::Server]),
+            (vec![], vec![]),
+        ] {
+            let policy = policy(routes);
+            assert!(Route::to_servers(&policy.routes).eq(to_servers.iter()), "{policy:?}");
+            assert_eq!(policy.shows_to_servers(), to_servers.contains(&Route::Server));
+        }
+    }
+
+    #[test]
+    fn what_protects_less_is_told_apart() {
+        let chain = |hops, first: Pool, delay_ms| {
+            Route::Matriochka(Chain { hops, first, between: Pool::Trusted, delay_ms })
+        };
+        let trusted = chain(3, Pool::Trusted, 100);
+        let longer = chain(4, Pool::Trusted, 100);
+        let named = chain(3, Pool::Named(Text::new("work").unwrap()), 100);
+        for (old, new, less) in [
+            (vec![Route::Server], vec![Route::Server], false),
+            (vec![Route::Server], vec![trusted.clone()], false),
+            (vec![Route::Server], vec![trusted.clone(), Route::Server], false),
+            (vec![trusted.clone()], vec![longer.clone()], false),
+            (vec![chain(3, Pool::Known, 100)], vec![named.clone()], false),
+            (vec![named.clone()], vec![trusted.clone()], false),
+            (vec![trusted.clone(), Route::Server], vec![trusted.clone()], false),
+            (vec![trusted.clone()], vec![trusted.clone(), Route::Server], true),
+            (vec![trusted.clone(), Route::Server], vec![Route::Server, trusted.clone()], true),
+            (vec![Route::Server], vec![Route::Direct, Route::Server], true),
+            (vec![Route::Direct, Route::Server], vec![Route::Server], true),
+            (vec![longer], vec![trusted.clone()], true),
+            (vec![trusted.clone()], vec![named], true),
+            (vec![trusted.clone()], vec![chain(3, Pool::Known, 100)], true),
+            (vec![trusted], vec![chain(3, Pool::Trusted, 99)], true),
+        ] {
+            assert_eq!(policy(old.clone()).protects_more_than(&policy(new.clone())), less, "{old:?} {new:?}");
+        }
+        let old = Policy::default();
+        let receipts = |decrypted, read| Policy { receipts: Receipts { decrypted, read }, ..old.clone() };
+        assert!(old.protects_more_than(&receipts(true, true)));
+        assert!(!old.protects_more_than(&receipts(false, false)));
+        assert!(receipts(false, false).protects_more_than(&old));
+        let direct = policy([Route::Direct, Route::Server]);
+        let shown = Policy { presence: true, ..direct.clone() };
+        assert!(direct.protects_more_than(&shown) && !shown.protects_more_than(&direct));
+        let deniable = Policy { authenticity: Authenticity::Deniable, ..old.clone() };
+        assert!(deniable.protects_more_than(&old) && !old.protects_more_than(&deniable));
     }
 }

@@ -1,0 +1,51 @@
+//! Arguments of `hop` and `policy`.
+
+use clap::{Args, Subcommand};
+use meow::ServerReference;
+
+use super::help;
+
+#[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one value in a run of the program")]
+pub(crate) enum HopCommand {
+    /// Adds a server; for a known one, replaces what was said of it
+    #[command(after_help = help::HOP)]
+    Add {
+        /// Its reference: URL#skp=FINGERPRINT
+        #[arg(value_name = "REF")]
+        reference: ServerReference,
+        /// You trust it: chains may begin there, and it sees your address
+        #[arg(long)]
+        trust: bool,
+        /// Puts it into a pool that policies can name; may be repeated
+        #[arg(long = "pool", value_name = "NAME")]
+        pools: Vec<String>,
+        /// Who runs it: two strangers' servers of one operator are never in one chain
+        #[arg(long, value_name = "NAME")]
+        operator: Option<String>,
+    },
+    /// Lists the servers
+    #[command(after_help = help::HOP)]
+    List,
+    /// Takes a server off the list
+    #[command(after_help = help::HOP)]
+    Remove {
+        /// Its reference, its URL or its fingerprint, as `meow hop list` shows them
+        // One fingerprint in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
+        server: String,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct PolicyArgs {
+    /// The name that you gave to the contact
+    #[arg(required_unless_present = "new_contacts")]
+    pub(crate) name: Option<String>,
+    /// The policy that new contacts get, instead of one contact's
+    #[arg(long, conflicts_with = "name")]
+    pub(crate) new_contacts: bool,
+    /// Changes this; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}

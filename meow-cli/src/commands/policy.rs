@@ -1,0 +1,81 @@
+//! `meow policy`
+
+use meow::Policy;
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::PolicyArgs;
+use crate::context::Context;
+use crate::exit::{Exit, usage};
+use crate::output::Record;
+
+/// A policy.
+#[derive(Serialize)]
+struct Shown {
+    /// Not there for the policy that new contacts get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contact: Option<String>,
+    routes: Vec<String>,
+    authenticity: String,
+    receipt_decrypted: bool,
+    receipt_read: bool,
+    form: String,
+    presence: bool,
+    #[serde(skip)]
+    text: String,
+}
+
+impl Shown {
+    fn new(contact: Option<String>, policy: &Policy) -> Self {
+        let text = policy.to_string();
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+            line.unwrap_or_default().trim_matches('"').to_owned()
+        };
+        Self {
+            contact,
+            routes: policy.routes.iter().map(ToString::to_string).collect(),
+            authenticity: value("authenticity"),
+            receipt_decrypted: policy.receipts.decrypted,
+            receipt_read: policy.receipts.read,
+            form: value("form"),
+            presence: policy.presence,
+            text,
+        }
+    }
+}
+
+impl Record for Shown {
+    fn text(&self) -> String {
+        self.text.clone()
+    }
+}
+
+pub(super) async fn run(context: &Context, args: PolicyArgs) -> Outcome {
+    let (client, unlock) = context.open_unlocked().await?;
+    let name = args.name.as_deref();
+    let old = match name {
+        Some(name) => client.policy(name).await?,
+        None => client.default_policy().await?,
+    };
+    if !args.set.is_empty() {
+        let mut new = old;
+        for change in &args.set {
+            let (key, value) = change.split_once('=').ok_or_else(|| {
+                usage("say what to change as KEY=VALUE; `meow policy --help` lists the keys")
+            })?;
+            new.set(key.trim(), value.trim())?;
+        }
+        // The password was given to this very command.
+        match name {
+            Some(name) => client.weaken_policy(name, new, &unlock).await?,
+            None => client.weaken_default_policy(new, &unlock).await?,
+        }
+    }
+    let policy = match name {
+        Some(name) => client.policy(name).await?,
+        None => client.default_policy().await?,
+    };
+    context.output.put(&Shown::new(args.name, &policy))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,82 @@
+//! `meow route`
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use meow::client::{HopShown, RouteReport};
+use serde::Serialize;
+
+use super::Outcome;
+use crate::args::Name;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::Record;
+use crate::text::one_line;
+
+/// One allowed route to one mailbox server.
+#[derive(Serialize)]
+struct Explained {
+    contact: String,
+    /// `send` or `fetch`.
+    purpose: &'static str,
+    route: String,
+    server: String,
+    works: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    there: Vec<Hop>,
+    back: Vec<Hop>,
+}
+
+/// A server of a route.
+#[derive(Serialize)]
+struct Hop {
+    url: String,
+    fingerprint: String,
+    why: String,
+}
+
+impl From<HopShown> for Hop {
+    fn from(hop: HopShown) -> Self {
+        Self { url: hop.url, fingerprint: URL_SAFE_NO_PAD.encode(hop.fingerprint), why: hop.why }
+    }
+}
+
+impl Explained {
+    fn new(contact: &str, report: RouteReport) -> Self {
+        Self {
+            contact: contact.to_owned(),
+            purpose: if report.fetching { "fetch" } else { "send" },
+            route: report.route.to_string(),
+            server: report.server,
+            works: report.problem.is_none(),
+            problem: report.problem,
+            there: report.there.into_iter().map(Hop::from).collect(),
+            back: report.back.into_iter().map(Hop::from).collect(),
+        }
+    }
+}
+
+impl Record for Explained {
+    /// A line for the route, and one for each server.
+    fn text(&self) -> String {
+        let what = if self.purpose == "fetch" { "fetch from" } else { "send to" };
+        let to = if self.server.is_empty() { "the contact's device" } else { &self.server };
+        let head = format!("{what} {} by {}", one_line(to), self.route);
+        if let Some(problem) = &self.problem {
+            return format!("{head}: not now: {}", one_line(problem));
+        }
+        let line =
+            |mark: &str, hop: &Hop| format!("\n  {mark} {}  {}", one_line(&hop.url), one_line(&hop.why));
+        let there: String = self.there.iter().map(|hop| line("->", hop)).collect();
+        let back: String = self.back.iter().map(|hop| line("<-", hop)).collect();
+        format!("{head}{there}{back}")
+    }
+}
+
+pub(super) async fn run(context: &Context, args: Name) -> Outcome {
+    let client = context.open().await?;
+    for report in client.explain_route(&args.name).await? {
+        context.output.put(&Explained::new(&args.name, report))?;
+    }
+    Ok(Exit::Done)
+}

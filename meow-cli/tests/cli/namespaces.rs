@@ -1,0 +1,344 @@
+//! The seed's three policies in network namespaces, where every packet is seen: nothing leaves for a place that the policy
+//! of a contact forbids.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{Person, Run, World, meowd};
+
+/// All namespaces of a test on one bridge; they go when it ends.
+struct Net {
+    prefix: String,
+    names: Vec<String>,
+}
+
+fn run(program: &str, args: &[&str]) {
+    let done = Command::new(program).args(args).output().unwrap();
+    assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+impl Net {
+    /// `None`, said aloud, where this machine has no namespaces or lacks the tools.
+    fn new() -> Option<Self> {
+        let prefix = format!("meow{}", std::process::id());
+        let tools = ["ip", "nft", "tcpdump"].into_iter().filter(|tool| {
+            let there =
+                Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            !there.is_ok_and(|status| status.success()) && Command::new(tool).arg("-V").output().is_err()
+        });
+        let missing: Vec<_> = tools.collect();
+        let hub = format!("{prefix}hub");
+        let made = Command::new("ip").args(["netns", "add", &hub]).output();
+        if !missing.is_empty() || !made.is_ok_and(|done| done.status.success()) {
+            assert!(
+                std::env::var_os("MEOW_REQUIRE_SERVICES").is_none(),
+                "this test needs root for network namespaces, and ip, nft and tcpdump: {missing:?} missing"
+            );
+            eprintln!(
+                "SKIPPED: needs root for network namespaces, and ip, nft and tcpdump: {missing:?} missing"
+            );
+            return None;
+        }
+        let net = Self { prefix, names: vec![hub.clone()] };
+        run("ip", &["-n", &hub, "link", "add", "br0", "type", "bridge"]);
+        run("ip", &["-n", &hub, "link", "set", "br0", "up"]);
+        Some(net)
+    }
+
+    /// A machine of this name at 10.77.0.`last`.
+    fn machine(&mut self, name: &str, last: u8) -> Machine {
+        let (hub, name) = (format!("{}hub", self.prefix), format!("{}{name}", self.prefix));
+        let (port, address) = (format!("v{last}"), format!("10.77.0.{last}"));
+        run("ip", &["netns", "add", &name]);
+        self.names.push(name.clone());
+        run(
+            "ip",
+            &["-n", &name, "link", "add", "eth0", "type", "veth", "peer", "name", &port, "netns", &hub],
+        );
+        run("ip", &["-n", &hub, "link", "set", &port, "master", "br0", "up"]);
+        run("ip", &["-n", &name, "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+        run("ip", &["-n", &name, "link", "set", "lo", "up"]);
+        run("ip", &["-n", &name, "link", "set", "eth0", "up"]);
+        Machine { name, address }
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for name in &self.names {
+            // Processes in it were killed before; a namespace that stays is an empty name.
+            let _ = Command::new("ip").args(["netns", "del", name]).status();
+        }
+    }
+}
+
+struct Machine {
+    name: String,
+    address: String,
+}
+
+impl Machine {
+    /// A program on this machine, in this environment and no other.
+    fn command(&self, like: &Command) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(like.get_program()).args(like.get_args());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+        command.envs(like.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        if let Some(folder) = like.get_current_dir() {
+            command.current_dir(folder);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// `meow` for this person on this machine.
+    fn meow<S: AsRef<OsStr>>(&self, person: &Person, args: impl IntoIterator<Item = S>) -> Run {
+        Run::of(self.command(person.command().arg("--json").args(args)).output().unwrap())
+    }
+
+    /// From now on nothing leaves this machine for these; what was dropped before may.
+    fn cut(&self, from: &[&Machine]) {
+        let nft = |args: &[&str]| run("ip", &[&["netns", "exec", &self.name, "nft"], args].concat());
+        nft(&["add", "table", "ip", "cut"]);
+        nft(&["flush", "table", "ip", "cut"]);
+        nft(&["add", "chain", "ip", "cut", "out", "{ type filter hook output priority 0 ; }"]);
+        for machine in from {
+            nft(&["add", "rule", "ip", "cut", "out", "ip", "daddr", &machine.address, "reject"]);
+        }
+    }
+
+    fn watch(&self, folder: &Path) -> Capture {
+        let file = folder.join(format!("{}.capture", self.name));
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &self.name, "tcpdump", "-i", "eth0", "-nn", "-l", "-q", "-t", "ip"])
+            .stdout(File::create(&file).unwrap())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says so once it listens.
+        let mut said = String::new();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        while !said.contains("listening on") {
+            said.clear();
+            assert!(lines.read_line(&mut said).unwrap() > 0, "tcpdump ended");
+        }
+        // Whatever else it says goes nowhere, and must not stop it.
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        Capture { child, file, own: self.address.clone() }
+    }
+}
+
+/// What passes a machine's interface.
+struct Capture {
+    child: Child,
+    file: PathBuf,
+    own: String,
+}
+
+impl Capture {
+    /// With whom the machine exchanged packets so far: `IP 10.77.0.1.40000 > 10.77.0.21.8080: tcp 100`.
+    fn met(&self) -> BTreeSet<String> {
+        let text = fs::read_to_string(&self.file).unwrap();
+        let host = |end: &str| end.trim_end_matches(':').split('.').take(4).collect::<Vec<_>>().join(".");
+        let ends = text.lines().filter_map(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let (from, arrow, to) = (words.next()?, words.next()?, words.next()?);
+            (arrow == ">").then(|| [host(from), host(to)])
+        });
+        ends.flatten().filter(|host| *host != self.own).collect()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A relay on a machine of its own.
+struct Relay {
+    child: Child,
+    reference: String,
+}
+
+impl Relay {
+    fn start(on: &Machine, data: &Path, more: &[String]) -> Self {
+        let listen = format!("http://{}:8080", on.address);
+        let mut like = Command::new(meowd());
+        like.args([OsStr::new("run"), OsStr::new("--data"), data.as_os_str()]);
+        like.args(["--listen", &listen, "--admission", "open"]).args(more).env("MEOWD_LOG_LEVEL", "error");
+        let mut command = on.command(&like);
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let reference = line.strip_prefix("ready ").expect("a ready line").trim().to_owned();
+        Self { child, reference }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Until it is so, however slow the machine.
+fn until(mut what: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(240);
+    while !what() {
+        assert!(Instant::now() < end, "it does not come about");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn addresses(machines: &[&Machine]) -> BTreeSet<String> {
+    machines.iter().map(|machine| machine.address.clone()).collect()
+}
+
+fn delivery(on: &Machine, person: &Person, id: &str) -> (String, String) {
+    let message = on.meow(person, ["status", id]).records.remove(0);
+    let text = |key: &str| message[key].as_str().unwrap_or_default().to_owned();
+    (text("delivery"), text("waiting"))
+}
+
+fn sent(run: &Run) -> String {
+    assert!(matches!(run.code, Some(0 | 3)), "{run:#?}");
+    run.record()["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn three_contacts_three_policies_and_every_packet_watched() {
+    let Some(mut net) = Net::new() else { return };
+    let world = World::new();
+    let places = [("m1", 11), ("m2", 12), ("t1", 21), ("t2", 22), ("t3", 23)];
+    let relays = places.map(|(name, last)| (name, net.machine(name, last)));
+    let (home, abroad, away) = (net.machine("home", 1), net.machine("abroad", 2), net.machine("away", 3));
+    let on = |name: &str| &relays.iter().find(|(other, _)| *other == name).unwrap().1;
+    // A first start makes their keys, so that each can be told of the others.
+    let references: Vec<String> =
+        relays.iter().map(|(name, on)| Relay::start(on, &world.path(name), &[]).reference.clone()).collect();
+    let running: Vec<Relay> = relays
+        .iter()
+        .map(|(name, on)| {
+            let mut args = vec!["--hop".to_owned(), "--hop-allow".to_owned(), "10.77.0.0/24".to_owned()];
+            for other in references.iter().filter(|other| !other.contains(&format!("{}:", on.address))) {
+                args.extend(["--hop-to".to_owned(), other.clone()]);
+            }
+            Relay::start(on, &world.path(name), &args)
+        })
+        .collect();
+    assert!(running.iter().zip(&references).all(|(relay, reference)| relay.reference == *reference));
+    let trusted = [on("t1"), on("t2"), on("t3")];
+
+    // Alice: her own server, and three trusted ones. Her friends have another.
+    let alice = world.nobody("alice");
+    home.meow(&alice, ["init", "--server", &references[0]]).done();
+    for reference in &references[2..] {
+        home.meow(&alice, ["hop", "add", "--trust", reference]).done();
+    }
+    let friends = ["joe", "julian", "edward"].map(|name| (name, world.nobody(name)));
+    for (name, friend) in &friends {
+        abroad.meow(friend, ["init", "--server", &references[1]]).done();
+        let card = world.path("card");
+        let card = card.to_str().unwrap();
+        abroad.meow(friend, ["card", "new", "alice", "--out", card]).done();
+        home.meow(&alice, ["card", "take", card, "--as", name]).done();
+        fs::remove_file(card).unwrap();
+    }
+    until(|| {
+        for (_, friend) in &friends {
+            abroad.meow(friend, ["receive"]);
+        }
+        home.meow(&alice, ["receive"]);
+        let contacts = home.meow(&alice, ["contacts"]).records;
+        contacts.iter().all(|c| c["status"] == "established" && c["queued"] == 0)
+    });
+    home.meow(&alice, ["policy", "julian", "--set", "routes=direct,server"]).done();
+    home.meow(&alice, ["policy", "edward", "--set", "routes=matriochka"]).done();
+    let shown = home.meow(&alice, ["policy", "edward"]).done();
+    let want = "matriochka hops=3 first=trusted between=trusted delay_ms=0";
+    assert_eq!(shown.record()["routes"], serde_json::json!([want]));
+    let routes = home.meow(&alice, ["route", "edward"]).done().records;
+    assert!(routes.len() == 2 && routes.iter().all(|r| r["works"] == true), "{routes:#?}");
+    assert!(routes[0]["there"][2]["url"].as_str().unwrap().contains(&on("m2").address));
+    assert!(routes[1]["there"][2]["url"].as_str().unwrap().contains(&on("m1").address));
+
+    // All three get mail, each by a way that is allowed.
+    let ids = friends.each_ref().map(|(name, _)| sent(&home.meow(&alice, ["send", name, "hello"])));
+    until(|| {
+        home.meow(&alice, ["receive"]);
+        for (_, friend) in &friends {
+            abroad.meow(friend, ["receive"]);
+        }
+        ids.iter().all(|id| delivery(&home, &alice, id).0 == "decrypted")
+    });
+
+    // Without a straight way to any mailbox server, Edward's mail flows on by the chain, and the others' waits.
+    let straight = [on("m1"), on("m2")];
+    home.cut(&straight);
+    let capture = home.watch(&world.path("."));
+    let (to_joe, to_edward) = (
+        sent(&home.meow(&alice, ["send", "joe", "wait"])),
+        sent(&home.meow(&alice, ["send", "edward", "go"])),
+    );
+    until(|| {
+        abroad.meow(&friends[2].1, ["receive"]);
+        home.meow(&alice, ["receive"]);
+        delivery(&home, &alice, &to_edward).0 == "decrypted"
+    });
+    assert_eq!(delivery(&home, &alice, &to_joe).0, "queued");
+    let met = capture.met();
+    assert!(!met.is_empty() && met.is_subset(&addresses(&trusted)), "{met:?}");
+    drop(capture);
+
+    // Anna allows nothing but chains, from her first moment: no mailbox server ever sees her.
+    let seen: Vec<_> = straight.iter().map(|machine| machine.watch(&world.path("."))).collect();
+    let capture = away.watch(&world.path("."));
+    let anna = world.nobody("anna");
+    away.meow(&anna, ["init"]).done();
+    for reference in &references[2..] {
+        away.meow(&anna, ["hop", "add", "--trust", reference]).done();
+    }
+    away.meow(&anna, ["policy", "--new-contacts", "--set", "routes=matriochka", "--set", "hops=4"]).done();
+    away.meow(&anna, ["server", "add", &references[0]]).done();
+    let card = world.path("card");
+    let card = card.to_str().unwrap();
+    let joe = &friends[0].1;
+    abroad.meow(joe, ["card", "new", "anna", "--out", card]).done();
+    away.meow(&anna, ["card", "take", card, "--as", "joe"]).done();
+    let id = sent(&away.meow(&anna, ["send", "joe", "nobody knows where I am"]));
+    until(|| {
+        abroad.meow(joe, ["receive"]);
+        away.meow(&anna, ["receive"]);
+        delivery(&away, &anna, &id).0 == "decrypted"
+    });
+    assert!(capture.met().is_subset(&addresses(&trusted)), "{:?}", capture.met());
+
+    // With the chain cut, nothing at all leaves, and she is told why.
+    away.cut(&trusted);
+    let silence = away.watch(&world.path("."));
+    let id = sent(&away.meow(&anna, ["send", "joe", "am I heard?"]));
+    away.meow(&anna, ["receive"]);
+    let (delivered, waiting) = delivery(&away, &anna, &id);
+    assert_eq!(delivered, "queued");
+    assert!(waiting.contains("Matriochka"), "{waiting}");
+    assert!(silence.met().is_empty(), "{:?}", silence.met());
+    away.cut(&[]);
+    until(|| {
+        abroad.meow(joe, ["receive"]);
+        away.meow(&anna, ["receive"]);
+        delivery(&away, &anna, &id).0 == "decrypted"
+    });
+    assert!(capture.met().is_subset(&addresses(&trusted)), "{:?}", capture.met());
+    for seen in seen {
+        let met = seen.met();
+        assert!(!met.is_empty() && !met.contains(&away.address), "{met:?}");
+    }
+}

@@ -1,0 +1,303 @@
+//! One request through a chain of servers, and its answer back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meow_core::crypto::{CryptoError, Random};
+use meow_core::lane::ServerRef;
+use meow_core::onion::{Delay, HopId, OnionClass, Step, seal_with_reply};
+use meow_core::policy::{Chain, Route};
+use meow_core::request::{Answer, ClearAnswer, ClearCode, PendingAnswer, Request, RequestKind, seal_request};
+use meow_core::wire::SIZE_CLASSES;
+use meow_core::{Error, ErrorKind, Result, Retry};
+
+use super::path::{NoPath, Path, Place, choose};
+use super::ways::Ways;
+use crate::client::Inner;
+use crate::server::{Room, counter_of_own};
+
+/// Packets that one request may take, each by another path. A pull takes one: its counter is for one request.
+const ATTEMPTS: usize = 3;
+/// How long an answer is waited for, beside the time that the request is to be held and kept, for each server passed.
+const PATIENCE_PER_HOP: Duration = Duration::from_secs(6);
+/// The longest wait for an answer: no first server holds a link for longer.
+const LONGEST: Duration = Duration::from_secs(150);
+/// Draws of all delays of a packet, until they are not much longer than their mean.
+const DRAWS: usize = 16;
+
+/// How long a mailbox server may hold a request that comes through this chain, so that its answer is back in time.
+pub(crate) fn longest_hold(chain: &Chain) -> Duration {
+    LONGEST.saturating_sub(PATIENCE_PER_HOP * chain.stops()).saturating_sub(2 * chain.delays())
+}
+
+impl Inner {
+    /// Asks a server through a chain of others, drawn anew for each packet.
+    ///
+    /// # Errors
+    /// `Unreachable` where there is no chain now, or no answer came back, with what to do; `Limit` for what no packet
+    /// carries.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it open whether the server acted.
+    pub(crate) async fn ask_through(
+        self: &Arc<Self>,
+        chain: &Chain,
+        ways: &Ways,
+        server: &ServerRef,
+        kind: RequestKind,
+        room: Room,
+        wait: Duration,
+    ) -> Result<Answer> {
+        let attempts = if matches!(kind, RequestKind::Pull(_)) { 1 } else { ATTEMPTS };
+        let mut last = None;
+        for attempt in 0..attempts {
+            let path = self.draw(chain, ways, server).await?;
+            match self.through(&path, chain, server, &kind, room, wait).await {
+                Ok(answer) if attempt > 0 => return Ok(counter_of_own(&kind, answer)),
+                Ok(answer) => return Ok(answer),
+                Err(e) if e.retry() == Retry::Never => return Err(e),
+                Err(e) => {
+                    tracing::debug!(kind = e.kind().name(), "a packet brought no answer through its chain");
+                    last = Some(e);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(super::ways::no_way))
+    }
+
+    /// A path to a server and back.
+    pub(super) async fn draw(
+        self: &Arc<Self>,
+        chain: &Chain,
+        ways: &Ways,
+        server: &ServerRef,
+    ) -> Result<Path> {
+        let avoid: Vec<_> = ways.avoid.iter().map(|fingerprint| fingerprint.0).collect();
+        let places = self.places(chain, &avoid).await?;
+        let target = HopId::of(server.fingerprint());
+        choose(&places, chain, &target, &avoid, &mut *self.random.lock()).map_err(no_path)
+    }
+
+    /// Whether some chain that the policy for new contacts allows leads to a server now.
+    ///
+    /// # Errors
+    /// Why none does.
+    pub(crate) async fn leads_to(self: &Arc<Self>, server: &ServerRef) -> Result<()> {
+        let routes = self.default_policy().await?.routes;
+        let ways = Ways::new(routes.clone(), std::iter::once(server));
+        let mut last = super::ways::no_way();
+        for route in routes.iter() {
+            let Route::Matriochka(chain) = route else { continue };
+            match self.draw(chain, &ways, server).await {
+                Ok(_) => return Ok(()),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
+    async fn through(
+        self: &Arc<Self>,
+        path: &Path,
+        chain: &Chain,
+        server: &ServerRef,
+        kind: &RequestKind,
+        room: Room,
+        wait: Duration,
+    ) -> Result<Answer> {
+        let (Some(first), Some(last)) = (path.there.first(), path.there.last()) else {
+            return Err(no_path(NoPath::NoChain));
+        };
+        let key = last.descriptor.online_key().ok_or_else(no_key)?;
+        let (packet, reply, pending, patience) = {
+            let mut random = self.random.lock();
+            // Sizes of thin links are of no use within a packet.
+            let answer = room.index(false);
+            let request = Request { answer, kind: kind.clone() };
+            let (request, pending) = seal_request(&request, server.fingerprint(), key, false, &mut *random)?;
+            let class = class(request.len(), answer)?;
+            let Delayed { there, back, delays } = delayed(path, chain, &mut *random)?;
+            let (packet, reply) = seal_with_reply(class, &there, &back, &request, &mut *random)?;
+            let patience = wait.saturating_add(delays).saturating_add(PATIENCE_PER_HOP * chain.stops());
+            (packet, reply, pending, patience.min(LONGEST))
+        };
+        let hop = self.named_hop(first.fingerprint).await?;
+        let at = ServerRef::new(first.fingerprint, &[])?;
+        let fits = |packet: &[u8]| reply.open(packet.to_vec()).is_ok();
+        let came =
+            self.servers.carry(&at, Some(&hop.reference.url), &packet, patience, &fits).await.map_err(
+                |e| {
+                    // Perhaps it is away: it is first again once it has shown its catalog.
+                    self.directory().doubt(&first.fingerprint);
+                    Error::new(e.kind(), format!("Matriochka: {e}; `meow route` explains"))
+                        .with_retry(Retry::After(10))
+                        .with_source(e)
+                },
+            )?;
+        if ClearAnswer::matches(&came) {
+            return Err(self.refused_by_first(first, &ClearAnswer::from_packet(&came)?));
+        }
+        let inside = reply.open(came.to_vec())?;
+        self.opened(&inside, pending)
+    }
+
+    /// What the first server said in the place of an answer.
+    fn refused_by_first(&self, first: &Place, clear: &ClearAnswer) -> Error {
+        match clear {
+            ClearAnswer::Refused(ClearCode::Busy) => busy(),
+            ClearAnswer::Taken => {
+                // Somebody on the way has lost the packet, or has other keys by now.
+                self.directory().look_again();
+                lost()
+            }
+            _ => {
+                self.directory().doubt(&first.fingerprint);
+                lost()
+            }
+        }
+    }
+
+    /// What the mailbox server said.
+    fn opened(&self, inside: &[u8], pending: PendingAnswer) -> Result<Answer> {
+        if !ClearAnswer::matches(inside) {
+            return pending.open(inside);
+        }
+        match ClearAnswer::from_packet(inside)? {
+            ClearAnswer::Refused(ClearCode::Busy) => Err(busy()),
+            _ => {
+                self.directory().look_again();
+                Err(lost())
+            }
+        }
+    }
+}
+
+/// The smallest class that carries a request of this length, and an answer of this size class.
+fn class(request: usize, answer: u8) -> Result<OnionClass> {
+    let answer = SIZE_CLASSES.get(usize::from(answer)).copied().unwrap_or(usize::MAX);
+    let fits = |class: &OnionClass| request <= class.request_room(true) && answer <= class.answer_room();
+    OnionClass::ALL.into_iter().find(fits).ok_or_else(|| {
+        Error::new(ErrorKind::Limit, "this is larger than a packet through a chain can be; send less at once")
+            .with_retry(Retry::Never)
+    })
+}
+
+/// A path with the delays of one packet.
+struct Delayed {
+    there: Vec<Step>,
+    back: Vec<Step>,
+    delays: Duration,
+}
+
+/// Draws delays. What would be under way for more than twice the mean is drawn again: its answer could come too late.
+fn delayed(path: &Path, chain: &Chain, random: &mut dyn Random) -> Result<Delayed> {
+    let mut draw = || -> Result<Delayed> {
+        let there = steps(&path.there, chain.delay_ms, random)?;
+        let back = steps(&path.back, chain.delay_ms, random)?;
+        let delays = there.iter().chain(&back).map(|step| step.delay.duration()).sum();
+        Ok(Delayed { there, back, delays })
+    };
+    let mut drawn = draw()?;
+    for _ in 1..DRAWS {
+        if drawn.delays <= 2 * chain.delays() {
+            break;
+        }
+        drawn = draw()?;
+    }
+    Ok(drawn)
+}
+
+fn steps(places: &[Place], mean_ms: u32, random: &mut dyn Random) -> Result<Vec<Step>> {
+    let step = |place: &Place| {
+        let key = place.descriptor.online_key().ok_or_else(no_key)?;
+        Ok(Step { id: place.id, number: key.number, key: key.key, delay: delay(mean_ms, random)? })
+    };
+    places.iter().map(step).collect()
+}
+
+/// A delay of this mean, exponential: how long others have waited says nothing of how long this packet will. Cut at four
+/// times the mean.
+fn delay(mean_ms: u32, random: &mut dyn Random) -> std::result::Result<Delay, CryptoError> {
+    if mean_ms == 0 {
+        return Ok(Delay::NONE);
+    }
+    let mut bytes = [0; 4];
+    random.fill(&mut bytes)?;
+    let drawn = (f64::from(u32::from_le_bytes(bytes)) + 1.0) / (f64::from(u32::MAX) + 1.0);
+    let mean = Duration::from_millis(mean_ms.into()).as_secs_f64();
+    Ok(Delay::from_duration(Duration::from_secs_f64((-drawn.ln() * mean).clamp(0.0, 4.0 * mean))))
+}
+
+fn no_path(why: NoPath) -> Error {
+    match why {
+        NoPath::Random(e) => e.into(),
+        why => Error::new(
+            ErrorKind::Unreachable,
+            format!("Matriochka: {why}; `meow route` explains, `meow hop` adds servers"),
+        )
+        .with_retry(Retry::After(30)),
+    }
+}
+
+fn no_key() -> Error {
+    Error::new(ErrorKind::Malformed, "a server of the chain announces no key; its operator must mend it")
+        .with_retry(Retry::After(60))
+}
+
+fn busy() -> Error {
+    Error::new(ErrorKind::Limit, "Matriochka: a server of the chain is busy; try again in a while")
+        .with_retry(Retry::After(5))
+}
+
+fn lost() -> Error {
+    Error::new(
+        ErrorKind::Unreachable,
+        "Matriochka: no answer came back through the chain; a server on the way may be away. Other chains are tried",
+    )
+    .with_retry(Retry::After(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use meow_core::crypto::SeededRandom;
+
+    use super::*;
+
+    #[test]
+    fn what_fits_a_small_packet_takes_one() {
+        for (request, answer, want) in [
+            (256, 0, Some(OnionClass::Small)),
+            (512, 1, Some(OnionClass::Small)),
+            (512, 2, Some(OnionClass::Large)),
+            (2048, 0, Some(OnionClass::Large)),
+            (32_768, 4, Some(OnionClass::Large)),
+            (40_000, 0, None),
+            (256, 5, None),
+        ] {
+            assert_eq!(class(request, answer).ok(), want, "{request} {answer}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_held_no_longer_than_its_answer_has_time_to_come() {
+        for (hops, delay_ms) in [(2, 0), (3, 0), (3, 12_000), (5, 6_666), (2, 20_000)] {
+            let chain = Chain { hops, delay_ms, ..Chain::default() };
+            chain.check().unwrap();
+            assert!(longest_hold(&chain) + 2 * chain.delays() <= LONGEST, "{chain:?}");
+        }
+        assert_eq!(longest_hold(&Chain::default()), Duration::from_secs(120));
+    }
+
+    #[test]
+    fn delays_have_their_mean_and_an_end() {
+        let mut random = SeededRandom::new(1);
+        assert_eq!(delay(0, &mut random).unwrap(), Delay::NONE);
+        let drawn: Vec<_> = (0..4000).map(|_| delay(1000, &mut random).unwrap().duration()).collect();
+        // 0.98 s, since the longest are cut; the mean of 4,000 is within 0.06 s of it in all but one of 10,000 cases.
+        let mean = drawn.iter().sum::<Duration>().as_secs_f64() / 4000.0;
+        assert!((0.92..1.04).contains(&mean), "{mean}");
+        assert!(drawn.iter().all(|delay| *delay <= Duration::from_secs(4)));
+        assert!(drawn.iter().any(|delay| *delay > Duration::from_secs(3)));
+        assert!(drawn.iter().any(|delay| *delay < Duration::from_millis(50)));
+    }
+}

@@ -1,0 +1,175 @@
+//! Which way the messages to a contact would go now, and why.
+
+use std::sync::Arc;
+
+use meow_core::identity::ContactId;
+use meow_core::lane::ServerRef;
+use meow_core::policy::{Chain, Pool, Route};
+use meow_core::transport::Endpoint;
+use meow_core::{Error, Result};
+
+use super::path::{Path, Place};
+use super::ways::{Ways, no_way};
+use crate::client::{Client, Inner};
+use crate::records::{contact, contact_of};
+use crate::run::of_the_store;
+
+/// One allowed route, to one mailbox server: as it is now, with an example where each packet draws anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RouteReport {
+    /// As the policy says.
+    pub route: Route,
+    /// To fetch mail from one's own server; false: to send to the contact's.
+    pub fetching: bool,
+    /// The mailbox server, by its first URL; empty for a direct link, which leads to none.
+    pub server: String,
+    /// Why the route does not work now, and what to do; `None` where nothing speaks against it.
+    pub problem: Option<String>,
+    /// The servers on the way there, the mailbox server last.
+    pub there: Vec<HopShown>,
+    /// The servers on the way back, without the mailbox server.
+    pub back: Vec<HopShown>,
+}
+
+/// A server of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HopShown {
+    /// Where it is, as its descriptor says first.
+    pub url: String,
+    /// The fingerprint that it proves.
+    pub fingerprint: [u8; 32],
+    /// Why it is there, and what it sees.
+    pub why: String,
+}
+
+impl Client {
+    /// What the policy of a contact comes to now: each route in the user's order, for sending and for fetching. Draws a
+    /// chain as a packet would; asks only those servers that a packet would begin at.
+    ///
+    /// # Errors
+    /// `NotFound`, `Damaged`, `System`.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn explain_route(&self, name: &str) -> Result<Vec<RouteReport>> {
+        let (inner, name) = (&self.inner, name.to_owned());
+        let (id, ways, theirs, own) = inner
+            .read(move |txn| {
+                let id = contact_of(txn, &name)?;
+                let record = contact(txn, &id)?;
+                let theirs = record.machine.deposit_target().map(|target| target.servers.to_vec());
+                let own = record.machine.mailboxes().last().map(|mailbox| mailbox.servers.to_vec());
+                Ok((id, Ways::of(&record), theirs.unwrap_or_default(), own.unwrap_or_default()))
+            })
+            .await?;
+        let mut all = Vec::new();
+        for (fetching, servers) in [(false, &theirs), (true, &own)] {
+            let routes: Vec<_> = if fetching {
+                Route::to_servers(&ways.routes).collect()
+            } else {
+                ways.routes.iter().collect()
+            };
+            for route in routes {
+                if *route == Route::Direct {
+                    all.push(inner.explain_direct(id).await?);
+                    continue;
+                }
+                for server in servers {
+                    all.push(inner.explain(route, &ways, server, fetching).await);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Inner {
+    async fn explain_direct(self: &Arc<Self>, id: ContactId) -> Result<RouteReport> {
+        let problem = match self.direct_now(id).await {
+            Ok(()) => None,
+            Err(e) if of_the_store(&e) => return Err(e),
+            Err(e) => Some(e.to_string()),
+        };
+        let (route, server) = (Route::Direct, String::new());
+        Ok(RouteReport { route, fetching: false, server, problem, there: Vec::new(), back: Vec::new() })
+    }
+
+    async fn explain(
+        self: &Arc<Self>,
+        route: &Route,
+        ways: &Ways,
+        server: &ServerRef,
+        fetching: bool,
+    ) -> RouteReport {
+        let url = server.urls().next().unwrap_or_default().to_owned();
+        let mut report = RouteReport {
+            route: route.clone(),
+            fetching,
+            server: url.clone(),
+            problem: None,
+            there: Vec::new(),
+            back: Vec::new(),
+        };
+        match route {
+            Route::Server => {
+                let why = "mailbox server: sees this device's address".to_owned();
+                report.there.push(HopShown { url, fingerprint: *server.fingerprint(), why });
+                report.problem = self.unreachable(server).map(|e| e.to_string());
+            }
+            Route::Matriochka(chain) => match self.draw(chain, ways, server).await {
+                Ok(path) => (report.there, report.back) = shown(&path, chain),
+                Err(e) => report.problem = Some(e.to_string()),
+            },
+            _ => report.problem = Some(no_way().to_string()),
+        }
+        report
+    }
+
+    /// Why no transport leads to a server at all.
+    fn unreachable(&self, server: &ServerRef) -> Option<Error> {
+        let told = self.servers.told().urls(server.fingerprint());
+        let urls: Vec<Endpoint> = told.into_iter().chain(server.endpoints()).collect();
+        let mut wrong = None;
+        for url in urls {
+            match self.servers.estimate(&url) {
+                Ok(_) => return None,
+                Err(e) => wrong = wrong.or(Some(e)),
+            }
+        }
+        wrong
+    }
+}
+
+fn shown(path: &Path, chain: &Chain) -> (Vec<HopShown>, Vec<HopShown>) {
+    let last = path.there.len().saturating_sub(1);
+    let there = path.there.iter().enumerate().map(|(n, place)| match n {
+        0 => hop(place, format!("first, {}: sees this device's address", pool(&chain.first))),
+        n if n == last => hop(place, "mailbox server: sees the server before it only".to_owned()),
+        _ => hop(place, between(place, chain)),
+    });
+    let back = path.back.iter().enumerate().map(|(n, place)| match n + 1 {
+        n if n == path.back.len() => hop(place, "holds the link that the answer goes back on".to_owned()),
+        _ => hop(place, between(place, chain)),
+    });
+    (there.collect(), back.collect())
+}
+
+fn between(place: &Place, chain: &Chain) -> String {
+    let trust = if place.trusted { "" } else { ", a stranger's" };
+    format!("between, {}{trust}: sees the servers before and after it only", pool(&chain.between))
+}
+
+fn pool(pool: &Pool) -> String {
+    match pool {
+        Pool::Trusted => "drawn of those you trust".to_owned(),
+        Pool::Named(name) => format!("drawn of your pool {:?}", &**name),
+        _ => "drawn of all that are known".to_owned(),
+    }
+}
+
+fn hop(place: &Place, why: String) -> HopShown {
+    let url = place.descriptor.urls.first().map(|url| url.to_string()).unwrap_or_default();
+    HopShown { url, fingerprint: place.fingerprint, why }
+}

@@ -1,0 +1,19 @@
+//! Ways to mailbox servers, as a contact's policy orders them: straight, or through a chain of other servers (spec,
+//! chapter "Matriochka").
+//!
+//! `hops` is what the user says of servers, `catalog` what servers say of themselves, `path` draws a chain, `chain` sends a
+//! request along one, `explain` tells the user.
+
+mod catalog;
+mod chain;
+mod explain;
+mod hops;
+mod path;
+mod place;
+mod ways;
+
+pub(crate) use catalog::Directory;
+pub(crate) use chain::longest_hold;
+pub use explain::{HopShown, RouteReport};
+pub use hops::{HopMarks, KnownHop};
+pub(crate) use ways::{Ways, no_way};

@@ -1,0 +1,386 @@
+//! Drawing a chain of servers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use meow_core::crypto::{CryptoError, Random};
+use meow_core::onion::HopId;
+use meow_core::policy::{Chain, Pool};
+use meow_core::request::Descriptor;
+
+/// Servers that one draw looks at, at most.
+const MAX_LOOKS: usize = 20_000;
+
+/// A server that chains can lead through.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) fingerprint: [u8; 32],
+    pub(crate) id: HopId,
+    /// The newest that is known.
+    pub(crate) descriptor: Arc<Descriptor>,
+    pub(crate) trusted: bool,
+    /// Keeps one's own mail.
+    pub(crate) own: bool,
+    pub(crate) pools: Vec<String>,
+    pub(crate) groups: BTreeSet<String>,
+    /// It was asked for its catalog by this client, and answered: it may be the first.
+    pub(crate) answers: bool,
+}
+
+impl Place {
+    /// Nobody vouches for it.
+    fn stranger(&self) -> bool {
+        !self.trusted && !self.own
+    }
+
+    fn is_in(&self, pool: &Pool) -> bool {
+        match pool {
+            Pool::Trusted => self.trusted,
+            Pool::Named(name) => self.pools.iter().any(|pool| **pool == **name),
+            Pool::Known => true,
+            _ => false,
+        }
+    }
+
+    /// Two strangers' servers that may belong together.
+    fn too_close(&self, other: &Self) -> bool {
+        self.stranger() && other.stranger() && !self.groups.is_disjoint(&other.groups)
+    }
+}
+
+/// A way there and one back.
+#[derive(Clone, Debug)]
+pub(crate) struct Path {
+    /// The first server to the mailbox server.
+    pub(crate) there: Vec<Place>,
+    /// From the server after the mailbox server to the first one.
+    pub(crate) back: Vec<Place>,
+}
+
+/// Why there is no chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoPath {
+    #[error("no server of the pool for the first one is known, answers, and keeps no mail for this contact")]
+    NoFirst,
+    #[error("the mailbox server is in no catalog of the servers that may be first")]
+    Unknown,
+    #[error("the mailbox server is no hop: its operator has to start it with --hop")]
+    NoHop,
+    #[error(
+        "no chain of this length leads to the mailbox server and back: too few servers, or they do not send on to each other, or they are of one operator or network"
+    )]
+    NoChain,
+    #[error(transparent)]
+    Random(#[from] CryptoError),
+}
+
+/// Draws a path to `target`. Servers of one group together are as likely as one that stands alone, so whoever runs a
+/// thousand on one network has one chance. None of `avoid` is the first.
+pub(crate) fn choose(
+    places: &[Place],
+    chain: &Chain,
+    target: &HopId,
+    avoid: &[[u8; 32]],
+    random: &mut dyn Random,
+) -> Result<Path, NoPath> {
+    let firsts = places.iter().filter(|p| {
+        p.answers
+            && p.is_in(&chain.first)
+            && p.descriptor.hop.is_some()
+            && p.id != *target
+            && !avoid.contains(&p.fingerprint)
+    });
+    let firsts = drawn(firsts.collect(), random)?;
+    if firsts.is_empty() {
+        return Err(NoPath::NoFirst);
+    }
+    let last = places.iter().find(|p| p.id == *target).ok_or(NoPath::Unknown)?;
+    if last.descriptor.hop.is_none() {
+        return Err(NoPath::NoHop);
+    }
+    let between = usize::from(chain.hops).saturating_sub(2);
+    let mut looks = MAX_LOOKS;
+    for first in firsts.into_iter().filter(|first| !first.too_close(last)) {
+        let mut walk = Walk { places, pool: &chain.between, random: &mut *random, looks: &mut looks };
+        let Some(there) = walk.go_on(vec![first], last, between)? else { continue };
+        let Some(back) = walk.go_on(vec![last], first, between)? else { continue };
+        return Ok(Path {
+            there: there.into_iter().cloned().collect(),
+            back: back.into_iter().skip(1).cloned().collect(),
+        });
+    }
+    Err(NoPath::NoChain)
+}
+
+struct Walk<'a, 'r> {
+    places: &'a [Place],
+    pool: &'r Pool,
+    random: &'r mut dyn Random,
+    looks: &'r mut usize,
+}
+
+impl<'a> Walk<'a, '_> {
+    /// Goes on from the end of `path` through `between` others to `to`; back a step where there is no way on.
+    fn go_on(
+        &mut self,
+        path: Vec<&'a Place>,
+        to: &'a Place,
+        between: usize,
+    ) -> Result<Option<Vec<&'a Place>>, NoPath> {
+        let Some(at) = path.last() else { return Ok(None) };
+        if between == 0 {
+            let whole = at.descriptor.sends_to(&to.id).then(|| [path.as_slice(), &[to]].concat());
+            return Ok(whole);
+        }
+        let next = self.places.iter().filter(|p| {
+            p.is_in(self.pool)
+                && p.descriptor.hop.is_some()
+                && at.descriptor.sends_to(&p.id)
+                && path.iter().chain([&to]).all(|before| before.id != p.id && !before.too_close(p))
+        });
+        for place in drawn(next.collect(), self.random)? {
+            *self.looks = match self.looks.checked_sub(1) {
+                Some(left) => left,
+                None => return Ok(None),
+            };
+            let longer = [path.as_slice(), &[place]].concat();
+            if let Some(whole) = self.go_on(longer, to, between - 1)? {
+                return Ok(Some(whole));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// In random order: one of each group, then a second of each, and so on.
+fn drawn<'a>(places: Vec<&'a Place>, random: &mut dyn Random) -> Result<Vec<&'a Place>, CryptoError> {
+    let mut groups: BTreeMap<String, Vec<&'a Place>> = BTreeMap::new();
+    for (n, place) in places.into_iter().enumerate() {
+        let group = place.groups.first().filter(|_| place.stranger());
+        // Whom the user vouches for stands alone.
+        let group = group.map_or_else(|| format!("{n}"), Clone::clone);
+        groups.entry(group).or_default().push(place);
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    for group in &mut groups {
+        shuffle(group, random)?;
+    }
+    shuffle(&mut groups, random)?;
+    let rounds = groups.iter().map(Vec::len).max().unwrap_or(0);
+    Ok((0..rounds).flat_map(|n| groups.iter().filter_map(move |group| group.get(n).copied())).collect())
+}
+
+fn shuffle<T>(all: &mut [T], random: &mut dyn Random) -> Result<(), CryptoError> {
+    for last in (1..all.len()).rev() {
+        let other = below(last + 1, random)?;
+        all.swap(last, other);
+    }
+    Ok(())
+}
+
+/// A number below `n`, each as likely as the others.
+fn below(n: usize, random: &mut dyn Random) -> Result<usize, CryptoError> {
+    let n = n as u64;
+    loop {
+        let mut bytes = [0; 8];
+        random.fill(&mut bytes)?;
+        let drawn = u64::from_le_bytes(bytes);
+        if drawn < u64::MAX - u64::MAX % n {
+            return Ok(usize::try_from(drawn % n).unwrap_or_default());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use meow_core::crypto::{SeededRandom, SigningKey};
+    use meow_core::policy::MAX_POOL;
+    use meow_core::request::{Limits, MAX_ONWARD};
+    use meow_core::wire::{Fixed, List, Text};
+
+    use super::*;
+
+    fn id(n: u16) -> HopId {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        HopId(id)
+    }
+
+    /// A server that sends on to those of `onward`; a stranger.
+    fn place(n: u16, onward: &[u16], group: &str) -> Place {
+        let limits =
+            Limits { item: 1, mailbox_items: 1, mailbox_bytes: 1, keep_secs: 1, wait_secs: 1, blob: 1 };
+        let mut fingerprint = [0; 32];
+        fingerprint[..2].copy_from_slice(&n.to_be_bytes());
+        Place {
+            fingerprint,
+            id: id(n),
+            descriptor: Arc::new(Descriptor {
+                skp: SigningKey::from_seed(&[1; 32]).public(),
+                issued: 0,
+                expires: 0,
+                urls: List::default(),
+                keys: List::default(),
+                limits,
+                hop: Some(List::<_, MAX_ONWARD>::take(onward.iter().map(|n| Fixed(id(*n).0)))),
+            }),
+            trusted: false,
+            own: false,
+            pools: Vec::new(),
+            groups: [group.to_owned()].into(),
+            answers: true,
+        }
+    }
+
+    fn trusted(n: u16, onward: &[u16]) -> Place {
+        Place { trusted: true, ..place(n, onward, "same") }
+    }
+
+    fn ids(path: &[Place]) -> Vec<u16> {
+        path.iter().map(|p| u16::from_be_bytes([p.id.0[0], p.id.0[1]])).collect()
+    }
+
+    fn chain(hops: u8, first: Pool, between: Pool) -> Chain {
+        Chain { hops, first, between, delay_ms: 0 }
+    }
+
+    const ALL: [u16; 6] = [1, 2, 3, 4, 5, 9];
+
+    /// Five trusted servers and a mailbox server, which all know each other.
+    fn mesh() -> Vec<Place> {
+        let mut all: Vec<_> = (1..=5).map(|n| trusted(n, &ALL)).collect();
+        all.push(place(9, &ALL, "theirs"));
+        all
+    }
+
+    #[test]
+    fn paths_have_the_length_asked_for_and_end_where_they_should() {
+        let (places, mut random) = (mesh(), SeededRandom::new(1));
+        for hops in 2..=5 {
+            let chain = chain(hops, Pool::Trusted, Pool::Trusted);
+            for _ in 0..50 {
+                let path = choose(&places, &chain, &id(9), &[], &mut random).unwrap();
+                let (there, back) = (ids(&path.there), ids(&path.back));
+                assert_eq!((there.len(), back.len()), (usize::from(hops), usize::from(hops) - 1));
+                assert_eq!((there.last(), back.last()), (Some(&9), there.first()));
+                for way in [&there, &back] {
+                    let distinct: BTreeSet<_> = way.iter().collect();
+                    assert_eq!(distinct.len(), way.len(), "{way:?}");
+                }
+                assert!(!back.contains(&9));
+            }
+        }
+    }
+
+    #[test]
+    fn every_packet_draws_anew_and_all_are_drawn() {
+        let (places, mut random) = (mesh(), SeededRandom::new(2));
+        let mut seen: HashMap<Vec<u16>, usize> = HashMap::new();
+        for _ in 0..2000 {
+            let path =
+                choose(&places, &chain(3, Pool::Trusted, Pool::Trusted), &id(9), &[], &mut random).unwrap();
+            *seen.entry(ids(&path.there)).or_default() += 1;
+        }
+        // 5 first servers, 4 others between: 100 of each are expected, and less than half of that is 5 deviations away.
+        assert_eq!(seen.len(), 20);
+        assert!(seen.values().all(|n| (50..170).contains(n)), "{seen:?}");
+    }
+
+    #[test]
+    fn the_first_is_of_its_pool_answers_and_keeps_no_mail_for_the_contact() {
+        let (mut places, mut random) = (mesh(), SeededRandom::new(3));
+        places[0].answers = false;
+        places[1].trusted = false;
+        places[2].pools = vec!["work".into()];
+        let avoid = [places[3].fingerprint];
+        let chain3 = chain(3, Pool::Trusted, Pool::Known);
+        for _ in 0..100 {
+            let path = choose(&places, &chain3, &id(9), &avoid, &mut random).unwrap();
+            assert!([3, 5].contains(&ids(&path.there)[0]));
+        }
+        let work = Pool::Named(Text::<MAX_POOL>::new("work").unwrap());
+        let path = choose(&places, &chain(2, work.clone(), Pool::Trusted), &id(9), &[], &mut random).unwrap();
+        assert_eq!((ids(&path.there), ids(&path.back)), (vec![3, 9], vec![3]));
+        let none = choose(&places, &chain(3, work.clone(), work), &id(9), &[], &mut random).unwrap_err();
+        assert_eq!(none, NoPath::NoChain);
+        let everybody: Vec<_> = places.iter().map(|p| p.fingerprint).collect();
+        let none = choose(&places, &chain3, &id(9), &everybody, &mut random).unwrap_err();
+        assert_eq!(none, NoPath::NoFirst);
+    }
+
+    #[test]
+    fn a_chain_goes_only_where_servers_send_on() {
+        let mut random = SeededRandom::new(4);
+        let two = |places: &[Place], random: &mut SeededRandom| {
+            choose(places, &chain(3, Pool::Trusted, Pool::Trusted), &id(9), &[], random)
+        };
+        // 1 to 2 to 9 and back by 3; nothing else.
+        let places = vec![trusted(1, &[2]), trusted(2, &[9]), trusted(3, &[1]), place(9, &[3], "theirs")];
+        let path = two(&places, &mut random).unwrap();
+        assert_eq!((ids(&path.there), ids(&path.back)), (vec![1, 2, 9], vec![3, 1]));
+        let no_way_back =
+            vec![trusted(1, &[2]), trusted(2, &[9]), trusted(3, &[1]), place(9, &[2], "theirs")];
+        assert_eq!(two(&no_way_back, &mut random).unwrap_err(), NoPath::NoChain);
+        assert_eq!(two(&places[..3], &mut random).unwrap_err(), NoPath::Unknown);
+        let mut plain = places;
+        let no_hop = Descriptor { hop: None, ..(*plain[3].descriptor).clone() };
+        plain[3].descriptor = Arc::new(no_hop);
+        assert_eq!(two(&plain, &mut random).unwrap_err(), NoPath::NoHop);
+    }
+
+    #[test]
+    fn a30_a_thousand_servers_on_one_network_have_one_chance_and_never_two_places() {
+        let honest = 1..=5u16;
+        let mut places: Vec<_> = honest.clone().map(|n| place(n, &[], &format!("network 10.{n}"))).collect();
+        places.extend((100..1100).map(|n| place(n, &[], "network 66.6")));
+        places.push(Place { trusted: true, ..place(8, &[], "first") });
+        places.push(place(9, &[], "theirs"));
+        // Everybody sends on to everybody: a descriptor has no room for that, so the check is left out by a full list.
+        let some = |from: usize| -> Vec<u16> {
+            let fakes = (100..1100u16).skip(from).step_by(19);
+            [1, 2, 3, 4, 5, 8, 9].into_iter().chain(fakes).collect()
+        };
+        for (n, p) in places.iter_mut().enumerate() {
+            let onward = List::<_, MAX_ONWARD>::take(some(n % 19).iter().map(|n| Fixed(id(*n).0)));
+            p.descriptor = Arc::new(Descriptor { hop: Some(onward), ..(*p.descriptor).clone() });
+        }
+        let (mut random, mut fakes) = (SeededRandom::new(5), 0);
+        const DRAWS: usize = 600;
+        for _ in 0..DRAWS {
+            let path =
+                choose(&places, &chain(4, Pool::Trusted, Pool::Known), &id(9), &[], &mut random).unwrap();
+            for way in [ids(&path.there), ids(&path.back)] {
+                let fake = way.iter().filter(|n| **n >= 100).count();
+                assert!(fake <= 1, "{way:?}");
+                fakes += fake;
+            }
+        }
+        // Two places each of 5 honest groups and one of fakes: 2/6 of 1,200 ways are expected to hold one.
+        assert!((300..500).contains(&fakes), "{fakes} of {}", 2 * DRAWS);
+    }
+
+    #[test]
+    fn strangers_of_the_mailbox_servers_network_are_left_out() {
+        let mut random = SeededRandom::new(6);
+        let mut places = vec![trusted(1, &ALL), place(2, &ALL, "theirs"), place(9, &ALL, "theirs")];
+        let draw = |places: &[Place], random: &mut SeededRandom| {
+            choose(places, &chain(3, Pool::Trusted, Pool::Known), &id(9), &[], random)
+        };
+        assert_eq!(draw(&places, &mut random).unwrap_err(), NoPath::NoChain);
+        // One's own server is no stranger.
+        places[2].own = true;
+        assert_eq!(ids(&draw(&places, &mut random).unwrap().there), [1, 2, 9]);
+    }
+
+    #[test]
+    fn a_maze_without_a_way_out_ends() {
+        let mut random = SeededRandom::new(7);
+        let all: Vec<u16> = (1..=60).collect();
+        let mut places: Vec<_> = all.iter().map(|n| trusted(*n, &all)).collect();
+        places.push(place(99, &all, "theirs"));
+        let none = choose(&places, &chain(5, Pool::Trusted, Pool::Trusted), &id(99), &[], &mut random);
+        assert_eq!(none.unwrap_err(), NoPath::NoChain);
+    }
+}

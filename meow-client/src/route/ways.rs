@@ -1,0 +1,123 @@
+//! Which ways requests about one contact may go, and going them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meow_core::identity::ContactId;
+use meow_core::lane::ServerRef;
+use meow_core::policy::{MAX_ROUTES, Route};
+use meow_core::request::{Answer, RequestKind};
+use meow_core::wire::{Fixed, List};
+use meow_core::{Error, ErrorKind, Result, Retry};
+use serde::{Deserialize, Serialize};
+
+use crate::client::Inner;
+use crate::records::{ContactRecord, contact};
+use crate::server::{Room, counter_of_own};
+
+/// Servers that are kept from being first at most: what one contact's mailboxes can be on.
+const MAX_AVOIDED: usize = 40;
+
+/// By which ways requests about one contact may go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ways {
+    /// In the user's order.
+    pub(crate) routes: List<Route, MAX_ROUTES>,
+    /// The mailbox servers of both sides: where a route is a chain, none of them sees this device's address, so none is
+    /// the first server of any chain.
+    pub(crate) avoid: List<Fixed<32>, MAX_AVOIDED>,
+}
+
+impl Ways {
+    pub(crate) fn new<'a>(
+        routes: List<Route, MAX_ROUTES>,
+        mailboxes: impl Iterator<Item = &'a ServerRef>,
+    ) -> Self {
+        Self { routes, avoid: List::take(mailboxes.map(|server| Fixed(*server.fingerprint()))) }
+    }
+
+    /// Those that the policy of a contact allows.
+    pub(crate) fn of(record: &ContactRecord) -> Self {
+        let own = record.machine.mailboxes().iter().rev().flat_map(|mailbox| mailbox.servers.iter());
+        let theirs = record.machine.deposit_target().into_iter().flat_map(|target| target.servers.iter());
+        Self::new(record.policy.routes.clone(), theirs.chain(own))
+    }
+}
+
+impl Inner {
+    /// Whether the policy of a contact still allows a route, to the contact or to servers: it can change while something is
+    /// under way.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn still_allows(self: &Arc<Self>, id: ContactId, route: &Route) -> Result<bool> {
+        let route = route.clone();
+        self.read(move |txn| match contact(txn, &id) {
+            Ok(record) => {
+                let routes = &record.policy.routes;
+                Ok(routes.contains(&route) || Route::to_servers(routes).any(|other| *other == route))
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        })
+        .await
+    }
+
+    /// Asks a server by one route.
+    ///
+    /// # Errors
+    /// Those of the route.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it open whether the server acted.
+    pub(crate) async fn ask_by(
+        self: &Arc<Self>,
+        route: &Route,
+        ways: &Ways,
+        server: &ServerRef,
+        kind: RequestKind,
+        room: Room,
+        wait: Duration,
+    ) -> Result<Answer> {
+        match route {
+            Route::Server => self.ask(server, kind, room, wait).await,
+            Route::Matriochka(chain) => self.ask_through(chain, ways, server, kind, room, wait).await,
+            _ => Err(no_way()),
+        }
+    }
+
+    /// Asks a server by the first allowed route that works. The request may reach it twice: for those that are
+    /// idempotent.
+    ///
+    /// # Errors
+    /// That of the last route.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it open whether the server acted.
+    pub(crate) async fn ask_any(
+        self: &Arc<Self>,
+        ways: &Ways,
+        server: &ServerRef,
+        kind: RequestKind,
+        room: Room,
+    ) -> Result<Answer> {
+        let mut last = no_way();
+        for (n, route) in Route::to_servers(&ways.routes).enumerate() {
+            match self.ask_by(route, ways, server, kind.clone(), room, Duration::ZERO).await {
+                Ok(answer) if n > 0 => return Ok(counter_of_own(&kind, answer)),
+                Ok(answer) => return Ok(answer),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Nothing of the policy leads to a server.
+pub(crate) fn no_way() -> Error {
+    Error::new(
+        ErrorKind::Unreachable,
+        "no route of the policy leads there now; `meow policy` shows and changes what is allowed",
+    )
+    .with_retry(Retry::After(60))
+}

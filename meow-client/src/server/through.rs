@@ -1,0 +1,58 @@
+//! Carrying a finished packet to a server: for onion packets, which only the first server of a chain may see.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use meow_core::lane::ServerRef;
+use meow_core::transport::Endpoint;
+use meow_core::{Error, ErrorKind, Result};
+
+use super::ask::Servers;
+use super::choose::order;
+use super::exchange::{Fits, exchange};
+use super::reach::open;
+
+impl Servers {
+    /// Carries one packet to a server and brings back one, by whichever URL of the server opens. What breaks then is not
+    /// tried again: whoever sees an onion packet twice knows it by its tag. `fits` tells the answer from what else is heard
+    /// on a bus.
+    ///
+    /// # Errors
+    /// `Unreachable`, `WrongPeer`, or what the transport says.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the link; the server may or may not have acted.
+    pub(crate) async fn carry(
+        &self,
+        server: &ServerRef,
+        private_url: Option<&Endpoint>,
+        packet: &[u8],
+        patience: Duration,
+        fits: Fits<'_>,
+    ) -> Result<Bytes> {
+        let fingerprint = server.fingerprint();
+        let named = self.told().urls(fingerprint).into_iter().chain(server.endpoints());
+        let mut ways = order(&self.transports, private_url.cloned(), named, &self.failures())?;
+        let opened = open(&self.transports, &mut ways, fingerprint).await;
+        opened.overtaken.iter().for_each(|url| self.failures().failed(url));
+        let mut last = None;
+        for (url, e) in opened.failed {
+            self.failed(&url, e, &mut last);
+        }
+        let Some((url, link)) = opened.open else {
+            let none = || {
+                Error::new(ErrorKind::Usage, "this server has no usable URL; ask for its current reference")
+            };
+            return Err(last.unwrap_or_else(none));
+        };
+        match exchange(link, &url, packet, patience, fits).await {
+            Ok(answer) => {
+                self.failures().worked(&url);
+                self.told().used(fingerprint, &url);
+                Ok(answer)
+            }
+            // The way is fine as far as can be told: what was lost may have been lost behind this server.
+            Err(e) => Err(e),
+        }
+    }
+}
