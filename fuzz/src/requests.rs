@@ -3,10 +3,10 @@
 use meow_core::crypto::{DhPublic, hpke_seal, request_info};
 use meow_core::direct::REACH;
 use meow_core::request::{
-    Acknowledge, Answer, BlobGet, BlobPut, CatalogGet, CatalogPage, ClearAnswer, ClearCode, Close, DESCRIBE, Deposit, Descriptor,
-    Found, Heard, Items, Knock, Knocking, Limits, MailItem, Opened, OpenedRequest, PendingAnswer,
-    PresenceGet, Present, Presented, Pull, RefusalCode, Refused, Register, Request, RequestKind, Seen,
-    SessionBy, SessionOpen, Showing, SignedDescriptor, key_number, seal_request,
+    Acknowledge, Answer, BlobGet, BlobPut, CatalogGet, CatalogPage, ClearAnswer, ClearCode, Close, DESCRIBE,
+    Deposit, Descriptor, Found, Heard, Items, Knock, Knocking, Limits, MailItem, Opened, OpenedRequest,
+    PendingAnswer, PresenceGet, Present, Presented, Pull, RefusalCode, Refused, Register, Request,
+    RequestKind, Seen, SessionBy, SessionOpen, Showing, SignedDescriptor, key_number, seal_request,
 };
 use meow_core::session::{SessionBinding, SessionRole, ShareSecret, grant_session};
 use meow_core::wire::{Blob, Fixed, List, Suite, Text, Wire, pad, padded_len, size_of_class, unpad};

@@ -1,6 +1,7 @@
-//! What people type and paste: URLs and server references.
+//! What people type and paste: URLs, server references and policies.
 
 use meow_core::lane::ServerReference;
+use meow_core::policy::{MAX_TEXT, Policy};
 use meow_core::transport::Endpoint;
 
 use crate::{Seed, Target, seed};
@@ -8,6 +9,7 @@ use crate::{Seed, Target, seed};
 /// The targets of this module.
 pub const TARGETS: &[Target] = &[
     Target { name: "endpoint", run: endpoint, seeds: endpoint_seeds },
+    Target { name: "policy", run: policy, seeds: policy_seeds },
     Target { name: "server_reference", run: server_reference, seeds: server_reference_seeds },
 ];
 
@@ -90,6 +92,43 @@ pub fn endpoint_seeds() -> Vec<Seed> {
     seeds.push(seed("bad-too-long-once-encoded", format!("http://host/?a={}", "\u{fc}".repeat(700))));
     seeds.push(seed("bad-host-long", format!("http://{}example/", "a.".repeat(130))));
     seeds
+}
+
+/// A policy as TOML.
+pub fn policy(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let Ok(policy) = text.parse::<Policy>() else { return false };
+    policy.check().expect("what is read holds");
+    assert_eq!(policy.to_string().parse::<Policy>().expect("what is shown parses"), policy);
+    assert!(!policy.protects_more_than(&policy), "it protects as much as itself");
+    true
+}
+
+/// Seeds of [`policy`].
+pub fn policy_seeds() -> Vec<Seed> {
+    let with = |routes: &str| {
+        format!(
+            "routes = [{routes}]\nauthenticity = \"signed\"\nreceipts = [\"decrypted\"]\nform = \"by-link\"\npresence = false\n"
+        )
+    };
+    let plain = with("\"server\"");
+    vec![
+        seed("server", plain.clone()),
+        seed("direct-shown", with("\"direct\", \"server\"").replace("false", "true")),
+        seed("chain", with("\"matriochka hops=4 first=pool:work between=known delay_ms=5000\"")),
+        seed("comments", format!("# mine\n\n{}", plain.replace('\n', " # so\r\n"))),
+        seed("no-receipts", plain.replace("\"decrypted\"", "")),
+        seed("bad-route", with("\"tor\"")),
+        seed("bad-no-route", with("")),
+        seed("bad-chain", with("\"matriochka hops=9\"")),
+        seed("bad-delays", with("\"matriochka hops=5 delay_ms=20000\"")),
+        seed("bad-comma", with("\"server,direct\"")),
+        seed("bad-twice", format!("{plain}{plain}")),
+        seed("bad-unknown", format!("{plain}cover = 1")),
+        seed("bad-missing", plain.replace("presence = false", "")),
+        seed("bad-escape", with("\"serv\\u0065r\"")),
+        seed("bad-long", format!("{plain}#{}", "a".repeat(MAX_TEXT))),
+    ]
 }
 
 /// What an operator hands out.

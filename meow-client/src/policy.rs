@@ -5,18 +5,22 @@ use std::sync::Arc;
 use meow_core::policy::{Policy, Route};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, Inner, blocking};
 use crate::others::mailboxes_changed;
-use crate::records::{contact, contact_of, load, save};
+use crate::records::{contact, contact_of, load, policy_text, save};
 use crate::unlock::Unlock;
 
 /// Key of the policy that new contacts get.
 const DEFAULT: &[u8] = b"policy";
 
+#[derive(Default, Serialize, Deserialize)]
+struct Kept(#[serde(with = "policy_text")] Policy);
+
 /// The policy that new contacts get.
 pub(crate) fn default_policy(txn: &dyn StoreTxn) -> Result<Policy> {
-    Ok(load(txn, Table::Meta, DEFAULT)?.unwrap_or_default())
+    Ok(load::<Kept>(txn, Table::Meta, DEFAULT)?.unwrap_or_default().0)
 }
 
 impl Client {
@@ -95,7 +99,7 @@ impl Inner {
         policy.check()?;
         self.write(move |txn, _| {
             may_replace(&default_policy(txn)?, &policy, weaken)?;
-            save(txn, Table::Meta, DEFAULT, &policy)
+            save(txn, Table::Meta, DEFAULT, &Kept(policy))
         })
         .await
     }

@@ -37,11 +37,26 @@ pub(crate) struct ServerReached {
     pub(crate) issued: u64,
 }
 
+/// Policies are kept as TOML.
+pub(crate) mod policy_text {
+    use meow_core::policy::Policy;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(policy: &Policy, to: S) -> Result<S::Ok, S::Error> {
+        policy.to_string().serialize(to)
+    }
+
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Policy, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// A contact, with the state of its machine.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct ContactRecord {
     pub(crate) name: String,
     pub(crate) created_ms: u64,
+    #[serde(with = "policy_text")]
     pub(crate) policy: Policy,
     pub(crate) machine: Contact,
     /// When the last renewal of keys was begun here, in Unix milliseconds.

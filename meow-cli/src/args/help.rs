@@ -67,16 +67,18 @@ Examples:
   meow policy bob --set routes=matriochka --set hops=4
   meow policy bob --set routes=direct,server --set receipts=none
   meow policy --new-contacts --set routes=matriochka   also for taking cards
+  meow policy bob > bob.toml && meow policy carol --from bob.toml
 
 Keys:
   routes        what is allowed, in order: server, direct, matriochka
   hops          servers of a chain, the mailbox server counted: 2 to 5
   first         from which servers the first of a chain is drawn: trusted, pool:NAME, known
   between       from which servers those between are drawn: trusted, pool:NAME, known
-  delay_ms      mean delay at each server of a chain: 0 to 20000
+  delay_ms      mean delay at each server of a chain: 0 to 20000, for 3 servers to 12000
   authenticity  signed, deniable
   receipts      what the contact is told: none, decrypted, read
   form          by-link, thin, whole
+  presence      whether the contact may find this device: false, true
 
 What is not allowed is not done: where no route works, messages wait, and `meow status` says why. A policy that
 protects less than the one before needs the password once more.";

@@ -1,5 +1,7 @@
 //! Arguments of `hop` and `policy`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use meow::ServerReference;
 
@@ -45,6 +47,9 @@ pub(crate) struct PolicyArgs {
     /// The policy that new contacts get, instead of one contact's
     #[arg(long, conflicts_with = "name")]
     pub(crate) new_contacts: bool,
+    /// Takes the whole policy from this file, as `meow policy` shows it; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
     /// Changes this; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,

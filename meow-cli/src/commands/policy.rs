@@ -1,6 +1,11 @@
 //! `meow policy`
 
-use meow::Policy;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use meow::core::policy::MAX_TEXT;
+use meow::{Error, Policy};
 use serde::Serialize;
 
 use super::Outcome;
@@ -51,6 +56,20 @@ impl Record for Shown {
     }
 }
 
+/// The text of a file, or of standard input for `-`.
+fn read(file: &Path) -> Result<String, Error> {
+    let mut text = String::new();
+    // One byte more than a policy can have shows that it is too long.
+    let most = MAX_TEXT as u64 + 1;
+    let done = if file == Path::new("-") {
+        io::stdin().take(most).read_to_string(&mut text)
+    } else {
+        File::open(file).and_then(|open| open.take(most).read_to_string(&mut text))
+    };
+    done.map_err(|e| usage(format!("cannot read the policy {}: {e}", file.display())))?;
+    Ok(text)
+}
+
 pub(super) async fn run(context: &Context, args: PolicyArgs) -> Outcome {
     let (client, unlock) = context.open_unlocked().await?;
     let name = args.name.as_deref();
@@ -58,8 +77,11 @@ pub(super) async fn run(context: &Context, args: PolicyArgs) -> Outcome {
         Some(name) => client.policy(name).await?,
         None => client.default_policy().await?,
     };
-    if !args.set.is_empty() {
-        let mut new = old;
+    if args.from.is_some() || !args.set.is_empty() {
+        let mut new = match &args.from {
+            Some(file) => read(file)?.parse()?,
+            None => old,
+        };
         for change in &args.set {
             let (key, value) = change.split_once('=').ok_or_else(|| {
                 usage("say what to change as KEY=VALUE; `meow policy --help` lists the keys")

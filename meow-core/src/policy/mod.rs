@@ -1,8 +1,10 @@
 //! The privacy policy of one contact: which ways a message may take, and what the contact learns.
 
 mod text;
+mod toml;
 
 pub use text::{KEYS, pool_name};
+pub use toml::MAX_TEXT;
 
 use std::time::Duration;
 
