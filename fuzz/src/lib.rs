@@ -19,6 +19,7 @@ pub mod requests;
 pub mod segments;
 pub mod serial;
 pub mod sessions;
+pub mod store;
 pub mod text;
 mod world;
 
@@ -58,6 +59,7 @@ pub fn targets() -> Vec<Target> {
         segments::TARGETS,
         serial::TARGETS,
         mqtt::TARGETS,
+        store::TARGETS,
     ]
     .concat()
 }

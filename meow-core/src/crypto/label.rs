@@ -66,6 +66,8 @@ labels! {
         ServerStore => "meow server store",
         /// Seed of the Skp's sealing keys at rest, from a server's key file.
         ServerKeys => "meow server keys",
+        /// Keys of the log before a server's mailbox store, from its storage key. Salt: of the log's epoch.
+        ServerLog => "meow server log",
         /// Keys of one hop of an onion packet. Context: ephemeral key, key of the hop.
         Onion => "meow onion",
         /// Key of a sealed reach. Salt: mailbox. Context: fingerprint, use.

@@ -123,33 +123,47 @@ struct Batch {
     replies: Vec<oneshot::Sender<Result<WriteOutcome, WriteError>>>,
     now: u64,
     bytes: usize,
+    /// All of its writes are only appended.
+    appends: bool,
+}
+
+impl Batch {
+    /// What is not only appended, and so may take longer, has a batch of its own.
+    fn takes(&self, write: &Write) -> bool {
+        self.writes.is_empty() || self.appends == appends(write)
+    }
+
+    fn push(&mut self, write: Write, now: u64, reply: oneshot::Sender<Result<WriteOutcome, WriteError>>) {
+        self.appends = appends(&write);
+        self.bytes += payload(&write);
+        self.now = self.now.max(now);
+        self.writes.push(write);
+        self.replies.push(reply);
+    }
 }
 
 impl Thread {
     fn run(mut self) {
-        let mut batch = Batch::default();
-        while let Some(mut job) = self.queued.blocking_recv() {
+        let mut waiting = None;
+        while let Some(first) = waiting.take().or_else(|| self.queued.blocking_recv()) {
+            let (mut batch, mut next) = (Batch::default(), Some(first));
             // Writes gather until the queue is empty, the batch is full, or something else comes.
-            let other = loop {
+            while let Some(job) = next.take() {
                 match job {
-                    Job::Write { write, now, reply } => {
-                        batch.bytes += payload(&write);
-                        batch.now = batch.now.max(now);
-                        batch.writes.push(*write);
-                        batch.replies.push(reply);
+                    Job::Write { write, now, reply } if batch.takes(&write) => {
+                        batch.push(*write, now, reply);
+                        if batch.writes.len() < self.batch && batch.bytes < BATCH_BYTES {
+                            next = self.queued.try_recv().ok();
+                        }
                     }
-                    other => break Some(other),
+                    other => waiting = Some(other),
                 }
-                if batch.writes.len() >= self.batch || batch.bytes >= BATCH_BYTES {
-                    break None;
-                }
-                match self.queued.try_recv() {
-                    Ok(next) => job = next,
-                    Err(_) => break None,
-                }
-            };
-            self.commit(std::mem::take(&mut batch));
-            match other {
+            }
+            if !batch.writes.is_empty() {
+                self.commit(batch);
+                continue;
+            }
+            match waiting.take() {
                 Some(Job::Expire { now, reply }) => {
                     let _ = reply.send(self.store.expire(now, EXPIRE_ROWS));
                 }
@@ -164,9 +178,6 @@ impl Thread {
     }
 
     fn commit(&mut self, batch: Batch) {
-        if batch.writes.is_empty() {
-            return;
-        }
         let outcomes = self.apply(&batch.writes, batch.now);
         for ((write, reply), outcome) in batch.writes.iter().zip(batch.replies).zip(outcomes) {
             match (write, &outcome) {
@@ -237,6 +248,11 @@ impl Thread {
         }
         Err(e.kind())
     }
+}
+
+/// What a store with a log only appends.
+fn appends(write: &Write) -> bool {
+    matches!(write, Write::Deposit(_) | Write::Acknowledge { .. })
 }
 
 fn frees(write: &Write) -> bool {

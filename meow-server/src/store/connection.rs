@@ -46,6 +46,11 @@ impl Source {
         }
     }
 
+    /// The log that lies beside the file.
+    pub(super) fn log(&self) -> PathBuf {
+        sibling(&self.path, "-log")
+    }
+
     /// Opens a connection to the file.
     pub(super) fn connect(&self, role: Role) -> Result<Connection, StoreError> {
         connect(&self.path, &self.key, role, &self.options)
@@ -70,7 +75,8 @@ impl Source {
     /// Makes the file under another name and renames it when it is whole: a file under its own name that is
     /// empty or short is damaged, never new.
     fn create(&self) -> Result<(), StoreError> {
-        if sibling(&self.path, "-wal").try_exists()? {
+        let log = fs::metadata(self.log()).map_or(0, |log| log.len());
+        if log > 0 || sibling(&self.path, "-wal").try_exists()? {
             return Err(StoreError::DamagedLog);
         }
         let partial = sibling(&self.path, ".new");

@@ -24,9 +24,15 @@ pub enum StoreError {
         /// Pages in the file.
         all: u64,
     },
-    /// The write-ahead log is not what was written.
-    #[error("the write-ahead log is damaged")]
+    /// A log beside the tables is not what was written.
+    #[error("the log of the store is damaged")]
     DamagedLog,
+    /// An item or a batch beyond what the file can hold.
+    #[error("an item is too long")]
+    TooLong,
+    /// The source of randomness failed.
+    #[error("the source of randomness failed")]
+    NoRandomness,
     /// A row that this program would never write.
     #[error("a stored row does not hold: {0}")]
     BadRow(&'static str),
@@ -93,7 +99,13 @@ impl From<StoreError> for Error {
                 ErrorKind::System,
                 "the mailbox store needs a file system with locks and shared memory: choose a local disk",
             ),
-            StoreError::UnknownWrite | StoreError::NoReaders => Error::new(ErrorKind::Bug, UNFORESEEN),
+            StoreError::UnknownWrite | StoreError::NoReaders | StoreError::TooLong => {
+                Error::new(ErrorKind::Bug, UNFORESEEN)
+            }
+            StoreError::NoRandomness => Error::new(
+                ErrorKind::System,
+                "the system's source of randomness failed; nothing confirmed was lost",
+            ),
             StoreError::Io(_) => Error::new(
                 ErrorKind::System,
                 "a file beside the mailbox store cannot be written; nothing confirmed was lost: check space and \

@@ -1,9 +1,9 @@
-//! The relay's embedded mailbox store: one encrypted SQLite file.
+//! The relay's embedded mailbox store: one encrypted SQLite file, and a log before it.
 //!
 //! [`SqliteMailboxStore`] implements [`MailboxStore`] on SQLCipher: every page is encrypted and carries a MAC,
-//! so a flipped byte is an error and never an empty mailbox. One connection writes; a commit returns when its
-//! batch is synced. A few connections read beside it. Caches are small and fixed, so memory does not grow with
-//! what is stored. Why this engine: `docs/decisions/0001-mailbox-store-engine.md`.
+//! so a flipped byte is an error and never an empty mailbox. Deposits and acknowledgements are appended to an encrypted log first;
+//! a commit returns when its batch is synced there. One connection writes, a few read beside it. Caches are small and fixed, so
+//! memory does not grow with what is stored. Why so: `docs/decisions/0001-mailbox-store-engine.md`, `0015-log-before-the-store.md`.
 //!
 //! Not here: who may ask for what (signatures, admission), waiting for items, and when to call
 //! [`expire`](MailboxStore::expire).
@@ -12,6 +12,8 @@ mod connection;
 mod error;
 mod expire;
 mod fold;
+mod guest;
+mod log;
 mod overlay;
 mod read;
 mod readers;
@@ -21,6 +23,7 @@ mod tally;
 mod txn;
 mod wal;
 mod write;
+mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,15 +32,17 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use meow_core::Result;
 use meow_core::crypto::Secret;
 use meow_core::store::{MailboxStore, Page, Quota, StoreStats, Write, WriteOutcome};
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 use self::connection::{Role, Source};
 pub use self::error::StoreError;
+use self::guest::Guest;
+use self::log::{Claim, Log};
 use self::overlay::Overlay;
 use self::readers::Readers;
 use self::sql::Sql;
-use self::txn::Txn;
-use self::write::Batch;
+use self::tally::Totals;
+use self::writer::{Shared, Writer};
 
 /// How the store uses memory and disk. The defaults suit a small board and a busy relay alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +56,12 @@ pub struct StoreOptions {
     /// The write-ahead log is folded into the file whenever it holds so many pages of 4 KiB. It bounds the
     /// log's size, and the work of opening after a crash.
     pub wal_pages: u32,
-    /// How many appended rows wait in memory for their indexes, at most (one batch more). They are folded in
-    /// together: the more, the cheaper each, and the longer the one commit that waits for it.
+    /// How many records of the log wait to go into the tables, at most (one batch more); a mailbox that has any counts as four.
+    /// They are folded in together: the more, the cheaper each, and the longer the one commit that waits for it. Each takes
+    /// some 150 bytes of memory.
     pub fold_rows: usize,
+    /// Longest log before the tables, in bytes; at least 128 KiB.
+    pub log_bytes: u64,
     /// For how many seconds the id of a deposit that was acknowledged is remembered, so that the same deposit
     /// again is confirmed without a second copy.
     pub remember_secs: u64,
@@ -68,59 +76,81 @@ impl Default for StoreOptions {
             read_cache_kib: 512,
             readers: 2,
             wal_pages: 4096,
-            fold_rows: 4096,
+            fold_rows: 20_480,
+            log_bytes: 64 << 20,
             remember_secs: 86_400,
             remember_max: 1_000_000,
         }
     }
 }
 
-/// The mailbox store in one encrypted file (with its write-ahead log beside it).
+/// The mailbox store in one encrypted file (with its logs beside it).
 pub struct SqliteMailboxStore {
     source: Source,
-    // Before the writer: the last connection to close folds the log into the file, and readers cannot.
+    // Before the writer: the last connection to close folds SQLite's log into the file, and readers cannot.
     readers: Readers,
-    writer: Mutex<Writer>,
+    hold: Hold,
     overlay: RwLock<Overlay>,
     operations: AtomicU64,
 }
 
-struct Writer {
-    connection: Connection,
-    /// Of the totals that the overlay belongs to.
-    generation: i64,
-    /// The newest time of day that a caller told.
-    now: u64,
+/// Who writes the log.
+enum Hold {
+    Ours(Mutex<Writer>),
+    /// Another process.
+    Theirs(Mutex<Guest>),
 }
 
 impl SqliteMailboxStore {
     /// Opens the store, or makes it when there is no file. An older file is migrated; a copy of it is kept
     /// beside it, named after its version. Reads a fixed number of pages, however much is stored (after a
-    /// crash also what [`StoreOptions::wal_pages`] and [`StoreOptions::fold_rows`] bound).
+    /// crash also what [`StoreOptions::wal_pages`], [`StoreOptions::log_bytes`] and [`StoreOptions::fold_rows`] bound).
+    /// Waits some seconds for another process that has the store, and blocks meanwhile.
     ///
     /// # Errors
     /// `WrongSecret` when the key is not the one that the file was made with, `Damaged` when the file does not
     /// hold, `NewerVersion` for a file of a newer program (it is left as it is), `System` when the path cannot
-    /// be read and written.
+    /// be read and written, or another process keeps the store.
     pub fn open(path: &Path, key: &Secret, options: StoreOptions) -> Result<Self> {
         let source = Source { path: path.to_owned(), key: key.clone(), options };
-        Ok(Self::open_source(source)?)
+        Ok(Self::open_source(source, true)?)
     }
 
-    fn open_source(source: Source) -> Result<Self, StoreError> {
+    /// As [`open`](Self::open), but beside a process that has the store this one gives what [`stats`](MailboxStore::stats) and
+    /// [`add_invite`](MailboxStore::add_invite) need; all else is refused, as in use.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_beside(path: &Path, key: &Secret, options: StoreOptions) -> Result<Self> {
+        let source = Source { path: path.to_owned(), key: key.clone(), options };
+        Ok(Self::open_source(source, false)?)
+    }
+
+    fn open_source(source: Source, patient: bool) -> Result<Self, StoreError> {
         source.prepare()?;
-        let mut connection = source.connect(Role::Writer)?;
-        schema::migrate(&mut connection, &source.path, schema::STEPS)?;
-        let store = Self {
-            readers: Readers::open(&source)?,
-            writer: Mutex::new(Writer { connection, generation: -1, now: 0 }),
-            overlay: RwLock::default(),
-            operations: AtomicU64::new(0),
-            source,
+        let operations = AtomicU64::new(0);
+        let mut overlay = Overlay::default();
+        let hold = match Log::claim(&source.log(), source.options.log_bytes, patient)? {
+            Claim::Ours(mut log) => {
+                let mut connection = source.connect(Role::Writer)?;
+                schema::migrate(&mut connection, &source.path, schema::STEPS)?;
+                // Shows that the file can be written.
+                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let sql = Sql::new(&transaction, &operations);
+                let mut totals = Totals::load(&sql)?;
+                let folded = totals.stats;
+                if let Some(epoch) = log.reopen(&source.key, &totals)? {
+                    overlay = Overlay::replay(&sql, &epoch, false, &mut totals)?;
+                    overlay.epoch = Some(epoch);
+                }
+                overlay.stats = totals.stats;
+                drop(transaction);
+                Hold::Ours(Mutex::new(Writer { connection, log, totals, folded, now: 0 }))
+            }
+            Claim::Theirs(log) => Hold::Theirs(Mutex::new(Guest::open(&source, log)?)),
         };
-        // Loads the overlay, and shows that the file can be written.
-        store.transact(0, |_| Ok(()))?;
-        Ok(store)
+        let readers = Readers::open(&source)?;
+        Ok(Self { source, readers, hold, overlay: RwLock::new(overlay), operations })
     }
 
     /// Where the store lies.
@@ -134,25 +164,30 @@ impl SqliteMailboxStore {
         self.operations.load(Ordering::Relaxed)
     }
 
-    /// Runs one transaction on the writer; durable when this returns.
-    fn transact<T>(
+    /// Lends the writer to what changes the store.
+    fn write<T>(
         &self,
-        now: u64,
-        work: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut Writer, Shared<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Writer { connection, generation, now: newest } = &mut *writer;
-        *newest = now.max(*newest);
-        let outcome = txn::run(connection, &self.operations, &self.overlay, generation, work);
-        self.source.renew_after(&outcome, Role::Writer, connection);
+        let Hold::Ours(writer) = &self.hold else { return Err(StoreError::InUse) };
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = Shared { source: &self.source, overlay: &self.overlay, operations: &self.operations };
+        let outcome = work(&mut writer, shared);
+        self.source.renew_after(&outcome, Role::Writer, &mut writer.connection);
         outcome
     }
 
-    /// Runs on a reading connection.
-    fn read<T>(&self, work: impl FnOnce(&Sql<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Runs on a reading connection. What is pending stays so meanwhile.
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Sql<'_>, &Overlay) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if matches!(self.hold, Hold::Theirs(_)) {
+            return Err(StoreError::InUse);
+        }
         self.readers.with(&self.source, |connection| {
             let sql = Sql::new(connection, &self.operations);
-            let outcome = work(&sql)?;
+            let outcome = work(&sql, &writer::read(&self.overlay))?;
             // A page of a long row whose MAC does not hold comes back as zeros, without an error; only from then
             // on does the connection fail. So what was read holds when one more read succeeds.
             sql.one("SELECT 1 FROM totals", [], |_| Ok(()))?;
@@ -165,9 +200,12 @@ impl Drop for SqliteMailboxStore {
     /// Folds, so that the next opening finds nothing to catch up with. A failure loses nothing: the next
     /// opening catches up.
     fn drop(&mut self) {
-        let now = self.writer.lock().unwrap_or_else(PoisonError::into_inner).now;
-        if now > 0
-            && let Err(error) = self.transact(now, |txn| txn.fold_from(1, &self.source.options, now))
+        let rested = self.write(|writer, shared| {
+            // Without the time of day, nothing was written.
+            if writer.now > 0 { writer.rest(shared) } else { Ok(()) }
+        });
+        if let Err(error) = rested
+            && !matches!(error, StoreError::InUse)
         {
             tracing::warn!(%error, "the mailbox store could not be folded at its end; the next start does it");
         }
@@ -182,11 +220,7 @@ impl std::fmt::Debug for SqliteMailboxStore {
 
 impl MailboxStore for SqliteMailboxStore {
     fn commit(&self, batch: &[Write], quota: &Quota, now: u64) -> Result<Vec<WriteOutcome>> {
-        let options = &self.source.options;
-        Ok(self.transact(now, |txn| {
-            txn.fold_from(options.fold_rows, options, now)?;
-            Batch { txn, quota, now }.apply(batch)
-        })?)
+        Ok(self.write(|writer, shared| writer.commit(shared, batch, quota, now))?)
     }
 
     fn items(
@@ -199,7 +233,7 @@ impl MailboxStore for SqliteMailboxStore {
         now: u64,
     ) -> Result<Page> {
         let limits = read::Limits { after, max_items, max_bytes, per_item, now };
-        Ok(self.read(|sql| read::items(sql, &self.overlay, mailbox, &limits))?)
+        Ok(self.read(|sql, overlay| read::items(sql, overlay, mailbox, &limits))?)
     }
 
     fn blob(
@@ -209,22 +243,42 @@ impl MailboxStore for SqliteMailboxStore {
         name: &[u8; 16],
         now: u64,
     ) -> Result<Option<Vec<u8>>> {
-        Ok(self.read(|sql| read::blob(sql, mailbox, token_hash, name, now))?)
+        Ok(self.read(|sql, _| read::blob(sql, mailbox, token_hash, name, now))?)
     }
 
     fn add_invite(&self, hash: &[u8; 32], uses: u32, expires: u64) -> Result<()> {
-        Ok(self.transact(0, |txn| write::add_invite(&txn.sql, hash, uses, expires))?)
+        let add = |connection: &Connection| {
+            write::add_invite(&Sql::new(connection, &self.operations), hash, uses, expires)
+        };
+        let added = match &self.hold {
+            Hold::Ours(_) => self.write(|writer, _| add(&writer.connection)),
+            Hold::Theirs(guest) => {
+                guest.lock().unwrap_or_else(PoisonError::into_inner).with(&self.source, add)
+            }
+        };
+        Ok(added?)
     }
 
     fn expire(&self, now: u64, limit: usize) -> Result<usize> {
         let options = &self.source.options;
-        Ok(self.transact(now, |txn| {
-            txn.fold_from(1, options, now)?;
-            expire::sweep(&txn.sql, options, &mut txn.totals, now, limit)
+        Ok(self.write(|writer, shared| {
+            writer.run(shared, true, now, |txn| {
+                txn.settle()?;
+                let rows = expire::sweep(&txn.sql, options, &mut txn.totals, now, limit)?;
+                txn.changed |= rows > 0;
+                Ok(rows)
+            })
         })?)
     }
 
     fn stats(&self) -> Result<StoreStats> {
-        Ok(self.read(read::stats)?)
+        Ok(match &self.hold {
+            // One read shows whether the tables hold.
+            Hold::Ours(_) => self.read(|_, overlay| Ok(overlay.stats))?,
+            Hold::Theirs(guest) => {
+                let guest = guest.lock().unwrap_or_else(PoisonError::into_inner);
+                guest.stats(&self.source, &self.operations)?
+            }
+        })
     }
 }

@@ -1,20 +1,25 @@
-//! What is durable in `item` and `change` but not yet folded into the tables that find it.
+//! What is durable in the log but not yet folded into the tables.
 //!
-//! The overlay holds a few thousand entries at most. It changes only after the transaction that it reflects
-//! is committed, and it can be built again from the file.
+//! The overlay holds some ten thousand entries at most. It changes only after the log was synced or the transaction that folds
+//! is committed, and it can be built again from tables and log.
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
+use std::sync::Arc;
+
+use meow_core::store::StoreStats;
 
 use super::StoreError;
+use super::log::{Epoch, Record, scan};
 use super::sql::Sql;
-use super::tally::{Tally, Totals, capped, moved, unsigned};
+use super::tally::{Tally, Totals, length, less};
 
-/// An item that no index knows yet.
+/// An item that no table knows yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
     pub(super) number: u64,
-    pub(super) seq: i64,
+    /// Where its sealed record lies in the log; while its batch is under way, which of the batch's records it is.
+    pub(super) at: u64,
     pub(super) len: u64,
     pub(super) expires: u64,
     pub(super) id: [u8; 16],
@@ -28,7 +33,7 @@ pub(super) struct Live {
     pub(super) floor: u64,
     /// In order of number; all of them above what `place` lists.
     pub(super) pending: Vec<Pending>,
-    /// A transaction under way changed it, and did not only look.
+    /// A batch under way changed it, and did not only look.
     pub(super) touched: bool,
 }
 
@@ -38,65 +43,76 @@ impl Live {
     }
 }
 
-#[derive(Debug, Default)]
+/// What a mailbox weighs, in records: it takes as much memory.
+const MAILBOX: usize = 4;
+
+#[derive(Default)]
 pub(super) struct Overlay {
     live: HashMap<i64, Live>,
     seen: HashSet<(i64, [u8; 16])>,
     weight: usize,
+    /// What the bodies are read with; none before anything was appended.
+    pub(super) epoch: Option<Arc<Epoch>>,
+    /// With what is pending.
+    pub(super) stats: StoreStats,
 }
 
 impl Overlay {
-    /// Reads what is not folded; nothing after a clean stop.
-    pub(super) fn load(sql: &Sql<'_>, totals: &Totals) -> Result<Self, StoreError> {
+    /// Reads the log back; `totals` take in what it holds. `torn` as for [`scan`].
+    pub(super) fn replay(
+        sql: &Sql<'_>,
+        epoch: &Epoch,
+        torn: bool,
+        totals: &mut Totals,
+    ) -> Result<Self, StoreError> {
         let mut overlay = Self::default();
-        if totals.folded.saturating_add(1) == totals.next_seq {
-            return Ok(overlay);
-        }
-        let query =
-            "SELECT seq, slot, number, id, expires, length(body) FROM item WHERE seq > ?1 ORDER BY seq";
-        sql.each(query, [totals.folded], |row| {
-            let pending = Pending {
-                number: unsigned(row, 2)?,
-                seq: row.get(0)?,
-                len: unsigned(row, 5)?,
-                expires: unsigned(row, 4)?,
-                id: row.get(3)?,
-            };
-            overlay.weight += 1;
-            let slot = row.get(1)?;
-            if let Some(live) = overlay.entry(sql, slot)? {
-                live.tally.last = live.tally.last.max(pending.number);
-                live.tally.items = moved(live.tally.items, 1)?;
-                live.tally.bytes = moved(live.tally.bytes, capped(pending.len))?;
-                live.pending.push(pending);
-                overlay.seen.insert((slot, pending.id));
+        let stats = &mut totals.stats;
+        scan(epoch, torn, |at, record| {
+            match record {
+                Record::Item { slot, number, expires, id, body } => {
+                    let live = overlay.entry(sql, slot)?;
+                    if number != live.tally.last.saturating_add(1) {
+                        return Err(StoreError::BadRow("number"));
+                    }
+                    let len = length(body);
+                    live.tally.last = number;
+                    live.tally.items = live.tally.items.saturating_add(1);
+                    live.tally.bytes = live.tally.bytes.saturating_add(len);
+                    live.pending.push(Pending { number, at, len, expires, id });
+                    overlay.seen.insert((slot, id));
+                    stats.items = stats.items.saturating_add(1);
+                    stats.bytes = stats.bytes.saturating_add(len);
+                }
+                Record::Taken { slot, counter, floor, items, bytes } => {
+                    let live = overlay.entry(sql, slot)?;
+                    if counter <= live.tally.counter || floor < live.floor || floor > live.tally.last {
+                        return Err(StoreError::BadRow("counter"));
+                    }
+                    live.tally.counter = counter;
+                    live.tally.items = less(live.tally.items, items)?;
+                    live.tally.bytes = less(live.tally.bytes, bytes)?;
+                    live.floor = floor;
+                    stats.items = less(stats.items, items)?;
+                    stats.bytes = less(stats.bytes, bytes)?;
+                }
             }
-            Ok(true)
-        })?;
-        sql.each("SELECT slot, counter, floor, items, blobs, bytes FROM change ORDER BY seq", [], |row| {
             overlay.weight += 1;
-            let counter: i64 = row.get(1)?;
-            let floor = unsigned(row, 2)?;
-            if let Some(live) = overlay.entry(sql, row.get(0)?)? {
-                live.tally.counter = live.tally.counter.max(counter.cast_unsigned());
-                live.tally.items = moved(live.tally.items, row.get(3)?)?;
-                live.tally.blobs = moved(live.tally.blobs, row.get(4)?)?;
-                live.tally.bytes = moved(live.tally.bytes, row.get(5)?)?;
-                live.floor = live.floor.max(floor);
-            }
-            Ok(true)
+            Ok(())
         })?;
+        overlay.weight = overlay.weight.saturating_add(overlay.live.len().saturating_mul(MAILBOX));
+        overlay.stats = totals.stats;
         Ok(overlay)
     }
 
-    /// The mailbox of this slot, from its folded tally at first; none when it was closed since.
-    fn entry(&mut self, sql: &Sql<'_>, slot: i64) -> Result<Option<&mut Live>, StoreError> {
-        match self.live.entry(slot) {
-            Entry::Occupied(entry) => Ok(Some(entry.into_mut())),
+    /// The mailbox of this slot, from its tables at first. No mailbox is closed while the log holds anything of it.
+    fn entry(&mut self, sql: &Sql<'_>, slot: i64) -> Result<&mut Live, StoreError> {
+        Ok(match self.live.entry(slot) {
+            Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                Ok(Tally::find(sql, slot)?.map(|tally| entry.insert(Live::new(tally, 0))))
+                let tally = Tally::find(sql, slot)?.ok_or(StoreError::BadRow("slot"))?;
+                entry.insert(Live::new(tally, 0))
             }
-        }
+        })
     }
 
     pub(super) fn get(&self, slot: i64) -> Option<&Live> {
@@ -107,54 +123,51 @@ impl Overlay {
         self.seen.contains(&(slot, *id))
     }
 
-    /// How many rows wait to be folded.
+    /// How much waits to be folded, in records.
     pub(super) fn weight(&self) -> usize {
         self.weight
     }
 
-    /// The mailboxes, in order of slot.
-    pub(super) fn in_order(&self) -> Vec<(i64, &Live)> {
-        let mut all: Vec<_> = self.live.iter().map(|(slot, live)| (*slot, live)).collect();
-        all.sort_unstable_by_key(|(slot, _)| *slot);
-        all
+    pub(super) fn slots(&self) -> impl Iterator<Item = i64> {
+        self.live.keys().copied()
     }
 
-    /// Takes in what a committed transaction did.
-    pub(super) fn absorb(&mut self, staged: Staged) {
-        if staged.folded {
-            *self = Self::default();
-        }
-        self.weight += staged.weight;
-        for (slot, change) in staged.live {
-            match change {
-                Change::Closed => {
-                    self.live.remove(&slot);
-                }
-                Change::Open(new) if !new.touched => {}
-                Change::Open(mut new) => {
-                    self.seen.extend(new.pending.iter().map(|p| (slot, p.id)));
-                    let live = self.live.entry(slot).or_insert_with(|| Live::new(new.tally, new.floor));
+    /// The body of a pending item.
+    pub(super) fn body(&self, pending: &Pending) -> Result<Vec<u8>, StoreError> {
+        let epoch = self.epoch.as_ref().ok_or(StoreError::DamagedLog)?;
+        epoch.body(pending.at, pending.number, pending.len)
+    }
+
+    /// Takes in what was appended; `places` are those of its records.
+    pub(super) fn absorb(&mut self, staged: HashMap<i64, Live>, places: &[u64]) -> Result<(), StoreError> {
+        self.weight = self.weight.saturating_add(places.len());
+        for (slot, mut new) in staged.into_iter().filter(|(_, new)| new.touched) {
+            for pending in &mut new.pending {
+                let place = usize::try_from(pending.at).ok().and_then(|record| places.get(record));
+                pending.at = *place.ok_or(StoreError::BadRow("place"))?;
+                self.seen.insert((slot, pending.id));
+            }
+            match self.live.entry(slot) {
+                Entry::Occupied(mut entry) => {
+                    let live = entry.get_mut();
                     (live.tally, live.floor) = (new.tally, new.floor);
                     live.pending.append(&mut new.pending);
                 }
+                Entry::Vacant(entry) => {
+                    new.touched = false;
+                    entry.insert(new);
+                    self.weight = self.weight.saturating_add(MAILBOX);
+                }
             }
         }
+        Ok(())
     }
-}
 
-/// What a transaction under way did to a mailbox.
-#[derive(Debug)]
-pub(super) enum Change {
-    /// New values, and the items that were added to those pending before.
-    Open(Live),
-    Closed,
-}
-
-/// What a transaction under way would change in the overlay.
-#[derive(Debug, Default)]
-pub(super) struct Staged {
-    pub(super) live: HashMap<i64, Change>,
-    pub(super) weight: usize,
-    /// The transaction folded everything that the overlay held before.
-    pub(super) folded: bool,
+    /// Everything was folded.
+    pub(super) fn clear(&mut self, epoch: Option<Arc<Epoch>>) {
+        // Emptied rather than made anew: the room is needed again.
+        self.live.clear();
+        self.seen.clear();
+        (self.weight, self.epoch) = (0, epoch);
+    }
 }

@@ -11,12 +11,10 @@ use super::StoreError;
 pub(super) const APPLICATION_ID: i64 = 0x4d65_6f77;
 
 /// One step for each version: the first makes version 1 from an empty file.
-pub(super) const STEPS: &[&str] = &[V1];
+pub(super) const STEPS: &[&str] = &[V1, V2];
 
-// A deposit appends one row to `item`, an acknowledgement one to `change`, and nothing else: two or three
-// pages for a batch, however many mailboxes it is for. `place`, `seen`, `due` and `tally`, which would each
-// cost a page of their own per deposit, follow by the thousand when the store folds (`fold.rs`). Rows of
-// `item` above `totals.folded`, and all of `change`, are not yet in them.
+// A deposit appended one row to `item`, an acknowledgement one to `change`, and nothing else. Rows of `item` above
+// `totals.folded`, and all of `change`, were not yet in the other tables.
 //
 // `slot` is a small number that stands for a mailbox and is never used again.
 const V1: &str = "
@@ -100,6 +98,39 @@ CREATE TABLE invite (
 ) STRICT, WITHOUT ROWID;
 ";
 
+// What was appended since the last fold goes into the other tables; from now on it is in the log before the tables (`log`),
+// whose salt `totals.log` holds while it is in use. A program of version 1 must not open such a file: it would miss the log.
+const V2: &str = "
+CREATE INDEX change_slot ON change (slot, floor);
+INSERT INTO seen (slot, id) SELECT slot, id FROM item WHERE seq > (SELECT folded FROM totals);
+INSERT INTO place (slot, number, seq, len)
+    SELECT slot, number, seq, length(body) FROM item WHERE seq > (SELECT folded FROM totals);
+INSERT INTO due (expires, seq) SELECT expires, seq FROM item WHERE seq > (SELECT folded FROM totals);
+UPDATE tally SET
+    last = max(last, coalesce((SELECT max(number) FROM place WHERE place.slot = tally.slot), 0)),
+    items = items + (SELECT count(*) FROM item WHERE item.seq > (SELECT folded FROM totals) AND item.slot = tally.slot)
+        + coalesce((SELECT sum(change.items) FROM change WHERE change.slot = tally.slot), 0),
+    blobs = blobs + coalesce((SELECT sum(change.blobs) FROM change WHERE change.slot = tally.slot), 0),
+    bytes = bytes + coalesce((SELECT sum(length(item.body)) FROM item
+            WHERE item.seq > (SELECT folded FROM totals) AND item.slot = tally.slot), 0)
+        + coalesce((SELECT sum(change.bytes) FROM change WHERE change.slot = tally.slot), 0),
+    counter = coalesce((SELECT change.counter FROM change WHERE change.slot = tally.slot ORDER BY change.seq DESC LIMIT 1),
+        counter)
+WHERE slot IN (SELECT slot FROM item WHERE seq > (SELECT folded FROM totals) UNION SELECT slot FROM change);
+CREATE TABLE gone (seq INTEGER PRIMARY KEY) STRICT;
+INSERT INTO gone SELECT seq FROM place WHERE slot IN (SELECT slot FROM change)
+    AND number <= (SELECT max(floor) FROM change WHERE change.slot = place.slot);
+INSERT INTO forget (at, slot, id)
+    SELECT unixepoch() + 86400, slot, id FROM item WHERE seq IN (SELECT seq FROM gone) ORDER BY seq;
+DELETE FROM due WHERE (expires, seq) IN (SELECT expires, seq FROM item WHERE seq IN (SELECT seq FROM gone));
+DELETE FROM place WHERE (slot, number) IN (SELECT slot, number FROM item WHERE seq IN (SELECT seq FROM gone));
+DELETE FROM item WHERE seq IN (SELECT seq FROM gone);
+DROP TABLE gone;
+DROP TABLE change;
+ALTER TABLE totals DROP COLUMN folded;
+ALTER TABLE totals ADD COLUMN log BLOB;
+";
+
 /// Brings the file to the newest version that `steps` know. Before an existing file changes, a copy of it is
 /// kept as `NAME.vN`; putting it back is the way back.
 pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StoreError> {
@@ -122,6 +153,12 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) 
     txn.pragma_update(None, "user_version", known)?;
     txn.commit()?;
     Ok(())
+}
+
+/// Whether the file has the newest version that `steps` know.
+pub(super) fn is_current(connection: &Connection, steps: &[&str]) -> Result<bool, StoreError> {
+    let (found, known) = (version(connection)?, i64::try_from(steps.len()).unwrap_or(i64::MAX));
+    if found > known { Err(StoreError::Newer { found, known }) } else { Ok(found == known) }
 }
 
 /// The file's version; 0 for a file that is being made.
@@ -172,8 +209,9 @@ mod tests {
     use meow_core::crypto::Secret;
 
     const NEXT: &[&str] =
-        &[V1, "ALTER TABLE mailbox ADD COLUMN note TEXT; UPDATE mailbox SET note = 'moved';"];
-    const BROKEN: &[&str] = &[V1, "ALTER TABLE mailbox ADD COLUMN note TEXT; SELECT nonsense FROM nowhere;"];
+        &[V1, V2, "ALTER TABLE mailbox ADD COLUMN note TEXT; UPDATE mailbox SET note = 'moved';"];
+    const BROKEN: &[&str] =
+        &[V1, V2, "ALTER TABLE mailbox ADD COLUMN note TEXT; SELECT nonsense FROM nowhere;"];
 
     fn source(path: &Path) -> Source {
         Source { path: path.to_owned(), key: Secret::new([3; 32]), options: StoreOptions::default() }
@@ -200,11 +238,11 @@ mod tests {
         let note: String = connection.query_row("SELECT note FROM mailbox", [], |row| row.get(0)).unwrap();
         assert_eq!(note, "moved");
         drop(connection);
-        assert_eq!(version_of(&path), 2);
+        assert_eq!(version_of(&path), 3);
 
         // The copy is a whole store of the old version, with the row that was still in the log.
-        let copy = copy_name(&path, 1);
-        assert_eq!(version_of(&copy), 1);
+        let copy = copy_name(&path, 2);
+        assert_eq!(version_of(&copy), 2);
         fs::rename(&copy, &path).unwrap();
         let mut connection = source(&path).connect(Role::Writer).unwrap();
         migrate(&mut connection, &path, STEPS).unwrap();
@@ -219,10 +257,70 @@ mod tests {
         let mut connection = old_store(&path);
         assert!(migrate(&mut connection, &path, BROKEN).is_err());
         drop(connection);
-        assert_eq!(version_of(&path), 1);
+        assert_eq!(version_of(&path), 2);
         let mut connection = source(&path).connect(Role::Writer).unwrap();
         migrate(&mut connection, &path, NEXT).unwrap();
         let refused = migrate(&mut connection, &path, STEPS).unwrap_err();
-        assert!(matches!(refused, StoreError::Newer { found: 2, known: 1 }), "{refused}");
+        assert!(matches!(refused, StoreError::Newer { found: 3, known: 2 }), "{refused}");
+    }
+
+    /// A store of version 1 as a crash left it: rows that were appended and not folded, in an open mailbox and another.
+    const CRASHED: &str = "
+        INSERT INTO mailbox VALUES (x'01', 1, x'aa', x'cc'), (x'02', 2, x'bb', x'cc'), (x'03', 3, NULL, x'cc');
+        INSERT INTO tally VALUES (1, 5, 2, 2, 0, 8), (2, 8, 0, 0, 0, 0);
+        INSERT INTO item VALUES (1, 1, 1, x'11', 2000000000, x'61616161'), (2, 1, 2, x'12', 2000000000, x'62626262'),
+            (3, 1, 3, x'13', 2000000000, x'636363636363'), (5, 1, 4, x'14', 2000000000, x'6464646464'),
+            (7, 2, 1, x'21', 2000000001, x'656565');
+        INSERT INTO seen VALUES (1, x'11'), (1, x'12');
+        INSERT INTO place VALUES (1, 1, 1, 4), (1, 2, 2, 4);
+        INSERT INTO due VALUES (2000000000, 1), (2000000000, 2);
+        INSERT INTO blob VALUES (2, x'99', 2000000000, x'66666666666666666666');
+        INSERT INTO change VALUES (4, 1, 6, 1, -1, 0, -4), (6, 1, 7, 3, -2, 0, -10), (8, 2, -2, 0, 0, 1, 10);
+        UPDATE totals SET next_slot = 4, next_seq = 9, folded = 2, mailboxes = 2, items = 2, bytes = 18, generation = 7;";
+
+    #[test]
+    fn version_1_is_folded_on_the_way_to_version_2() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.db");
+        File::create(&path).unwrap();
+        let mut connection = source(&path).connect(Role::Writer).unwrap();
+        migrate(&mut connection, &path, &[V1]).unwrap();
+        connection.execute_batch(CRASHED).unwrap();
+        drop(connection);
+
+        let mut connection = source(&path).connect(Role::Writer).unwrap();
+        migrate(&mut connection, &path, STEPS).unwrap();
+        let rows = |sql: &str| {
+            let mut all: Vec<String> = Vec::new();
+            let mut statement = connection.prepare(sql).unwrap();
+            let mut rows = statement.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                all.push(row.get(0).unwrap());
+            }
+            all
+        };
+        let tally = "SELECT format('%d: %d %d %d %d %d', slot, counter, last, items, blobs, bytes) FROM tally ORDER BY slot";
+        assert_eq!(rows(tally), ["1: 7 4 1 0 5", "2: -2 1 1 1 13"]);
+        assert_eq!(
+            rows("SELECT format('%d %d %s', slot, number, body) FROM item ORDER BY seq"),
+            ["1 4 ddddd", "2 1 eee"]
+        );
+        let place = "SELECT format('%d %d %d %d', slot, number, seq, len) FROM place ORDER BY slot, number";
+        assert_eq!(rows(place), ["1 4 5 5", "2 1 7 3"]);
+        assert_eq!(
+            rows("SELECT format('%d %d', expires, seq) FROM due ORDER BY expires"),
+            ["2000000000 5", "2000000001 7"]
+        );
+        let ids = ["1 11", "1 12", "1 13", "1 14", "2 21"];
+        assert_eq!(rows("SELECT format('%d %s', slot, hex(id)) FROM seen ORDER BY slot, id"), ids);
+        assert_eq!(rows("SELECT format('%d %s', slot, hex(id)) FROM forget ORDER BY seq"), ids[..3]);
+        let totals = "SELECT format('%d %d %d %d %d', next_slot, next_seq, mailboxes, items, bytes) FROM totals WHERE log IS NULL";
+        assert_eq!(rows(totals), ["4 9 2 2 18"]);
+        assert!(rows("SELECT name FROM sqlite_schema WHERE name IN ('change', 'gone')").is_empty());
+
+        // The way back is the copy, with everything that was there then.
+        let old = source(&copy_name(&path, 1)).connect(Role::Reader).unwrap();
+        assert_eq!(version(&old).unwrap(), 1);
+        assert_eq!(old.query_row("SELECT count(*) FROM item", [], |row| row.get::<_, i64>(0)).unwrap(), 5);
     }
 }

@@ -4,36 +4,37 @@ use meow_core::store::StoreStats;
 use rusqlite::Row;
 
 use super::StoreError;
+use super::log::Salt;
 use super::sql::Sql;
 
-/// Sums and sequences of the whole store; written with every transaction that changes anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Sums and sequences of the whole store; written with every transaction that changes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
-    /// Rises with every transaction, so that a process notices what another one wrote.
+    /// Rises with each epoch of the log.
     pub(super) generation: i64,
     pub(super) next_slot: i64,
     pub(super) next_seq: i64,
-    /// Items up to this sequence number are folded.
-    pub(super) folded: i64,
     pub(super) stats: StoreStats,
+    /// Of the epoch of the log that is not folded; none after a clean stop.
+    pub(super) salt: Option<Salt>,
 }
 
 impl Totals {
     pub(super) fn load(sql: &Sql<'_>) -> Result<Self, StoreError> {
         let row = sql.one(
-            "SELECT generation, next_slot, next_seq, folded, mailboxes, items, bytes FROM totals WHERE one = 1",
+            "SELECT generation, next_slot, next_seq, mailboxes, items, bytes, log FROM totals WHERE one = 1",
             [],
             |row| {
                 Ok(Self {
                     generation: row.get(0)?,
                     next_slot: row.get(1)?,
                     next_seq: row.get(2)?,
-                    folded: row.get(3)?,
                     stats: StoreStats {
-                        mailboxes: unsigned(row, 4)?,
-                        items: unsigned(row, 5)?,
-                        bytes: unsigned(row, 6)?,
+                        mailboxes: unsigned(row, 3)?,
+                        items: unsigned(row, 4)?,
+                        bytes: unsigned(row, 5)?,
                     },
+                    salt: row.get(6)?,
                 })
             },
         )?;
@@ -43,16 +44,16 @@ impl Totals {
     pub(super) fn store(&self, sql: &Sql<'_>) -> Result<(), StoreError> {
         let StoreStats { mailboxes, items, bytes } = self.stats;
         sql.run(
-            "UPDATE totals SET generation = ?1, next_slot = ?2, next_seq = ?3, folded = ?4, mailboxes = ?5, \
-             items = ?6, bytes = ?7 WHERE one = 1",
+            "UPDATE totals SET generation = ?1, next_slot = ?2, next_seq = ?3, mailboxes = ?4, items = ?5, \
+             bytes = ?6, log = ?7 WHERE one = 1",
             (
                 self.generation,
                 self.next_slot,
                 self.next_seq,
-                self.folded,
                 capped(mailboxes),
                 capped(items),
                 capped(bytes),
+                self.salt,
             ),
         )?;
         Ok(())
@@ -64,7 +65,7 @@ impl Totals {
         Ok(())
     }
 
-    /// The next sequence number of an item or change.
+    /// The next sequence number of an item.
     pub(super) fn take_seq(&mut self) -> i64 {
         let seq = self.next_seq;
         self.next_seq = seq.saturating_add(1);
@@ -158,9 +159,4 @@ pub(super) fn length(bytes: &[u8]) -> u64 {
 /// Takes from a sum what it must hold.
 pub(super) fn less(sum: u64, part: u64) -> Result<u64, StoreError> {
     sum.checked_sub(part).ok_or(StoreError::BadRow("sums"))
-}
-
-/// Adds a signed difference to a sum.
-pub(super) fn moved(sum: u64, by: i64) -> Result<u64, StoreError> {
-    sum.checked_add_signed(by).ok_or(StoreError::BadRow("sums"))
 }

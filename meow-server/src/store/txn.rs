@@ -1,80 +1,84 @@
-//! One transaction of the writer, and what becomes of the overlay with it.
+//! A batch under way: what it reads, what it will have changed, and folding in the middle of it.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::{PoisonError, RwLock};
+use std::collections::HashMap;
 
-use rusqlite::{Connection, TransactionBehavior};
-
-use super::overlay::{Change, Overlay, Pending, Staged};
+use super::fold;
+use super::log::Record;
+use super::overlay::{Live, Overlay, Pending};
 use super::sql::Sql;
 use super::tally::Totals;
-use super::{StoreError, StoreOptions, fold};
+use super::{StoreError, StoreOptions};
 
-/// A transaction under way.
-pub(super) struct Txn<'a> {
+/// A batch under way. `'w` is the life of the writes whose bodies it refers to.
+pub(super) struct Txn<'a, 'w> {
     pub(super) sql: Sql<'a>,
+    pub(super) options: &'a StoreOptions,
+    pub(super) now: u64,
     pub(super) totals: Totals,
-    /// As it was before; empty as soon as `staged.folded`.
-    pub(super) overlay: &'a Overlay,
-    pub(super) staged: Staged,
+    pub(super) staged: Staged<'w>,
+    /// The tables were changed beside what is pending.
+    pub(super) changed: bool,
+    /// The log is not needed any more.
+    pub(super) rests: bool,
+    overlay: &'a Overlay,
 }
 
-impl Txn<'_> {
-    /// Folds the overlay if it holds so many rows.
-    pub(super) fn fold_from(
-        &mut self,
-        rows: usize,
-        options: &StoreOptions,
-        now: u64,
-    ) -> Result<(), StoreError> {
-        if !self.staged.folded && self.overlay.weight() >= rows.max(1) {
-            fold::fold(&self.sql, options, self.overlay, &mut self.totals, now)?;
-            self.staged.folded = true;
+/// What a batch would add to log and overlay.
+#[derive(Default)]
+pub(super) struct Staged<'w> {
+    pub(super) live: HashMap<i64, Live>,
+    pub(super) records: Vec<Record<'w>>,
+    /// Overlay and records before went into the tables, by the transaction under way.
+    pub(super) folded: bool,
+}
+
+impl Staged<'_> {
+    /// The body of an item of this batch.
+    pub(super) fn body(&self, pending: &Pending) -> Result<&[u8], StoreError> {
+        match usize::try_from(pending.at).ok().and_then(|record| self.records.get(record)) {
+            Some(Record::Item { body, .. }) => Ok(body),
+            _ => Err(StoreError::BadRow("record")),
         }
-        Ok(())
+    }
+}
+
+impl<'a, 'w> Txn<'a, 'w> {
+    pub(super) fn new(
+        sql: Sql<'a>,
+        options: &'a StoreOptions,
+        now: u64,
+        totals: Totals,
+        overlay: &'a Overlay,
+    ) -> Self {
+        Self { sql, options, now, totals, staged: Staged::default(), changed: false, rests: false, overlay }
+    }
+
+    /// What was not folded before this batch; none once it is folded.
+    pub(super) fn overlay(&self) -> Option<&'a Overlay> {
+        (!self.staged.folded).then_some(self.overlay)
+    }
+
+    /// What the newest change that is not folded says of a mailbox.
+    pub(super) fn newest(&self, slot: i64) -> Option<&Live> {
+        fold::newest(self.staged.live.get(&slot), self.overlay().and_then(|overlay| overlay.get(slot)))
     }
 
     /// Every pending item of a mailbox, in order of number.
     pub(super) fn pending(&self, slot: i64) -> impl Iterator<Item = &Pending> {
-        let before = if self.staged.folded { None } else { self.overlay.get(slot) };
-        let added = match self.staged.live.get(&slot) {
-            Some(Change::Open(live)) => Some(live),
-            _ => None,
-        };
-        before.into_iter().chain(added).flat_map(|live| &live.pending)
+        let before = self.overlay().and_then(|overlay| overlay.get(slot));
+        before.into_iter().chain(self.staged.live.get(&slot)).flat_map(|live| &live.pending)
     }
-}
 
-/// Runs one transaction; durable when this returns. When it fails, file and overlay are as before.
-pub(super) fn run<T>(
-    connection: &mut Connection,
-    operations: &AtomicU64,
-    overlay: &RwLock<Overlay>,
-    generation: &mut i64,
-    work: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    // An early return drops the transaction, which rolls it back.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let sql = Sql::new(&transaction, operations);
-    let before = Totals::load(&sql)?;
-    if before.generation != *generation {
-        // First use, or another process wrote (an operator's command): what we hold is old.
-        let fresh = Overlay::load(&sql, &before)?;
-        *overlay.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        *generation = before.generation;
+    /// Puts everything that is pending into the tables, this batch's too, so that they alone say how things are. Only in a
+    /// transaction that may write.
+    pub(super) fn settle(&mut self) -> Result<(), StoreError> {
+        let nothing = self.overlay().is_none_or(|overlay| overlay.weight() == 0);
+        if nothing && self.staged.records.is_empty() {
+            // Nothing is pending: what was looked up is as the tables say.
+            return Ok(());
+        }
+        fold::fold(self)?;
+        self.staged = Staged { folded: true, ..Staged::default() };
+        Ok(())
     }
-    let (outcome, mut totals, staged) = {
-        let shared = overlay.read().unwrap_or_else(PoisonError::into_inner);
-        let sql = Sql::new(&transaction, operations);
-        let mut txn = Txn { sql, totals: before, overlay: &shared, staged: Staged::default() };
-        (work(&mut txn)?, txn.totals, txn.staged)
-    };
-    if totals != before || staged.folded || staged.weight > 0 {
-        totals.generation = before.generation.wrapping_add(1);
-        totals.store(&sql)?;
-    }
-    transaction.commit()?;
-    *generation = totals.generation;
-    overlay.write().unwrap_or_else(PoisonError::into_inner).absorb(staged);
-    Ok(outcome)
 }

@@ -8,33 +8,26 @@ use meow_core::store::{
 };
 
 use super::StoreError;
-use super::overlay::{Change, Live, Pending};
+use super::log::Record;
+use super::overlay::{Live, Pending};
 use super::sql::Sql;
 use super::tally::{Mailbox, Tally, capped, length, less, unsigned};
 use super::txn::Txn;
 
-/// A batch under way.
-pub(super) struct Batch<'a, 'b> {
-    pub(super) txn: &'a mut Txn<'b>,
+/// A batch under way. Deposits and acknowledgements become records of the log; all else goes into the tables at once, after
+/// what is pending.
+pub(super) struct Batch<'a, 'b, 'w> {
+    pub(super) txn: &'a mut Txn<'b, 'w>,
     pub(super) quota: &'a Quota,
-    pub(super) now: u64,
 }
 
-/// The difference that a request makes to its mailbox's tally, as the file keeps it until the next fold.
-#[derive(Default)]
-struct Difference {
-    items: i64,
-    blobs: i64,
-    bytes: i64,
-}
-
-impl Batch<'_, '_> {
+impl<'w> Batch<'_, '_, 'w> {
     /// Applies the writes in order.
-    pub(super) fn apply(&mut self, writes: &[Write]) -> Result<Vec<WriteOutcome>, StoreError> {
+    pub(super) fn apply(&mut self, writes: &'w [Write]) -> Result<Vec<WriteOutcome>, StoreError> {
         writes.iter().map(|write| self.one(write)).collect()
     }
 
-    fn one(&mut self, write: &Write) -> Result<WriteOutcome, StoreError> {
+    fn one(&mut self, write: &'w Write) -> Result<WriteOutcome, StoreError> {
         Ok(match write {
             Write::Register(r) => WriteOutcome::Register(self.register(r)?),
             Write::Deposit(d) => WriteOutcome::Deposit(self.deposit(d)?),
@@ -49,37 +42,17 @@ impl Batch<'_, '_> {
 
     /// The state of an open mailbox, as this batch left it.
     fn live(&mut self, slot: i64) -> Result<&mut Live, StoreError> {
-        let change = match self.txn.staged.live.entry(slot) {
+        let overlay = self.txn.overlay().and_then(|overlay| overlay.get(slot));
+        Ok(match self.txn.staged.live.entry(slot) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let overlay = if self.txn.staged.folded { None } else { self.txn.overlay.get(slot) };
                 let (tally, floor) = match overlay {
                     Some(live) => (live.tally, live.floor),
                     None => (Tally::find(&self.txn.sql, slot)?.ok_or(StoreError::BadRow("tally"))?, 0),
                 };
-                entry.insert(Change::Open(Live::new(tally, floor)))
+                entry.insert(Live::new(tally, floor))
             }
-        };
-        match change {
-            Change::Open(live) => Ok(live),
-            Change::Closed => Err(StoreError::BadRow("mailbox")),
-        }
-    }
-
-    /// Makes a counter, and what came of its request, durable.
-    fn record(&mut self, slot: i64, counter: u64, by: &Difference) -> Result<(), StoreError> {
-        let live = self.live(slot)?;
-        live.tally.counter = counter;
-        live.touched = true;
-        let floor = capped(live.floor);
-        let seq = self.txn.totals.take_seq();
-        self.txn.staged.weight += 1;
-        self.txn.sql.run(
-            "INSERT INTO change (seq, slot, counter, floor, items, blobs, bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            (seq, slot, counter.cast_signed(), floor, by.items, by.blobs, by.bytes),
-        )?;
-        Ok(())
+        })
     }
 
     fn register(&mut self, r: &Registration) -> Result<RegisterOutcome, StoreError> {
@@ -91,10 +64,20 @@ impl Batch<'_, '_> {
         if r.counter <= seen {
             return Ok(RegisterOutcome::Stale(seen));
         }
+        self.txn.settle()?;
         // The close hash stays what it was first: a stolen Lkp must not be able to change who can close.
         self.txn.sql.run("UPDATE mailbox SET token = ?2 WHERE lkp = ?1", (r.mailbox, r.token_hash))?;
-        self.record(mailbox.slot, r.counter, &Difference::default())?;
+        self.store(mailbox.slot, |tally| tally.counter = r.counter)?;
         Ok(RegisterOutcome::Done)
+    }
+
+    /// Changes a tally that is settled, in the tables.
+    fn store(&mut self, slot: i64, change: impl FnOnce(&mut Tally)) -> Result<(), StoreError> {
+        self.txn.changed = true;
+        let live = self.live(slot)?;
+        change(&mut live.tally);
+        let tally = live.tally;
+        tally.store(&self.txn.sql, slot)
     }
 
     fn create(&mut self, r: &Registration) -> Result<RegisterOutcome, StoreError> {
@@ -103,6 +86,7 @@ impl Batch<'_, '_> {
         {
             return Ok(RegisterOutcome::NotInvited);
         }
+        self.txn.changed = true;
         let totals = &mut self.txn.totals;
         let slot = totals.next_slot;
         totals.next_slot = slot.saturating_add(1);
@@ -119,12 +103,12 @@ impl Batch<'_, '_> {
     fn charge(&self, hash: &[u8; 32]) -> Result<bool, StoreError> {
         let met = self.txn.sql.run(
             "UPDATE invite SET uses = uses - 1 WHERE hash = ?1 AND uses > 0 AND expires > ?2",
-            (hash, capped(self.now)),
+            (hash, capped(self.txn.now)),
         )?;
         Ok(met == 1)
     }
 
-    fn deposit(&mut self, d: &NewDeposit) -> Result<DepositOutcome, StoreError> {
+    fn deposit(&mut self, d: &'w NewDeposit) -> Result<DepositOutcome, StoreError> {
         let Some(mailbox) = Mailbox::find_open(&self.txn.sql, &d.mailbox)? else {
             return Ok(DepositOutcome::Denied);
         };
@@ -137,7 +121,7 @@ impl Batch<'_, '_> {
         }
         let len = length(&d.item);
         let (quota, total) = (*self.quota, self.txn.totals.stats.bytes.saturating_add(len));
-        let seq = self.txn.totals.next_seq;
+        let record = self.txn.staged.records.len() as u64;
         let live = self.live(slot)?;
         let (items, bytes) = (live.tally.items.saturating_add(1), live.tally.bytes.saturating_add(len));
         if items > quota.mailbox_items || bytes > quota.mailbox_bytes || total > quota.total_bytes {
@@ -146,26 +130,20 @@ impl Batch<'_, '_> {
         let number = live.tally.last.saturating_add(1);
         live.tally = Tally { last: number, items, bytes, ..live.tally };
         live.touched = true;
-        live.pending.push(Pending { number, seq, len, expires: d.expires, id: d.id });
-        self.txn.sql.run(
-            "INSERT INTO item (seq, slot, number, id, expires, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            (seq, slot, capped(number), d.id, capped(d.expires), &d.item),
-        )?;
-        self.txn.totals.take_seq();
+        live.pending.push(Pending { number, at: record, len, expires: d.expires, id: d.id });
+        let item = Record::Item { slot, number, expires: d.expires, id: d.id, body: &d.item };
+        self.txn.staged.records.push(item);
         self.txn.totals.stats.items = self.txn.totals.stats.items.saturating_add(1);
         self.txn.totals.stats.bytes = total;
-        self.txn.staged.weight += 1;
         Ok(DepositOutcome::Stored)
     }
 
     /// Whether this deposit was stored before, in this batch, since the last fold, or earlier.
     fn is_known(&self, slot: i64, id: &[u8; 16]) -> Result<bool, StoreError> {
-        if let Some(Change::Open(live)) = self.txn.staged.live.get(&slot)
-            && live.pending.iter().any(|pending| pending.id == *id)
+        let staged = self.txn.staged.live.get(&slot);
+        if staged.is_some_and(|live| live.pending.iter().any(|pending| pending.id == *id))
+            || self.txn.overlay().is_some_and(|overlay| overlay.has_seen(slot, id))
         {
-            return Ok(true);
-        }
-        if !self.txn.staged.folded && self.txn.overlay.has_seen(slot, id) {
             return Ok(true);
         }
         let query = "SELECT 1 FROM seen WHERE slot = ?1 AND id = ?2";
@@ -180,23 +158,24 @@ impl Batch<'_, '_> {
         if counter <= tally.counter {
             return Ok(PullOutcome::Stale(tally.counter));
         }
-        let upto = upto.min(tally.last);
-        let mut by = Difference::default();
-        if upto > floor {
-            let (items, bytes) = self.waiting(slot, floor, upto)?;
-            self.txn.totals.remove(items, bytes)?;
-            let live = self.live(slot)?;
-            live.floor = upto;
-            live.tally.items = less(tally.items, items)?;
-            live.tally.bytes = less(tally.bytes, bytes)?;
-            by = Difference { items: -capped(items), blobs: 0, bytes: -capped(bytes) };
-        }
-        self.record(slot, counter, &by)?;
+        let floor = upto.min(tally.last).max(floor);
+        let (items, bytes) = self.waiting(slot, floor)?;
+        self.txn.totals.remove(items, bytes)?;
+        let live = self.live(slot)?;
+        (live.floor, live.touched) = (floor, true);
+        live.tally.counter = counter;
+        live.tally.items = less(tally.items, items)?;
+        live.tally.bytes = less(tally.bytes, bytes)?;
+        self.txn.staged.records.push(Record::Taken { slot, counter, floor, items, bytes });
         Ok(PullOutcome::Done)
     }
 
-    /// Count and bytes of the items numbered above `floor` and up to `upto`.
-    fn waiting(&self, slot: i64, floor: u64, upto: u64) -> Result<(u64, u64), StoreError> {
+    /// Count and bytes of the items above what is acknowledged, up to this number.
+    fn waiting(&mut self, slot: i64, upto: u64) -> Result<(u64, u64), StoreError> {
+        let floor = self.live(slot)?.floor;
+        if upto <= floor {
+            return Ok((0, 0));
+        }
         let query = "SELECT count(*), coalesce(sum(len), 0) FROM place \
                      WHERE slot = ?1 AND number > ?2 AND number <= ?3";
         let folded = self.txn.sql.one(query, (slot, capped(floor), capped(upto)), |row| {
@@ -221,7 +200,8 @@ impl Batch<'_, '_> {
         if by == CloseBy::Lookup && counter <= tally.counter {
             return Ok(PullOutcome::Stale(tally.counter));
         }
-        let mut items: Vec<i64> = self.txn.pending(slot).map(|pending| pending.seq).collect();
+        self.txn.settle()?;
+        let mut items: Vec<i64> = Vec::new();
         let sql = &self.txn.sql;
         sql.each("SELECT seq FROM place WHERE slot = ?1", [slot], |row| {
             items.push(row.get(0)?);
@@ -232,14 +212,15 @@ impl Batch<'_, '_> {
             let expires: Option<i64> = sql.one(query, [seq], |row| row.get(0))?;
             sql.run("DELETE FROM due WHERE expires = ?1 AND seq = ?2", (expires, seq))?;
         }
-        for table in ["place", "seen", "blob", "tally", "change"] {
+        for table in ["place", "seen", "blob", "tally"] {
             sql.run(&format!("DELETE FROM {table} WHERE slot = ?1"), [slot])?;
         }
         // The row stays, so that its key cannot be registered again.
         sql.run("UPDATE mailbox SET token = NULL WHERE lkp = ?1", [lkp])?;
         self.txn.totals.remove(tally.items, tally.bytes)?;
         self.txn.totals.stats.mailboxes = less(self.txn.totals.stats.mailboxes, 1)?;
-        self.txn.staged.live.insert(slot, Change::Closed);
+        self.txn.staged.live.remove(&slot);
+        self.txn.changed = true;
         Ok(PullOutcome::Done)
     }
 
@@ -261,20 +242,14 @@ impl Batch<'_, '_> {
         if blobs > quota.mailbox_items || bytes > quota.mailbox_bytes || total > quota.total_bytes {
             return Ok(WriteOutcome::Deposit(DepositOutcome::Full));
         }
+        self.txn.settle()?;
         self.txn.sql.run(
             "INSERT INTO blob (slot, name, expires, content) VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT (slot, name) DO UPDATE SET expires = excluded.expires, content = excluded.content",
             (slot, b.name, capped(b.expires), &b.content),
         )?;
-        let live = self.live(slot)?;
-        live.tally = Tally { blobs, bytes, ..live.tally };
         self.txn.totals.stats.bytes = total;
-        let by = Difference {
-            items: 0,
-            blobs: i64::from(old.is_none()),
-            bytes: capped(len).saturating_sub(capped(freed)),
-        };
-        self.record(slot, b.counter, &by)?;
+        self.store(slot, |tally| *tally = Tally { counter: b.counter, blobs, bytes, ..*tally })?;
         Ok(WriteOutcome::Deposit(DepositOutcome::Stored))
     }
 }

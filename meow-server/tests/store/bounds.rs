@@ -3,9 +3,11 @@ use std::path::Path;
 
 use crate::support::{
     NOW, TOKEN, WIDE, acknowledge, beside, blob, body, close, commit, deposit, key, lkp, open, register,
-    waiting,
+    registration, waiting,
 };
-use meow_core::store::{CloseBy, MailboxStore, NewDeposit, Write};
+use meow_core::store::{
+    Charge, CloseBy, MailboxStore, NewDeposit, RegisterOutcome, Registration, Write, WriteOutcome,
+};
 use meow_server::store::{SqliteMailboxStore, StoreOptions};
 
 const OPEN: u32 = 1;
@@ -112,11 +114,22 @@ fn two_processes_on_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.db");
     let relay = prepared(&path);
-    let command = open(&path).unwrap();
+    let command = SqliteMailboxStore::open_beside(&path, &key(), StoreOptions::default()).unwrap();
     command.add_invite(&[1; 32], 1, NOW + 10).unwrap();
-    commit(&command, &[deposit(OPEN, 2, body(2, 100)), acknowledge(OPEN, 3, 1)]);
-    // It folds on its way out, what the relay still holds as pending too.
+    // What only the log knows counts too.
+    assert_eq!(command.stats().unwrap(), relay.stats().unwrap());
+    commit(&relay, &[deposit(OPEN, 2, body(2, 100)), acknowledge(OPEN, 3, 1)]);
+    assert_eq!(command.stats().unwrap(), relay.stats().unwrap());
+    relay.expire(NOW, 10).unwrap();
+    assert_eq!(command.stats().unwrap(), relay.stats().unwrap());
+    // Mail is the other one's.
+    let refused = command.commit(&[deposit(OPEN, 9, body(9, 100))], &WIDE, NOW).unwrap_err();
+    assert!(refused.to_string().contains("another process"), "{refused}");
+    assert!(waiting(&command, OPEN).is_err() && command.expire(NOW, 1).is_err());
     drop(command);
+    let invited = Write::Register(Registration { charge: Charge::Invite([1; 32]), ..registration(9) });
+    let made = relay.commit(&[invited], &WIDE, NOW).unwrap();
+    assert_eq!(made, [WriteOutcome::Register(RegisterOutcome::Done)]);
     commit(&relay, &[deposit(OPEN, 2, body(2, 100)), deposit(OPEN, 3, body(3, 100))]);
     assert_eq!(waiting(&relay, OPEN).unwrap(), [body(2, 100), body(3, 100)]);
     assert_eq!(relay.stats().unwrap().items, 2);

@@ -8,7 +8,7 @@ use crate::support::{
 };
 use meow_core::ErrorKind;
 use meow_core::crypto::Secret;
-use meow_core::store::{DepositOutcome, MailboxStore, WriteOutcome};
+use meow_core::store::{DepositOutcome, MailboxStore, PullOutcome, WriteOutcome};
 use meow_server::store::{SqliteMailboxStore, StoreOptions};
 
 const PAGE: usize = 4096;
@@ -111,49 +111,181 @@ fn a48_flipped_byte_in_every_page() {
     assert!(noticed + 12 >= pages, "only {noticed} of {pages} flips were noticed");
 }
 
-#[test]
-fn a48_flipped_byte_in_the_log_after_a_crash() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("live.db");
+/// The files of a store as a crash leaves them.
+struct Remains {
+    main: Vec<u8>,
+    wal: Vec<u8>,
+    log: Vec<u8>,
+}
+
+impl Remains {
+    fn of(path: &Path) -> Self {
+        let read = |suffix| fs::read(beside(path, suffix)).unwrap();
+        Self { main: read(""), wal: read("-wal"), log: read("-log") }
+    }
+
+    fn put(&self, path: &Path) {
+        for (suffix, bytes) in [("", &self.main), ("-wal", &self.wal), ("-log", &self.log)] {
+            fs::write(beside(path, suffix), bytes).unwrap();
+        }
+        let _ = fs::remove_file(beside(path, "-shm"));
+    }
+
+    fn reopen(&self, path: &Path) -> meow_core::Result<usize> {
+        self.put(path);
+        let store = open(path)?;
+        let items = waiting(&store, 1)?;
+        for (n, item) in (0..).zip(&items) {
+            assert!(*item == body(n, 900));
+        }
+        assert_eq!(store.stats()?.items, items.len() as u64);
+        Ok(items.len())
+    }
+}
+
+/// Twelve commits, and what they left.
+fn twelve(folder: &Path) -> Remains {
+    let path = folder.join("live.db");
     let store = open(&path).unwrap();
     commit(&store, &[register(1)]);
     for n in 0..12 {
         commit(&store, &[deposit(1, n, body(n, 900))]);
     }
-    // What a crash leaves: the files as they are while the store is in use.
-    let main = fs::read(&path).unwrap();
-    let log = fs::read(beside(&path, "-wal")).unwrap();
-    drop(store);
+    Remains::of(&path)
+}
 
+/// Groups begin at multiples of it.
+const SECTOR: usize = 512;
+/// The head, and twelve groups of one item.
+const USED: usize = SECTOR + 12 * 2 * SECTOR;
+
+#[test]
+fn a48_flipped_byte_in_the_log_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut remains = twelve(folder.path());
     let copy = folder.path().join("copy.db");
-    let reopen = |log: &[u8]| {
-        fs::write(&copy, &main).unwrap();
-        fs::write(beside(&copy, "-wal"), log).unwrap();
-        let _ = fs::remove_file(beside(&copy, "-shm"));
-        open(&copy).map(|store| waiting(&store, 1).unwrap().len())
-    };
-    assert_eq!(reopen(&log).unwrap(), 12, "recovery finds every commit");
-    let frame = PAGE + 24;
-    let frames = (log.len() - 32) / frame;
-    assert!(frames > 24);
+    assert_eq!(remains.reopen(&copy).unwrap(), 12, "recovery finds every commit");
+    assert!(
+        remains.log[USED..].iter().all(|byte| *byte == 0)
+            && remains.log[USED - SECTOR..].iter().any(|byte| *byte != 0)
+    );
     let mut refused = 0;
-    for at in [3, 9, 17, 25].into_iter().chain((0..frames).map(|f| 32 + f * frame + (f * 1_237) % frame)) {
-        let mut flipped = log.clone();
-        flipped[at] ^= 4;
-        match reopen(&flipped) {
-            // Only the very last commit cannot be told from one that the crash tore.
-            Ok(items) => assert!(items >= 11, "byte {at}: {items} items"),
+    for at in (0..USED + 4 * SECTOR).step_by(101) {
+        remains.log[at] ^= 4;
+        match remains.reopen(&copy) {
+            // Only the very last group cannot be told from one that the crash tore; some bytes only fill up.
+            Ok(items) => {
+                assert!(items >= 11 && (items == 12 || at >= USED - 2 * SECTOR), "byte {at}: {items}")
+            }
             Err(e) => {
-                assert_eq!(e.kind(), ErrorKind::Damaged, "{e:?}");
+                assert_eq!(e.kind(), ErrorKind::Damaged, "byte {at}: {e:?}");
+                assert!(at < USED - 2 * SECTOR, "byte {at}");
                 refused += 1;
             }
         }
+        remains.log[at] ^= 4;
     }
-    assert!(refused > frames / 2);
-    // A torn end is no damage: what was confirmed before it is there.
-    for cut in [log.len() - 1, log.len() - PAGE, log.len() - frame - 100] {
-        assert!(reopen(&log[..cut]).unwrap() >= 11);
+    assert!(refused > USED / 101 / 2, "{refused}");
+}
+
+/// SQLite drops a last transaction that does not hold: the log must not go with it.
+#[test]
+fn a48_flipped_byte_in_the_log_of_sqlite_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut remains = twelve(folder.path());
+    let copy = folder.path().join("copy.db");
+    let frame = PAGE + 24;
+    let frames = (remains.wal.len() - 32) / frame;
+    assert!(frames >= 3);
+    for at in [3, 9, 17, 25].into_iter().chain((0..frames).map(|f| 32 + f * frame + (f * 1_237) % frame)) {
+        remains.wal[at] ^= 4;
+        match remains.reopen(&copy) {
+            Ok(items) => assert_eq!(items, 12, "byte {at}"),
+            Err(e) => assert_eq!(e.kind(), ErrorKind::Damaged, "byte {at}: {e:?}"),
+        }
+        remains.wal[at] ^= 4;
     }
+}
+
+/// A log that ends early: by a crash in its last group, or cut off.
+#[test]
+fn a49_a_torn_end_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = twelve(folder.path());
+    let copy = folder.path().join("copy.db");
+    let last = USED - 2 * SECTOR;
+    // A disk writes whole sectors, in any order.
+    for kept in [[false, false], [true, false], [false, true]] {
+        let mut log = whole.log.clone();
+        for (sector, _) in (0..).zip(kept).filter(|(_, kept)| !kept) {
+            log[last + sector * SECTOR..][..SECTOR].fill(0);
+        }
+        let torn = Remains { log, main: whole.main.clone(), wal: whole.wal.clone() };
+        assert_eq!(torn.reopen(&copy).unwrap(), 11, "{kept:?}");
+        // The same place again, after a crash in which nothing was folded.
+        let store = {
+            torn.put(&copy);
+            open(&copy).unwrap()
+        };
+        commit(&store, &[deposit(1, 11, body(11, 900)), deposit(1, 12, body(12, 900))]);
+        assert_eq!(Remains::of(&copy).reopen(&folder.path().join("again.db")).unwrap(), 13);
+        drop(store);
+        assert_eq!(waiting(&open(&copy).unwrap(), 1).unwrap().len(), 13);
+    }
+    let mut cut = whole;
+    cut.log.truncate(0);
+    assert_eq!(cut.reopen(&copy).unwrap_err().kind(), ErrorKind::Damaged, "a log that is gone");
+}
+
+/// Crashes while the log goes into the tables: before, after, and again and again.
+#[test]
+fn a49_a_log_is_folded_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("live.db"), folder.path().join("copy.db"));
+    let store = open(&path).unwrap();
+    commit(&store, &[register(1), register(2)]);
+    commit(&store, &(0..12).map(|n| deposit(1, n, body(n, 900))).collect::<Vec<_>>());
+    commit(&store, &[deposit(2, 0, body(0, 50)), deposit(2, 1, body(1, 50)), acknowledge(2, 2, 1)]);
+    let before = Remains::of(&path);
+    store.expire(NOW, 1).unwrap();
+    let after = Remains::of(&path);
+    commit(&store, &[acknowledge(1, 2, 3), deposit(1, 12, body(12, 900))]);
+    let later = Remains::of(&path);
+    // What was folded is still in the file, but for the head of the next epoch.
+    assert!(before.log[SECTOR..] == after.log[SECTOR..]);
+    let look = |remains: &Remains, first: u64, last: u64| {
+        remains.put(&copy);
+        for _ in 0..3 {
+            // Opened, and left as it is: no time of day was told.
+            let store = open(&copy).unwrap();
+            let expected: Vec<_> = (first..=last).map(|n| body(n, 900)).collect();
+            assert!(waiting(&store, 1).unwrap() == expected);
+            assert_eq!(waiting(&store, 2).unwrap(), [body(1, 50)]);
+            assert_eq!(store.stats().unwrap().items, last - first + 2);
+        }
+        // Ids are known, counters taken, numbers go on.
+        let store = open(&copy).unwrap();
+        let again = [deposit(2, 0, body(0, 50)), deposit(1, 4, body(4, 900)), acknowledge(2, 2, 0)];
+        let outcomes = store.commit(&again, &WIDE, NOW).unwrap();
+        let stored = WriteOutcome::Deposit(DepositOutcome::Stored);
+        assert_eq!(outcomes, [stored.clone(), stored, WriteOutcome::Pull(PullOutcome::Stale(2))]);
+        assert_eq!(store.items(&lkp(1), last + 1, 9, 9_999, 0, NOW).unwrap().items.len(), 0);
+        commit(&store, &[deposit(1, 99, body(99, 900))]);
+        assert_eq!(store.items(&lkp(1), last + 1, 9, 9_999, 0, NOW).unwrap().items[0].number, last + 2);
+    };
+    look(&before, 0, 11);
+    look(&after, 0, 11);
+    look(&later, 3, 12);
+    // Folded, and the crash came before the head of the next epoch was written; or tore it.
+    let Remains { main, wal, .. } = &after;
+    let mut torn = before.log.clone();
+    look(&Remains { main: main.clone(), wal: wal.clone(), log: torn.clone() }, 0, 11);
+    torn[..SECTOR].fill(0x55);
+    look(&Remains { main: main.clone(), wal: wal.clone(), log: torn }, 0, 11);
+    // Tables that are older than the log.
+    let old = Remains { main: before.main, wal: before.wal, log: later.log };
+    old.put(&copy);
+    assert_eq!(open(&copy).unwrap_err().kind(), ErrorKind::Damaged);
 }
 
 #[test]
@@ -198,18 +330,20 @@ fn newer_and_foreign_files_are_refused() {
         ))
         .unwrap();
     };
-    edit("PRAGMA user_version = 2");
+    edit("PRAGMA user_version = 3");
     let before = fs::read(&path).unwrap();
     let newer = open(&path).unwrap_err();
     assert_eq!(newer.kind(), ErrorKind::NewerVersion, "{newer:?}");
     assert!(fs::read(&path).unwrap() == before, "the file is left as it is");
-    edit("PRAGMA user_version = 1");
+    edit("PRAGMA user_version = 2");
     assert_eq!(use_it(&open(&path).unwrap(), "put back"), 0);
     edit("PRAGMA application_id = 7");
     assert_eq!(open(&path).unwrap_err().kind(), ErrorKind::Usage);
 
     // A log without its file is not a new store.
-    let gone = folder.path().join("gone.db");
-    fs::write(beside(&gone, "-wal"), [0; 100]).unwrap();
-    assert_eq!(open(&gone).unwrap_err().kind(), ErrorKind::Damaged);
+    for log in ["-wal", "-log"] {
+        let gone = folder.path().join(format!("gone{log}.db"));
+        fs::write(beside(&gone, log), [0; 100]).unwrap();
+        assert_eq!(open(&gone).unwrap_err().kind(), ErrorKind::Damaged);
+    }
 }

@@ -133,7 +133,9 @@ impl Real {
         self.lives += 1;
         let next = self.folder.path().join(format!("{}.db", self.lives));
         fs::copy(&self.path, &next).unwrap();
-        fs::copy(beside(&self.path, "-wal"), beside(&next, "-wal")).unwrap();
+        for log in ["-wal", "-log"] {
+            fs::copy(beside(&self.path, log), beside(&next, log)).unwrap();
+        }
         self.path = next;
         self.store = Some(open(&self.path));
     }

@@ -31,14 +31,18 @@ pub fn lkp(mailbox: u32) -> [u8; 32] {
     lkp
 }
 
-pub fn register(mailbox: u32) -> Write {
-    Write::Register(Registration {
+pub fn registration(mailbox: u32) -> Registration {
+    Registration {
         mailbox: lkp(mailbox),
         token_hash: TOKEN,
         close_hash: [0xc1; 32],
         counter: 1,
         charge: Charge::Free,
-    })
+    }
+}
+
+pub fn register(mailbox: u32) -> Write {
+    Write::Register(registration(mailbox))
 }
 
 pub fn deposit(mailbox: u32, number: u64, item: Vec<u8>) -> Write {

@@ -106,6 +106,12 @@ impl Data {
         SqliteMailboxStore::open(&self.dir.join(STORE), &identity.store_key(), StoreOptions::default())
     }
 
+    /// Opens the store for a command, also beside a relay that runs.
+    pub(crate) fn store_beside(&self, identity: &ServerIdentity) -> Result<SqliteMailboxStore> {
+        let path = self.dir.join(STORE);
+        SqliteMailboxStore::open_beside(&path, &identity.store_key(), StoreOptions::default())
+    }
+
     /// Notes the reference under which the relay was last started.
     pub(crate) fn note_reference(&self, reference: &ServerReference) -> Result<()> {
         let (path, fresh) = (self.dir.join(REFERENCE), self.dir.join("reference.new"));

@@ -16,7 +16,7 @@ pub(crate) fn info(args: &InfoArgs) -> Result<()> {
     let data = Data::at(args.place.data.clone());
     let identity = data.identity()?;
     let running = data.in_use()?;
-    let stats = data.store(&identity)?.stats()?;
+    let stats = data.store_beside(&identity)?.stats()?;
     let reference = data.reference(&identity)?.map(|reference| reference.to_string());
     let now = now();
     let keys: Vec<_> = identity

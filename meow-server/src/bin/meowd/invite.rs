@@ -32,7 +32,11 @@ pub(crate) fn invite(args: &InviteArgs) -> Result<()> {
     let mut bytes = Zeroizing::new([0; 16]);
     SystemRandom.fill(&mut *bytes)?;
     let code = Zeroizing::new(URL_SAFE_NO_PAD.encode(*bytes));
-    data.store(&identity)?.add_invite(&hash(HashLabel::Invite, &[code.as_bytes()]), args.uses, expires)?;
+    data.store_beside(&identity)?.add_invite(
+        &hash(HashLabel::Invite, &[code.as_bytes()]),
+        args.uses,
+        expires,
+    )?;
     let invite = Text::new(code.as_str()).map_err(|_| Error::new(ErrorKind::Bug, "the code is too long"))?;
     let reference = ServerReference { invite: Some(invite), ..reference };
     print(Zeroizing::new(format!("{reference}\n")).as_bytes())
