@@ -47,7 +47,7 @@ pub use ids::MessageId;
 pub use keys::KeyStorage;
 pub use log::Message;
 pub use meow_core::contact::Status;
-pub use route::{HopMarks, HopShown, KnownHop, RouteReport};
+pub use route::{HopMarks, HopShown, KnownHop, RouteCost, RouteReport};
 pub use run::SyncReport;
 pub use servers::OwnServer;
 pub use unlock::{KeyProvider, Unlock};

@@ -25,6 +25,14 @@ struct Explained {
     problem: Option<String>,
     there: Vec<Hop>,
     back: Vec<Hop>,
+    /// Bytes on this device's link for a text of 100 bytes, or for one look for mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_up: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_down: Option<u64>,
+    /// Until it is at the mailbox server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<u64>,
 }
 
 /// A server of a route.
@@ -52,6 +60,9 @@ impl Explained {
             problem: report.problem,
             there: report.there.into_iter().map(Hop::from).collect(),
             back: report.back.into_iter().map(Hop::from).collect(),
+            bytes_up: report.cost.map(|cost| cost.up),
+            bytes_down: report.cost.map(|cost| cost.down),
+            latency_ms: report.cost.map(|cost| u64::try_from(cost.latency.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }
@@ -69,7 +80,14 @@ impl Record for Explained {
             |mark: &str, hop: &Hop| format!("\n  {mark} {}  {}", one_line(&hop.url), one_line(&hop.why));
         let there: String = self.there.iter().map(|hop| line("->", hop)).collect();
         let back: String = self.back.iter().map(|hop| line("<-", hop)).collect();
-        format!("{head}{there}{back}")
+        let cost = match (self.bytes_up, self.bytes_down, self.latency_ms) {
+            (Some(up), Some(down), Some(ms)) => {
+                let what = if self.purpose == "fetch" { "a look" } else { "a short text" };
+                format!("\n  {what}: about {up} bytes out, {down} in, {}.{} s", ms / 1000, ms % 1000 / 100)
+            }
+            _ => String::new(),
+        };
+        format!("{head}{there}{back}{cost}")
     }
 }
 

@@ -154,6 +154,27 @@ impl Capture {
     }
 }
 
+impl Capture {
+    /// Bytes that went to these machines and bytes that came from them, with the headers of IP and TCP.
+    fn bytes(&self, with: &[&Machine]) -> [u64; 2] {
+        // What passed last is on its way to the file.
+        std::thread::sleep(Duration::from_millis(1500));
+        let mut bytes = [0, 0];
+        for line in fs::read_to_string(&self.file).unwrap().lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let [_, from, ">", to, "tcp", payload, ..] = words[..] else { continue };
+            let is = |end: &str, address: &str| end.starts_with(&format!("{address}."));
+            if !with.iter().any(|other| is(from, &other.address) || is(to, &other.address)) {
+                continue;
+            }
+            let (came, payload) = (!is(from, &self.own), payload.parse::<u64>().unwrap());
+            // Here a segment can be longer than on any wire: it is cut there.
+            bytes[usize::from(came)] += payload + 52 * payload.div_ceil(1448).max(1);
+        }
+        bytes
+    }
+}
+
 impl Drop for Capture {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -211,6 +232,27 @@ fn delivery(on: &Machine, person: &Person, id: &str) -> (String, String) {
 fn sent(run: &Run) -> String {
     assert!(matches!(run.code, Some(0 | 3)), "{run:#?}");
     run.record()["id"].as_str().unwrap().to_owned()
+}
+
+/// Bytes that one text of 100 bytes adds to what passes between home and these machines, out and in, when `meow receive`
+/// sends what waits: seventeen texts against one.
+fn measured(home: &Machine, alice: &Person, name: &str, folder: &Path, with: &[&Machine]) -> [u64; 2] {
+    let send = |texts: u64| {
+        home.cut(with);
+        let text = "x".repeat(100);
+        (0..texts).for_each(|_| assert_eq!(home.meow(alice, ["send", name, &text]).code, Some(3)));
+        home.cut(&[]);
+        let capture = home.watch(folder);
+        home.meow(alice, ["receive"]).done();
+        let bytes = capture.bytes(with);
+        let contacts = home.meow(alice, ["contacts"]).records;
+        assert!(contacts.iter().all(|contact| contact["queued"] == 0), "{contacts:?}");
+        bytes
+    };
+    // The third one has the session that the second one opens.
+    send(3);
+    let (one, many) = (send(1), send(17));
+    [0, 1].map(|way| (many[way] - one[way]) / 16)
 }
 
 #[test]
@@ -279,6 +321,17 @@ fn three_contacts_three_policies_and_every_packet_watched() {
         }
         ids.iter().all(|id| delivery(&home, &alice, id).0 == "decrypted")
     });
+
+    // What `meow route` says that a text costs is what it costs, within a tenth.
+    for (name, with) in [("joe", &[on("m2")] as &[&Machine]), ("edward", &trusted)] {
+        let measured = measured(&home, &alice, name, &world.path("."), with);
+        let said = home.meow(&alice, ["route", name]).done().records.remove(0);
+        for (key, measured) in ["bytes_up", "bytes_down"].into_iter().zip(measured) {
+            let said = said[key].as_u64().unwrap();
+            eprintln!("{name}: {key} {said}, measured {measured}");
+            assert!(said.abs_diff(measured) * 10 <= measured, "{name}: {key} {said}, measured {measured}");
+        }
+    }
 
     // Without a straight way to any mailbox server, Edward's mail flows on by the chain, and the others' waits.
     let straight = [on("m1"), on("m2")];

@@ -173,7 +173,7 @@ impl Inner {
 }
 
 /// The smallest class that carries a request of this length, and an answer of this size class.
-fn class(request: usize, answer: u8) -> Result<OnionClass> {
+pub(super) fn class(request: usize, answer: u8) -> Result<OnionClass> {
     let answer = SIZE_CLASSES.get(usize::from(answer)).copied().unwrap_or(usize::MAX);
     let fits = |class: &OnionClass| request <= class.request_room(true) && answer <= class.answer_room();
     OnionClass::ALL.into_iter().find(fits).ok_or_else(|| {

@@ -1,18 +1,22 @@
 //! Which way the messages to a contact would go now, and why.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meow_core::identity::ContactId;
 use meow_core::lane::ServerRef;
 use meow_core::policy::{Chain, Pool, Route};
+use meow_core::store::StoreTxn;
 use meow_core::transport::Endpoint;
 use meow_core::{Error, Result};
 
+use super::cost::{RouteCost, Sample};
 use super::path::{Path, Place};
 use super::ways::{Ways, no_way};
 use crate::client::{Client, Inner};
-use crate::records::{contact, contact_of};
+use crate::records::{ContactRecord, contact, contact_of};
 use crate::run::of_the_store;
+use crate::sessions::{Place as SessionPlace, Right, is_kept};
 
 /// One allowed route, to one mailbox server: as it is now, with an example where each packet draws anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct RouteReport {
     pub there: Vec<HopShown>,
     /// The servers on the way back, without the mailbox server.
     pub back: Vec<HopShown>,
+    /// What a short text costs by this route, or one look for mail; `None` where that cannot be told.
+    pub cost: Option<RouteCost>,
 }
 
 /// A server of a route.
@@ -55,15 +61,20 @@ impl Client {
     /// Cancel-safe.
     pub async fn explain_route(&self, name: &str) -> Result<Vec<RouteReport>> {
         let (inner, name) = (&self.inner, name.to_owned());
-        let (id, ways, theirs, own) = inner
+        let now = inner.now_ms();
+        let (id, record, kept) = inner
             .read(move |txn| {
                 let id = contact_of(txn, &name)?;
                 let record = contact(txn, &id)?;
-                let theirs = record.machine.deposit_target().map(|target| target.servers.to_vec());
-                let own = record.machine.mailboxes().last().map(|mailbox| mailbox.servers.to_vec());
-                Ok((id, Ways::of(&record), theirs.unwrap_or_default(), own.unwrap_or_default()))
+                let kept = kept(txn, id, &record, now)?;
+                Ok((id, record, kept))
             })
             .await?;
+        let ways = Ways::of(&record);
+        let theirs =
+            record.machine.deposit_target().map(|target| target.servers.to_vec()).unwrap_or_default();
+        let own =
+            record.machine.mailboxes().last().map(|mailbox| mailbox.servers.to_vec()).unwrap_or_default();
         let mut all = Vec::new();
         for (fetching, servers) in [(false, &theirs), (true, &own)] {
             let routes: Vec<_> = if fetching {
@@ -77,7 +88,14 @@ impl Client {
                     continue;
                 }
                 for server in servers {
-                    all.push(inner.explain(route, &ways, server, fetching).await);
+                    let in_session = kept.contains(&(fetching, *server.fingerprint()));
+                    let sample = match fetching {
+                        true => inner.sample_pull(&record, in_session),
+                        false => inner.sample_deposit(&record, in_session)?,
+                    };
+                    let mut report = inner.explain(route, &ways, server, fetching, sample.as_ref()).await;
+                    report.cost = report.cost.filter(|_| report.problem.is_none());
+                    all.push(report);
                 }
             }
         }
@@ -93,7 +111,15 @@ impl Inner {
             Err(e) => Some(e.to_string()),
         };
         let (route, server) = (Route::Direct, String::new());
-        Ok(RouteReport { route, fetching: false, server, problem, there: Vec::new(), back: Vec::new() })
+        Ok(RouteReport {
+            route,
+            fetching: false,
+            server,
+            problem,
+            there: Vec::new(),
+            back: Vec::new(),
+            cost: None,
+        })
     }
 
     async fn explain(
@@ -102,6 +128,7 @@ impl Inner {
         ways: &Ways,
         server: &ServerRef,
         fetching: bool,
+        sample: Option<&Sample>,
     ) -> RouteReport {
         let url = server.urls().next().unwrap_or_default().to_owned();
         let mut report = RouteReport {
@@ -111,15 +138,20 @@ impl Inner {
             problem: None,
             there: Vec::new(),
             back: Vec::new(),
+            cost: None,
         };
         match route {
             Route::Server => {
                 let why = "mailbox server: sees this device's address".to_owned();
                 report.there.push(HopShown { url, fingerprint: *server.fingerprint(), why });
                 report.problem = self.unreachable(server).map(|e| e.to_string());
+                report.cost = sample.and_then(|sample| self.cost_straight(server, sample));
             }
             Route::Matriochka(chain) => match self.draw(chain, ways, server).await {
-                Ok(path) => (report.there, report.back) = shown(&path, chain),
+                Ok(path) => {
+                    report.cost = sample.and_then(|sample| self.cost_through(&path, chain, sample));
+                    (report.there, report.back) = shown(&path, chain);
+                }
                 Err(e) => report.problem = Some(e.to_string()),
             },
             _ => report.problem = Some(no_way().to_string()),
@@ -140,6 +172,33 @@ impl Inner {
         }
         wrong
     }
+}
+
+/// The servers with which a session is open, for fetching or for sending.
+fn kept(
+    txn: &dyn StoreTxn,
+    contact: ContactId,
+    record: &ContactRecord,
+    now_ms: u64,
+) -> Result<BTreeSet<(bool, [u8; 32])>> {
+    let mut all = BTreeSet::new();
+    let mut look = |fetching: bool, server: &ServerRef, right: Right<'_>| -> Result<()> {
+        if is_kept(txn, &SessionPlace { contact, server, right }, now_ms)? {
+            all.insert((fetching, *server.fingerprint()));
+        }
+        Ok(())
+    };
+    if let Some(target) = record.machine.deposit_target() {
+        for server in &target.servers {
+            look(false, server, Right::Depositor { mailbox: target.lkp, token: target.token })?;
+        }
+    }
+    if let Some(mailbox) = record.machine.mailboxes().last() {
+        for server in mailbox.servers.iter() {
+            look(true, server, Right::Owner(&mailbox.lkp))?;
+        }
+    }
+    Ok(all)
 }
 
 fn shown(path: &Path, chain: &Chain) -> (Vec<HopShown>, Vec<HopShown>) {

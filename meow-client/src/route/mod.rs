@@ -2,10 +2,11 @@
 //! chapter "Matriochka").
 //!
 //! `hops` is what the user says of servers, `catalog` what servers say of themselves, `path` draws a chain, `chain` sends a
-//! request along one, `explain` tells the user.
+//! request along one, `explain` tells the user, with what `cost` reckons.
 
 mod catalog;
 mod chain;
+mod cost;
 mod explain;
 mod hops;
 mod path;
@@ -14,6 +15,7 @@ mod ways;
 
 pub(crate) use catalog::Directory;
 pub(crate) use chain::longest_hold;
+pub use cost::RouteCost;
 pub use explain::{HopShown, RouteReport};
 pub use hops::{HopMarks, KnownHop};
 pub(crate) use ways::{Ways, no_way};

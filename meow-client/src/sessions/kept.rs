@@ -10,6 +10,7 @@ use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use super::Place;
 use crate::client::Inner;
 use crate::records::{decode, load, save};
 use crate::server::Session;
@@ -54,6 +55,12 @@ pub(super) fn of_contact(contact: &ContactId) -> Vec<u8> {
 
 pub(super) fn of_mailbox(contact: &ContactId, role: SessionRole, mailbox: &VerifyKey) -> Vec<u8> {
     [SESSION, contact.as_bytes(), &[role as u8], mailbox.as_bytes()].concat()
+}
+
+/// Whether there is a session that lasts.
+pub(crate) fn is_kept(txn: &dyn StoreTxn, place: &Place<'_>, now_ms: u64) -> Result<bool> {
+    let record: Option<SessionRecord> = load(txn, Table::Meta, &place.key())?;
+    Ok(record.is_some_and(|record| record.lasts(now_ms)))
 }
 
 /// Forgets the sessions for a contact in the store.

@@ -19,7 +19,7 @@ use meow_core::wire::Fixed;
 use crate::client::Inner;
 use crate::server::{Answered, Room, Seal, Session};
 use kept::of_mailbox;
-pub(crate) use kept::{SESSION, forget_closed, forget_sessions};
+pub(crate) use kept::{SESSION, forget_closed, forget_sessions, is_kept};
 use known::Opening;
 pub(crate) use known::Sessions;
 

@@ -16,7 +16,9 @@ pub use clear::{ClearAnswer, ClearCode, DESCRIBE};
 pub use descriptor::{Descriptor, Limits, MAX_ONWARD, SealingKey, SignedDescriptor, fingerprint};
 pub use open::{ClientShare, Opened, ServerShare, SessionBy, SessionOpen};
 pub use presence::{Found, Heard, Knock, Knocking, PresenceGet, Present, Presented, Seen, Showing};
-pub use seal::{AnswerSealer, OpenedRequest, PendingAnswer, answer_class, key_number, seal_request};
+pub use seal::{
+    AnswerSealer, OpenedRequest, PendingAnswer, answer_class, key_number, seal_request, sealed_len,
+};
 
 /// Largest item that a deposit can carry, in bytes: the largest size class less [`ITEM_OVERHEAD`].
 pub const MAX_ITEM: usize = 32_608;

@@ -29,6 +29,11 @@ pub struct PendingAnswer {
     class: u8,
 }
 
+/// How long a request will be, sealed, on a fat link; `None` beyond the largest class.
+pub fn sealed_len(request: &Request) -> Option<usize> {
+    padded_len(request.to_wire().ok()?.len() + 1 + OVERHEAD)
+}
+
 /// Seals a request to a server's key. Returns the packet, of exactly one size class; of a thin size where a thin link
 /// asks for it, and the request fits one.
 ///
