@@ -21,7 +21,7 @@ use crate::outbox::put_items;
 use crate::policy::default_policy;
 use crate::records::{ContactRecord, DEVICE, Device, load, save};
 use crate::route::Ways;
-use crate::servers::{OwnServer, own_servers};
+use crate::servers::{OwnServer, staying_servers};
 use crate::unlock::Unlock;
 
 /// Most servers that hold one's mailbox for a contact.
@@ -149,7 +149,7 @@ impl Inner {
         let (servers, policy) = self
             .read(move |txn| {
                 name_is_free(txn, &checked)?;
-                Ok((own_servers(txn)?, default_policy(txn)?))
+                Ok((staying_servers(txn)?, default_policy(txn)?))
             })
             .await?;
         if servers.is_empty() {

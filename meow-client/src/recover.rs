@@ -19,7 +19,7 @@ use crate::outbox::put_items;
 use crate::receive::closing_key;
 use crate::records::{ContactRecord, MailboxRecord, contact, load, save};
 use crate::server::refused;
-use crate::servers::{OwnServer, own_servers};
+use crate::servers::{OwnServer, staying_servers};
 use crate::sessions::forget_sessions;
 
 /// A counter this far ahead is no rolled-back store but a broken or lying server.
@@ -179,9 +179,20 @@ impl Inner {
         .await
     }
 
+    /// Makes another mailbox for a contact in place of one whose server is lost. That cannot say any more whether this store
+    /// is an older copy of itself: keys are made anew.
+    ///
+    /// # Errors
+    /// `Limit` when that was done a short while ago.
+    pub(crate) async fn replace_lost(self: &Arc<Self>, id: ContactId, gone: &OwnMailbox) -> Result<()> {
+        let record = self.read(move |txn| contact(txn, &id)).await?;
+        may_renew(self, &record)?;
+        self.replace(id, gone, record.machine.close_key()).await
+    }
+
     /// Makes another mailbox for a contact in place of one that is gone for good.
     async fn replace(self: &Arc<Self>, id: ContactId, gone: &OwnMailbox, close: &VerifyKey) -> Result<()> {
-        let servers = self.read(own_servers).await?;
+        let servers = self.read(staying_servers).await?;
         let servers =
             servers.iter().take(MAX_OWN_SERVERS).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
         let (lkp, token) = self.new_mailbox()?;

@@ -73,6 +73,12 @@ impl Inner {
     }
 }
 
+/// Whether mailboxes of contacts that were removed wait at a server to be closed.
+pub(crate) fn is_left_over_at(txn: &dyn StoreTxn, server: &[u8; 32]) -> Result<bool> {
+    let rows = txn.scan(Table::Meta, LEFT_OVER, None, usize::MAX, false)?;
+    Ok(rows.iter().any(|(key, _)| key.ends_with(server)))
+}
+
 fn left_over_key(mailbox: &OwnMailbox) -> Vec<u8> {
     [LEFT_OVER, &mailbox.key()].concat()
 }

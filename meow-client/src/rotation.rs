@@ -12,13 +12,14 @@ use crate::cards::MAX_OWN_SERVERS;
 use crate::client::{Client, Inner};
 use crate::contacts::own_mailboxes;
 use crate::mailbox::{OwnMailbox, Registering};
+use crate::moving::is_lost;
 use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::receive::CLOSING;
 use crate::records::{contact, contact_of, save};
 use crate::route::Ways;
 use crate::run::of_the_store;
-use crate::servers::{OwnServer, own_servers};
+use crate::servers::{OwnServer, staying_servers};
 use crate::sessions::forget_closed;
 
 impl Client {
@@ -32,14 +33,23 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future rotates or does not; a mailbox at a server may be left over.
     pub async fn rotate_mailbox(&self, name: &str) -> Result<()> {
-        let (inner, name) = (&self.inner, name.to_owned());
-        let (id, close, servers, ways) = inner
-            .read(move |txn| {
-                let id = contact_of(txn, &name)?;
+        let name = name.to_owned();
+        let id = self.inner.read(move |txn| contact_of(txn, &name)).await?;
+        self.inner.rotate(id).await
+    }
+}
+
+impl Inner {
+    /// Moves the mailbox for a contact to a new lookup key, on the servers that stay.
+    pub(crate) async fn rotate(self: &Arc<Self>, id: ContactId) -> Result<()> {
+        let (inner, (close, servers, ways)) = (
+            self,
+            self.read(move |txn| {
                 let record = contact(txn, &id)?;
-                Ok((id, *record.machine.close_key(), own_servers(txn)?, Ways::of(&record)))
+                Ok((*record.machine.close_key(), staying_servers(txn)?, Ways::of(&record)))
             })
-            .await?;
+            .await?,
+        );
         let servers =
             servers.iter().take(MAX_OWN_SERVERS).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
         if servers.is_empty() {
@@ -48,13 +58,13 @@ impl Client {
                 "a mailbox needs a server; add one with `meow server add REFERENCE`",
             ));
         }
+        // Sealing a statement is sealing: the store must be current. Asked first, so that nothing is left over elsewhere.
+        inner.prove_current(id).await?;
         let (lkp, token) = inner.new_mailbox()?;
         for server in &servers {
             let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone(), ways: ways.clone() };
             inner.register(Registering { mailbox: &mailbox, token: &token, close: &close }).await?;
         }
-        // Sealing a statement is sealing: the store must be current.
-        inner.prove_current(id).await?;
         inner
             .write(move |txn, inner| {
                 let mut record = contact(txn, &id)?;
@@ -94,6 +104,10 @@ impl Inner {
             .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) })?;
         for mailbox in mailboxes.iter().filter(|m| *m.lkp.public().as_bytes() == lkp) {
             // What was deposited before the contact knew goes with the mailbox otherwise.
+            let server = *mailbox.server.fingerprint();
+            if self.read(move |txn| is_lost(txn, &server)).await? {
+                continue;
+            }
             match self.fetch(id, mailbox, Duration::ZERO).await {
                 Err(e) if e.kind() != ErrorKind::Refused => return Err(e),
                 _ => self.close(mailbox).await?,

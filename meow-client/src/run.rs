@@ -57,9 +57,12 @@ impl Client {
             inner.send_round(&mut report).await?;
         }
         inner.upkeep().await?;
-        for closed in
-            [inner.withdraw_used().await, inner.close_retired().await, inner.close_left_over().await]
-        {
+        for closed in [
+            inner.withdraw_used().await,
+            inner.close_retired().await,
+            inner.close_left_over().await,
+            inner.move_on().await,
+        ] {
             match closed {
                 Err(e) if of_the_store(&e) => return Err(e),
                 Err(e) => report.problems.push(e),

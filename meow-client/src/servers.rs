@@ -12,6 +12,7 @@ use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::{Client, Inner};
 use crate::mailbox::unexpected;
+use crate::moving::{leaving, stay};
 use crate::records::{ServerReached, ServerRecord, decode, load, next_number, save};
 use crate::server::{Answered, Ask, Room, Seal};
 
@@ -27,6 +28,8 @@ pub struct OwnServer {
     pub listed: Vec<Endpoint>,
     /// The URL by which it answered last.
     pub in_use: Option<Endpoint>,
+    /// It is being left ([`move_server`](Client::move_server)): no new mailboxes are made there.
+    pub leaving: bool,
 }
 
 impl OwnServer {
@@ -43,13 +46,13 @@ impl OwnServer {
         Ok(ServerRef::new(self.reference.fingerprint, &urls)?)
     }
 
-    fn new(record: ServerRecord, reached: Option<ServerReached>) -> Self {
+    fn new(record: ServerRecord, reached: Option<ServerReached>, leaving: bool) -> Self {
         let own = record.url.clone().without_credentials();
         let (mut listed, in_use) = reached.map_or((Vec::new(), None), |r| (r.listed, Some(r.by)));
         listed.retain(|url| *url != own);
         let reference =
             ServerReference { url: record.url, fingerprint: record.fingerprint.0, invite: record.invite };
-        Self { reference, added_ms: record.added_ms, listed, in_use }
+        Self { reference, added_ms: record.added_ms, listed, in_use, leaving }
     }
 }
 
@@ -60,13 +63,34 @@ pub(crate) fn own_servers(txn: &dyn StoreTxn) -> Result<Vec<OwnServer>> {
         records.push(decode::<ServerRecord>(Table::Servers, &value)?);
     }
     records.sort_by_key(|r| r.position);
+    let left = leaving(txn)?;
     records
         .into_iter()
         .map(|record| {
             let reached = load(txn, Table::Meta, &reached_key(&record.fingerprint.0))?;
-            Ok(OwnServer::new(record, reached))
+            let leaving = left.contains(&record.fingerprint.0);
+            Ok(OwnServer::new(record, reached, leaving))
         })
         .collect()
+}
+
+/// Those at which new mailboxes are made.
+pub(crate) fn staying_servers(txn: &dyn StoreTxn) -> Result<Vec<OwnServer>> {
+    let mut servers = own_servers(txn)?;
+    servers.retain(|server| !server.leaving);
+    Ok(servers)
+}
+
+/// Takes a server off the list.
+pub(crate) fn forget_server(txn: &mut dyn StoreTxn, fingerprint: &[u8; 32]) -> Result<()> {
+    stay(txn, fingerprint)?;
+    txn.delete(Table::Meta, &reached_key(fingerprint))?;
+    txn.delete(Table::Servers, fingerprint)
+}
+
+/// There is no such server.
+pub(crate) fn server_gone() -> Error {
+    Error::new(ErrorKind::NotFound, "no such server; `meow server list` lists them")
 }
 
 fn reached_key(fingerprint: &[u8; 32]) -> Vec<u8> {
@@ -184,6 +208,7 @@ impl Client {
                     added_ms: inner.now_ms(),
                     position,
                 };
+                stay(txn, &record.fingerprint.0)?;
                 save(txn, Table::Servers, &record.fingerprint.0, &record)
             })
             .await?;
@@ -206,13 +231,9 @@ impl Client {
         self.inner
             .write(move |txn, _| {
                 if txn.get(Table::Servers, &fingerprint)?.is_none() {
-                    return Err(Error::new(
-                        ErrorKind::NotFound,
-                        "no such server; `meow server list` lists them",
-                    ));
+                    return Err(server_gone());
                 }
-                txn.delete(Table::Meta, &reached_key(&fingerprint))?;
-                txn.delete(Table::Servers, &fingerprint)
+                forget_server(txn, &fingerprint)
             })
             .await
     }

@@ -61,14 +61,17 @@ impl Inner {
                 self.upkeep().await?;
             }
             turn = turn.wrapping_add(1);
-            for closed in
-                [self.withdraw_used().await, self.close_retired().await, self.close_left_over().await]
-            {
+            for closed in [
+                self.withdraw_used().await,
+                self.close_retired().await,
+                self.close_left_over().await,
+                self.move_on().await,
+            ] {
                 match closed {
                     Err(e) if crate::run::of_the_store(&e) => return Err(e),
                     Err(e) => tracing::debug!(
                         kind = e.kind().name(),
-                        "a mailbox or a used card stays at its server for now"
+                        "a mailbox or a used card stays at its server for now, as may all of a server that is left"
                     ),
                     Ok(()) => {}
                 }

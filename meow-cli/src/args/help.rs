@@ -47,6 +47,7 @@ pub(super) const SERVER: &str = "\
 Examples:
   meow server add 'https://relay.example#skp=...&invite=...'
   meow server list
+  meow server move https://relay.example 'https://new.example#skp=...'
   meow server remove https://relay.example
 
 The reference is what `meowd` prints when it is ready, or what `meowd invite` gives for one person. The part

@@ -25,6 +25,19 @@ pub(crate) enum ServerCommand {
     /// Lists servers, in the order in which new contacts get mailboxes on them
     #[command(after_help = help::SERVER)]
     List,
+    /// Moves every contact's mailbox from one server to another, and leaves the first one when nothing is there any more
+    #[command(after_help = help::SERVER)]
+    Move {
+        /// The server to leave: its reference, its URL or its fingerprint
+        #[arg(allow_hyphen_values = true)]
+        from: String,
+        /// The reference of the other one, which is added if it is not in the list
+        #[arg(value_name = "REF")]
+        to: ServerReference,
+        /// The server will not come back: gives up what lies there, and makes new keys with every contact
+        #[arg(long)]
+        lost: bool,
+    },
     /// Takes a server off the list; contacts that already use it keep doing so
     #[command(after_help = help::SERVER)]
     Remove {

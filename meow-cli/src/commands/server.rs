@@ -3,12 +3,14 @@
 use meow::client::OwnServer;
 use meow::{Client, Error, ErrorKind, ServerReference};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::Outcome;
 use crate::args::ServerCommand;
 use crate::context::Context;
 use crate::exit::{Exit, usage};
 use crate::output::Record;
+use crate::reach;
 use crate::text::one_line;
 use crate::utc::utc;
 
@@ -70,11 +72,14 @@ struct Listed {
     #[serde(flatten)]
     known: Known,
     added_ms: u64,
+    /// It is being left.
+    leaving: bool,
 }
 
 impl Record for Listed {
     fn text(&self) -> String {
-        format!("{}  added {}{}", self.known.server, utc(self.added_ms), self.known.urls())
+        let leaving = if self.leaving { ", is being left" } else { "" };
+        format!("{}  added {}{leaving}{}", self.known.server, utc(self.added_ms), self.known.urls())
     }
 }
 
@@ -90,6 +95,47 @@ impl Record for Removed {
     }
 }
 
+#[derive(Serialize)]
+struct Moved {
+    from: String,
+    server: String,
+    /// Nothing of ours is at the old server any more.
+    left: bool,
+    /// Contacts that still use the old server and cannot be told now, with a word why.
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Serialize)]
+struct Waiting {
+    contact: String,
+    why: String,
+}
+
+impl Record for Moved {
+    fn text(&self) -> String {
+        let end = if self.left {
+            "the old server is left"
+        } else {
+            "the old server is left once every contact has answered: `meow receive` goes on with it"
+        };
+        let line = |one: &Waiting| format!("\n  {} waits: {}", one_line(&one.contact), one_line(&one.why));
+        let waiting: String = self.waiting.iter().map(line).collect();
+        format!("moving from {} to {}; {end}{waiting}", one_line(&self.from), one_line(&self.server))
+    }
+}
+
+async fn move_to(context: &Context, client: &Client, from: &str, to: ServerReference, lost: bool) -> Outcome {
+    let from = find(client.servers().await?.into_iter().map(|s| s.reference), from)?;
+    let report = client.move_server(from.fingerprint, &to, lost).await?;
+    // Contacts are to know.
+    reach::once(client, Instant::now() + reach::PATIENCE).await?;
+    let left = client.servers().await?.iter().all(|s| s.reference.fingerprint != from.fingerprint);
+    let waiting = report.waiting.into_iter().map(|(contact, e)| Waiting { contact, why: e.to_string() });
+    let (from, server) = (public(from), public(to));
+    context.output.put(&Moved { from, server, left, waiting: waiting.collect() })?;
+    Ok(if left { Exit::Done } else { Exit::Queued })
+}
+
 pub(super) async fn run(context: &Context, command: ServerCommand) -> Outcome {
     let client = context.open().await?;
     match command {
@@ -99,9 +145,14 @@ pub(super) async fn run(context: &Context, command: ServerCommand) -> Outcome {
         }
         ServerCommand::List => {
             for server in client.servers().await? {
-                context.output.put(&Listed { known: Known::new(&server), added_ms: server.added_ms })?;
+                context.output.put(&Listed {
+                    known: Known::new(&server),
+                    added_ms: server.added_ms,
+                    leaving: server.leaving,
+                })?;
             }
         }
+        ServerCommand::Move { from, to, lost } => return move_to(context, &client, &from, to, lost).await,
         ServerCommand::Remove { server } => {
             let found = find(client.servers().await?.into_iter().map(|s| s.reference), &server)?;
             client.remove_server(found.fingerprint).await?;

@@ -20,6 +20,43 @@ fn servers_are_added_listed_and_removed() {
 }
 
 #[test]
+fn whoever_moves_keeps_every_conversation_even_when_the_old_server_is_lost() {
+    let world = World::new();
+    let (mut one, two, three) = (world.relay("one"), world.relay("two"), world.relay("three"));
+    let (alice, bob) = world.pair(&one);
+    let moved = alice.json(["server", "move", one.url(), &two.reference]).code(3);
+    assert_eq!(
+        (&moved.record()["left"], &moved.record()["waiting"]),
+        (&false.into(), &serde_json::json!([]))
+    );
+    let leaving = alice.json(["server", "list"]).done();
+    assert!(leaving.records[0]["leaving"] == true && leaving.records[1]["leaving"] == false);
+    bob.run(["receive"]).done();
+    alice.run(["receive"]).done();
+    let list = alice.json(["server", "list"]).done();
+    assert_eq!((list.records.len(), list.records[0]["server"].as_str()), (1, Some(two.reference.as_str())));
+    bob.run(["send", "alice", "at the new place"]).done();
+    assert_eq!(alice.json(["receive"]).done().texts(), ["at the new place"]);
+    // Bob's server dies.
+    one.stop();
+    bob.json(["server", "move", one.fingerprint(), &three.reference]).code(3);
+    let lost = bob.json(["server", "move", "--lost", one.fingerprint(), &three.reference]).done();
+    assert_eq!(lost.record()["left"], true);
+    alice.run(["send", "bob", "are you there?"]).code(3);
+    // The new keys are confirmed both ways before.
+    let mut texts = Vec::new();
+    for _ in 0..20 {
+        alice.run(["receive"]);
+        texts.extend(bob.json(["receive"]).done().texts().into_iter().map(str::to_owned));
+        if !texts.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(texts, ["are you there?"]);
+    assert_eq!(bob.json(["server", "move", "nowhere", &three.reference]).code, Some(5));
+}
+
+#[test]
 fn what_is_no_reference_is_wrong_usage() {
     let world = World::new();
     let relay = world.relay("relay");

@@ -6,6 +6,7 @@ mod crash;
 mod direct;
 mod hostile;
 mod lying;
+mod moving;
 mod radio;
 mod rollback;
 mod sessions;
