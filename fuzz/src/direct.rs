@@ -1,6 +1,6 @@
 //! Direct links and what leads to them.
 
-use meow_core::direct::{Dialling, DirectBinding, DirectFrame, Hello, Reach};
+use meow_core::direct::{Dialling, DirectBinding, DirectFrame, DirectLink, Hello, Reach, answer_hello};
 use meow_core::wire::{Blob, List, Text};
 
 use crate::{Seed, Target, encoded, seed, strict, with_damage, world};
@@ -9,6 +9,7 @@ use crate::{Seed, Target, encoded, seed, strict, with_damage, world};
 pub const TARGETS: &[Target] = &[
     Target { name: "direct_frame", run: frame, seeds: frame_seeds },
     Target { name: "direct_hello", run: hello, seeds: hello_seeds },
+    Target { name: "direct_link", run: link, seeds: link_seeds },
     Target { name: "reach", run: reach, seeds: reach_seeds },
 ];
 
@@ -33,11 +34,16 @@ fn frame_seeds() -> Vec<Seed> {
     with_damage::<DirectFrame>(seeds)
 }
 
-/// A hello from anybody: taken apart, and held against one relation.
+/// A hello from anybody: taken apart, held against one relation, and answered.
 pub fn hello(data: &[u8]) -> bool {
     let Ok(hello) = Hello::from_packet(data) else { return false };
     let (secret, parties) = (world::secret(60), world::parties());
-    let _ = hello.is_of(&DirectBinding { secret: &secret, dialler: &parties.from, listener: &parties.to });
+    let binding = DirectBinding { secret: &secret, dialler: &parties.from, listener: &parties.to };
+    let answer = answer_hello(&hello, &binding, &mut world::random(62));
+    assert!(answer.is_err() || hello.is_of(&binding));
+    if let Ok((welcome, _)) = answer {
+        assert_eq!(welcome.len(), data.len());
+    }
     true
 }
 
@@ -54,9 +60,59 @@ fn hello_seeds() -> Vec<Seed> {
         seed("bad-version", [&[0x18], fat.get(1..).unwrap_or_default()].concat()),
         seed("bad-zero-key", [&[8][..], &[0; 59]].concat()),
         seed("bad-empty", []),
-        seed("fat", fat.clone()),
-        seed("thin", thin.clone()),
+        seed("stranger", [&fat[..255], &[fat[255] ^ 1]].concat()),
+        seed("fat", fat),
+        seed("thin", thin),
     ]
+}
+
+/// A dialler that said its hello, the welcome that it gets, and the link of the listener.
+fn begun(thin: bool) -> (Dialling, Vec<u8>, DirectLink) {
+    let (secret, parties) = (world::secret(60), world::parties());
+    let binding = DirectBinding { secret: &secret, dialler: &parties.from, listener: &parties.to };
+    let dialling = Dialling::begin(&binding, thin, &mut world::random(61)).expect("seeded");
+    let hello = Hello::from_packet(dialling.hello()).expect("its own");
+    let (welcome, listener) = answer_hello(&hello, &binding, &mut world::random(62)).expect("its own");
+    (dialling, welcome, listener)
+}
+
+fn finished(thin: bool, welcome: &[u8]) -> Option<DirectLink> {
+    let (secret, parties) = (world::secret(60), world::parties());
+    let binding = DirectBinding { secret: &secret, dialler: &parties.from, listener: &parties.to };
+    begun(thin).0.finish(welcome, &binding).ok()
+}
+
+/// The welcome to a dialler, or the first packet of a link at its listener.
+pub fn link(data: &[u8]) -> bool {
+    [false, true].into_iter().any(|thin| {
+        let mut listener = begun(thin).2;
+        let opened = listener.open(data).is_ok();
+        assert!(!opened || listener.open(data).is_err(), "a packet is opened once");
+        opened || finished(thin, data).is_some()
+    })
+}
+
+fn link_seeds() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (name, thin) in [("fat", false), ("thin", true)] {
+        let (_, welcome, _) = begun(thin);
+        let packet = |frame: &DirectFrame| {
+            let mut link = finished(thin, &welcome).expect("its own welcome");
+            link.seal(frame).expect("fits").0
+        };
+        let item = |len| DirectFrame::Item(Blob::new(vec![3; len]).expect("short"));
+        seeds.push(seed(&format!("{name}-welcome"), welcome.clone()));
+        seeds.push(seed(&format!("{name}-still"), packet(&DirectFrame::Still)));
+        seeds.push(seed(&format!("{name}-item"), packet(&item(45))));
+        seeds.push(seed(&format!("{name}-long-item"), packet(&item(1000))));
+        let (_, cut) = welcome.split_last().expect("bytes");
+        seeds.push(seed(&format!("bad-{name}-welcome"), [cut, &[0]].concat()));
+        let hello = begun(thin).0.hello().to_vec();
+        seeds.push(seed(&format!("bad-{name}-hello-sent-back"), hello));
+    }
+    seeds.push(seed("bad-zero-key", [&[8][..], &[0; 59]].concat()));
+    seeds.push(seed("bad-empty", []));
+    seeds
 }
 
 /// Where a contact may be found.

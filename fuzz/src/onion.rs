@@ -87,6 +87,9 @@ pub fn onion_content(data: &[u8]) -> bool {
     let (packet, pending) = asked(2, b"request");
     let answer = [&packet[..PAYLOAD], data].concat();
     assert!(pending.open(answer).is_err(), "nobody answers without the reply block");
+    if data.len() <= OnionClass::Small.answer_room() {
+        assert_eq!(there_and_back(data), data, "an answer comes back as it was given");
+    }
 
     let mut packet = seal(OnionClass::Small, &route(1), b"", &mut world::random(67)).expect("seals");
     let mut payload = [&[0; 16], data].concat();
@@ -105,6 +108,22 @@ pub fn onion_content(data: &[u8]) -> bool {
         assert_eq!(block.answer(class, b"answer").expect("fits").len(), class.len());
     }
     true
+}
+
+/// What a sender gets who asks something and is answered this.
+fn there_and_back(answer: &[u8]) -> Vec<u8> {
+    let (mut packet, pending) = asked(2, b"request");
+    loop {
+        packet = match Opened::open(packet, &key()).and_then(Opened::release).expect("made by the book") {
+            Outcome::Forward { packet, .. } => packet,
+            Outcome::Deliver(delivery) => {
+                let block = delivery.reply.expect("an answer is asked for");
+                block.answer(OnionClass::Small, answer).expect("it fits")
+            }
+            Outcome::Reply { packet, .. } => return pending.open(packet).expect("its own answer"),
+            _ => unreachable!("no other outcome"),
+        };
+    }
 }
 
 /// The layer of a packet's first hop, by the spec.

@@ -57,7 +57,8 @@ pub fn segment_seeds() -> Vec<Seed> {
     ]
 }
 
-/// A sequence of frames at a station that accepts links, has one of its own, and answers. True if a packet came whole.
+/// A sequence of frames at a station that accepts links and answers packets by their bytes inverted. An empty frame keeps it
+/// from answering until the next, one of a single byte from accepting links. True if a packet came whole.
 pub fn machine(data: &[u8]) -> bool {
     let mut profile = LinkProfile::new(Pattern::Bus, 252);
     profile.reliable = false;
@@ -67,17 +68,24 @@ pub fn machine(data: &[u8]) -> bool {
     machine.listen(true);
     let mut now = Duration::ZERO;
     let (mut read, mut links) = (false, Vec::new());
+    let (mut answers, mut listens) = (true, true);
     for frame in items(data).take(300) {
         now += Duration::from_millis(20);
+        answers ^= frame.is_empty();
+        if frame.len() == 1 {
+            listens = !listens;
+            machine.listen(listens);
+        }
         machine.receive(now, &Bytes::copy_from_slice(frame));
         machine.expire(now);
         while machine.event().is_some() {}
         if let Some(link) = machine.accept() {
             links.push(link);
         }
-        for link in &links {
+        for link in links.iter().filter(|_| answers) {
             if let Taken::Packet(packet) = machine.take(*link) {
                 read = true;
+                let packet = packet.iter().map(|byte| !byte).collect::<Bytes>();
                 // The link may be broken, or finished.
                 let _ = machine.send(*link, packet, now, &mut random);
                 let _ = machine.finish(*link, &mut random);
@@ -113,6 +121,13 @@ pub fn machine_seeds() -> Vec<Seed> {
             ]),
         ),
         seed("thin", run(&[vec![9; 60], vec![9; 124], vec![9; 60]])),
+        seed("thin-echo", run(&[vec![9; 60], vec![!9; 60], vec![9; 60]])),
+        seed("thin-asked-twice", run(&[vec![], vec![9; 60], vec![9; 60], vec![]])),
+        seed("thin-unheard", run(&[vec![0], vec![9; 60], vec![0], vec![9; 60]])),
+        seed(
+            "goes-on",
+            run(&[data(0, true, false, b"question"), data(1, true, true, b"another"), ack(2, 0)]),
+        ),
         seed(
             "reset",
             run(&[
