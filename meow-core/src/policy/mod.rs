@@ -193,16 +193,19 @@ impl Policy {
     }
 
     /// Whether another policy in the place of this one would protect less: a route that none of these allows at its place or
-    /// before, more receipts, presence, or signatures where there were none. Such a change needs the password.
+    /// before, this device's address shown to servers, more receipts, presence, or signatures where there were none. Such a
+    /// change needs the password.
     pub fn protects_more_than(&self, new: &Self) -> bool {
         let allowed =
             |place: usize, route: &Route| self.routes.iter().take(place + 1).any(|old| old.covers(route));
         let routes = new.routes.iter().enumerate().all(|(place, route)| allowed(place, route));
+        // Without its chains, a policy of direct links has its own server asked straight.
+        let hidden = self.shows_to_servers() || !new.shows_to_servers();
         let receipts = (self.receipts.decrypted || !new.receipts.decrypted)
             && (self.receipts.read || !new.receipts.read);
         let signed = self.authenticity == Authenticity::Signed || new.authenticity == Authenticity::Deniable;
         let presence = self.presence || !new.presence;
-        !(routes && receipts && signed && presence)
+        !(routes && hidden && receipts && signed && presence)
     }
 }
 
@@ -315,6 +318,8 @@ mod tests {
             (vec![trusted.clone(), Route::Server], vec![Route::Server, trusted.clone()], true),
             (vec![Route::Server], vec![Route::Direct, Route::Server], true),
             (vec![Route::Direct, Route::Server], vec![Route::Server], true),
+            (vec![Route::Direct, Route::Server], vec![Route::Direct], false),
+            (vec![Route::Direct, trusted.clone()], vec![Route::Direct], true),
             (vec![longer], vec![trusted.clone()], true),
             (vec![trusted.clone()], vec![named], true),
             (vec![trusted.clone()], vec![chain(3, Pool::Known, 100)], true),
