@@ -195,10 +195,11 @@ impl Inner {
         let servers = self.read(staying_servers).await?;
         let servers =
             servers.iter().take(MAX_OWN_SERVERS).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
+        let ways = gone.ways.and_on(&servers);
         let (lkp, token) = self.new_mailbox()?;
         let mut opened: Vec<ServerRef> = Vec::new();
         for server in servers {
-            let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone(), ways: gone.ways.clone() };
+            let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone(), ways: ways.clone() };
             match self.register(Registering { mailbox: &mailbox, token: &token, close }).await {
                 Ok(()) => opened.push(server),
                 Err(e) => tracing::debug!(kind = e.kind().name(), "a server does not take a new mailbox"),

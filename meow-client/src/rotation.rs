@@ -60,6 +60,7 @@ impl Inner {
         }
         // Sealing a statement is sealing: the store must be current. Asked first, so that nothing is left over elsewhere.
         inner.prove_current(id).await?;
+        let ways = ways.and_on(&servers);
         let (lkp, token) = inner.new_mailbox()?;
         for server in &servers {
             let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone(), ways: ways.clone() };

@@ -36,6 +36,13 @@ impl Ways {
         Self { routes, avoid: List::take(mailboxes.map(|server| Fixed(*server.fingerprint()))) }
     }
 
+    /// These, where mailboxes are made on further servers.
+    pub(crate) fn and_on(&self, servers: &[ServerRef]) -> Self {
+        let new = servers.iter().map(|server| Fixed(*server.fingerprint()));
+        let old = self.avoid.iter().filter(|old| servers.iter().all(|new| *new.fingerprint() != old.0));
+        Self { routes: self.routes.clone(), avoid: List::take(new.chain(old.copied())) }
+    }
+
     /// Those that the policy of a contact allows.
     pub(crate) fn of(record: &ContactRecord) -> Self {
         let own = record.machine.mailboxes().iter().rev().flat_map(|mailbox| mailbox.servers.iter());
@@ -120,4 +127,26 @@ pub(crate) fn no_way() -> Error {
         "no route of the policy leads there now; `meow policy` shows and changes what is allowed",
     )
     .with_retry(Retry::After(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_of_a_new_mailbox_are_the_first_of_no_chain_either() {
+        let server = |n| ServerRef::new([n; 32], &[]).unwrap();
+        let all = [1, 2, 3].map(server);
+        let ways = Ways::new(List::take([Route::Server]), all[..2].iter());
+        let more = ways.and_on(&all[1..]);
+        assert_eq!(more.routes, ways.routes);
+        assert_eq!(*more.avoid, [Fixed([2; 32]), Fixed([3; 32]), Fixed([1; 32])]);
+        // The new ones are kept from being first even if there are too many.
+        let many: Vec<_> = (0..MAX_AVOIDED as u8).map(|n| server(100 + n)).collect();
+        let full = Ways::new(List::default(), many.iter()).and_on(&all);
+        assert!(
+            full.avoid.len() == MAX_AVOIDED
+                && all.iter().all(|s| full.avoid.contains(&Fixed(*s.fingerprint())))
+        );
+    }
 }
