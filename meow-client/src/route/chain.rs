@@ -25,9 +25,14 @@ const LONGEST: Duration = Duration::from_secs(150);
 /// Draws of all delays of a packet, until they are not much longer than their mean.
 const DRAWS: usize = 16;
 
+/// What mailbox servers are asked to hold a request for, in seconds: the server reads it, so few values exist. What a chain
+/// leaves time for would tell its length and delays.
+const HOLDS: [u64; 3] = [50, 25, 10];
+
 /// How long a mailbox server may hold a request that comes through this chain, so that its answer is back in time.
 pub(crate) fn longest_hold(chain: &Chain) -> Duration {
-    LONGEST.saturating_sub(PATIENCE_PER_HOP * chain.stops()).saturating_sub(2 * chain.delays())
+    let most = LONGEST.saturating_sub(PATIENCE_PER_HOP * chain.stops()).saturating_sub(2 * chain.delays());
+    HOLDS.into_iter().map(Duration::from_secs).find(|hold| *hold <= most).unwrap_or_default()
 }
 
 impl Inner {
@@ -137,7 +142,11 @@ impl Inner {
         if ClearAnswer::matches(&came) {
             return Err(self.refused_by_first(first, &ClearAnswer::from_packet(&came)?));
         }
-        let inside = reply.open(came.to_vec())?;
+        // Noise: whoever made it stops no other chain by that.
+        let inside = reply.open(came.to_vec()).map_err(|e| {
+            self.directory().doubt(&first.fingerprint);
+            lost().with_source(e)
+        })?;
         self.opened(&inside, pending)
     }
 
@@ -259,7 +268,10 @@ fn lost() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use meow_core::crypto::SeededRandom;
+    use meow_core::policy::MAX_DELAY_MS;
 
     use super::*;
 
@@ -285,7 +297,20 @@ mod tests {
             chain.check().unwrap();
             assert!(longest_hold(&chain) + 2 * chain.delays() <= LONGEST, "{chain:?}");
         }
-        assert_eq!(longest_hold(&Chain::default()), Duration::from_secs(120));
+        let holds = (2..=5u8).flat_map(|hops| {
+            let chains = (0..=MAX_DELAY_MS).step_by(500).map(move |delay_ms| Chain {
+                hops,
+                delay_ms,
+                ..Chain::default()
+            });
+            chains.filter(|chain| chain.check().is_ok()).map(|chain| longest_hold(&chain).as_secs())
+        });
+        let holds: BTreeSet<_> = holds.collect();
+        assert_eq!(
+            holds,
+            [0, 10, 25, 50].into(),
+            "a24: the server learns no more of the chain than one of these"
+        );
     }
 
     #[test]
