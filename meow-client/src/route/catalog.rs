@@ -1,6 +1,6 @@
 //! What servers say of themselves, from the catalogs of those that may be first in a chain.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use meow_core::lane::ServerRef;
 use meow_core::onion::HopId;
 use meow_core::policy::{Chain, Pool};
-use meow_core::request::{Answer, CatalogGet, CatalogPage, Descriptor, RequestKind, SignedDescriptor};
+use meow_core::request::{Answer, CatalogGet, CatalogPage, Descriptor, MAX_ONWARD, RequestKind, SealingKey};
 use meow_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, timeout};
 
@@ -20,12 +20,12 @@ use crate::mailbox::unexpected;
 use crate::server::{Answered, Ask, Room, Seal, refused};
 use crate::servers::own_servers;
 
-/// Servers that are remembered.
-const MAX_KNOWN: usize = 2000;
-/// Pages of one catalog.
-const MAX_PAGES: usize = 64;
+/// Servers whose catalogs are remembered.
+const MAX_CATALOGS: usize = 256;
 /// How long a catalog is good. Hops ask for each other's keys every half an hour, and keys stay good for a day.
 const FRESH: Duration = Duration::from_secs(15 * 60);
+/// How long one is good that lacks servers to which the hop sends on: it may have started a moment ago.
+const PARTIAL: Duration = Duration::from_secs(2 * 60);
 /// How long one that could not be had is not asked for again.
 const REST: Duration = Duration::from_secs(20);
 /// How long a catalog is waited for.
@@ -33,33 +33,75 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Of a page: 32 KiB.
 const PAGE: Room = Room::Class(4);
 
-/// What servers say of themselves.
+/// What servers say of themselves, by who showed it.
 #[derive(Default)]
 pub(crate) struct Directory {
-    known: HashMap<[u8; 32], Arc<Descriptor>>,
+    catalogs: HashMap<[u8; 32], Catalog>,
     asked: HashMap<[u8; 32], Asked>,
 }
+
+/// What one server has shown: its own descriptor, and those of the servers that it sends on to.
+type Catalog = HashMap<[u8; 32], Arc<Descriptor>>;
 
 /// When a catalog was asked for.
 #[derive(Clone, Copy)]
 struct Asked {
     at: Instant,
     answered: bool,
+    whole: bool,
+}
+
+/// Adds a page to a catalog.
+///
+/// # Errors
+/// `Malformed` for a descriptor that is not signed by its server, and for more of them than a hop sends on to.
+fn add(catalog: &mut Catalog, page: CatalogPage) -> Result<()> {
+    for signed in page.servers.into_vec() {
+        let fingerprint = signed.fingerprint();
+        let descriptor = signed.verified(&fingerprint)?;
+        if catalog.len() == MAX_ONWARD && !catalog.contains_key(&fingerprint) {
+            return Err(unexpected());
+        }
+        catalog.insert(fingerprint, Arc::new(descriptor));
+    }
+    Ok(())
+}
+
+/// The key that requests and packets are sealed to.
+fn key(descriptor: &Descriptor) -> Option<(u32, &[u8; 32])> {
+    descriptor.online_key().map(|SealingKey { number, key, .. }| (*number, key.as_bytes()))
 }
 
 impl Directory {
-    /// Takes a descriptor, if it is signed and not older than the one that is known.
-    pub(super) fn note(&mut self, signed: SignedDescriptor) -> Result<()> {
-        let fingerprint = signed.fingerprint();
-        self.take(fingerprint, Arc::new(signed.verified(&fingerprint)?));
-        Ok(())
+    /// Takes what a server has shown, in the place of what it showed before.
+    fn take(&mut self, shown_by: [u8; 32], catalog: Catalog) {
+        if self.catalogs.len() < MAX_CATALOGS || self.catalogs.contains_key(&shown_by) {
+            self.catalogs.insert(shown_by, catalog);
+        }
     }
 
-    fn take(&mut self, fingerprint: [u8; 32], descriptor: Arc<Descriptor>) {
-        let newer = self.known.get(&fingerprint).is_none_or(|known| known.issued <= descriptor.issued);
-        if newer && (self.known.len() < MAX_KNOWN || self.known.contains_key(&fingerprint)) {
-            self.known.insert(fingerprint, descriptor);
-        }
+    /// Forgets what those have shown whom the user names no more.
+    fn keep(&mut self, named: &[KnownHop]) {
+        self.catalogs.retain(|shown_by, _| named.iter().any(|hop| hop.reference.fingerprint == *shown_by));
+    }
+
+    /// All servers of which there is a descriptor.
+    fn servers(&self) -> BTreeSet<[u8; 32]> {
+        self.catalogs.values().flat_map(HashMap::keys).copied().collect()
+    }
+
+    /// What others show of a server. A key that was made for one client alone would tell who sends, whatever the chain: so
+    /// the one that most of them show counts, and the newest among equals.
+    fn shown(&self, server: &[u8; 32]) -> Option<&Arc<Descriptor>> {
+        let others = self.catalogs.iter().filter(|(shown_by, _)| *shown_by != server);
+        let all: Vec<_> = others.filter_map(|(_, catalog)| catalog.get(server)).collect();
+        let votes = |one: &Descriptor| all.iter().filter(|other| key(other) == key(one)).count();
+        all.iter().copied().max_by_key(|one| (votes(one), one.issued))
+    }
+
+    /// What a server says itself: good for the link to it, and for nothing that hides from it who asks.
+    fn said(&self, server: &[u8; 32]) -> Option<&Arc<Descriptor>> {
+        self.catalogs.get(server)?.get(server)
     }
 
     /// Asks for every catalog anew: keys have turned, or the network or what the user says has changed.
@@ -78,7 +120,11 @@ impl Directory {
     }
 
     fn is_due(&self, fingerprint: &[u8; 32]) -> bool {
-        let rest = |asked: &Asked| if asked.answered { FRESH } else { REST };
+        let rest = |asked: &Asked| match asked {
+            Asked { answered: false, .. } => REST,
+            Asked { whole: false, .. } => PARTIAL,
+            _ => FRESH,
+        };
         self.asked.get(fingerprint).is_none_or(|asked| asked.at.elapsed() >= rest(asked))
     }
 
@@ -89,7 +135,8 @@ impl Directory {
 
 /// A server of which there is no descriptor cannot be part of a chain.
 fn place(fingerprint: [u8; 32], directory: &Directory, named: Option<&KnownHop>, own: bool) -> Option<Place> {
-    let descriptor = Arc::clone(directory.known.get(&fingerprint)?);
+    let shown = directory.shown(&fingerprint);
+    let descriptor = Arc::clone(shown.or_else(|| directory.said(&fingerprint))?);
     let marks = named.map(|hop| hop.marks.clone()).unwrap_or_default();
     let urls = descriptor.urls.iter().filter_map(|url| url.parse().ok());
     let urls = urls.chain(named.map(|hop| hop.reference.url.clone()));
@@ -101,6 +148,7 @@ fn place(fingerprint: [u8; 32], directory: &Directory, named: Option<&KnownHop>,
         pools: marks.pools,
         own,
         answers: directory.answers(&fingerprint),
+        shown: shown.is_some(),
         descriptor,
     })
 }
@@ -124,7 +172,7 @@ impl Inner {
     /// What a server says of itself, as far as it was asked or is in a catalog.
     pub(crate) fn described(&self, fingerprint: &[u8; 32]) -> Option<Arc<Descriptor>> {
         let asked = self.servers.told().descriptor(fingerprint);
-        asked.or_else(|| self.directory().known.get(fingerprint).cloned())
+        asked.or_else(|| self.directory().shown(fingerprint).cloned())
     }
 
     /// All servers that chains can lead through, after the catalogs of those that may be first were asked for where they
@@ -146,49 +194,53 @@ impl Inner {
             hops.iter().filter(may_be_first).collect()
         };
         join_all(due.into_iter().map(|hop| self.ask_catalog(hop))).await;
-        let directory = self.directory();
+        let mut directory = self.directory();
+        directory.keep(&hops);
         let place = |fingerprint: &[u8; 32]| {
             let named = hops.iter().find(|hop| hop.reference.fingerprint == *fingerprint);
             let own = own.iter().any(|server| server.reference.fingerprint == *fingerprint);
             place(*fingerprint, &directory, named, own)
         };
-        Ok(directory.known.keys().filter_map(place).collect())
+        Ok(directory.servers().iter().filter_map(place).collect())
     }
 
     async fn ask_catalog(&self, hop: &KnownHop) {
         let asked = timeout(PATIENCE, self.catalog_of(hop)).await;
-        let answered = match asked {
-            Ok(Ok(())) => true,
+        let whole = match asked {
+            Ok(Ok(whole)) => Some(whole),
             Ok(Err(e)) => {
                 tracing::debug!(kind = e.kind().name(), "a hop does not show its catalog");
-                false
+                None
             }
-            Err(_) => false,
+            Err(_) => None,
         };
-        let asked = Asked { at: Instant::now(), answered };
+        let asked = Asked { at: Instant::now(), answered: whole.is_some(), whole: whole.unwrap_or_default() };
         self.directory().asked.insert(hop.reference.fingerprint, asked);
     }
 
-    async fn catalog_of(&self, hop: &KnownHop) -> Result<()> {
+    /// Asks for a catalog; true where it shows every server that the hop sends on to.
+    async fn catalog_of(&self, hop: &KnownHop) -> Result<bool> {
         let fingerprint = hop.reference.fingerprint;
         let server = ServerRef::new(fingerprint, &[hop.reference.url.clone().without_credentials()])?;
-        let mut from = 0;
-        for _ in 0..MAX_PAGES {
+        let (mut catalog, mut from) = (Catalog::new(), 0);
+        // Each page but the last one brings a server at least.
+        for _ in 0..=MAX_ONWARD {
             let page = self.catalog_page(&server, &hop.reference, from).await?;
-            let mut directory = self.directory();
-            for signed in page.servers.into_vec() {
-                directory.note(signed)?;
-            }
-            if page.next <= from {
+            let next = page.next;
+            add(&mut catalog, page)?;
+            if next <= from {
                 break;
             }
-            from = page.next;
+            from = next;
         }
         let told = self.servers.told().descriptor(&fingerprint);
         let own =
             told.ok_or_else(|| Error::new(ErrorKind::Unreachable, "the hop did not describe itself"))?;
-        self.directory().take(fingerprint, own);
-        Ok(())
+        let ids: BTreeSet<_> = catalog.keys().map(|server| HopId::of(server).0).collect();
+        let whole = own.hop.iter().flat_map(|onward| onward.iter()).all(|id| ids.contains(&id.0));
+        catalog.insert(fingerprint, own);
+        self.directory().take(fingerprint, catalog);
+        Ok(whole)
     }
 
     async fn catalog_page(
@@ -224,54 +276,101 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use meow_core::crypto::SigningKey;
-    use meow_core::request::Limits;
+    use meow_core::crypto::{DhSecret, SeededRandom, SigningKey};
+    use meow_core::request::{Limits, SignedDescriptor};
     use meow_core::wire::List;
 
     use super::*;
 
-    fn signed(seed: u64, issued: u64) -> SignedDescriptor {
+    /// A descriptor of the server of this seed, with an online key of this number; and the server's fingerprint.
+    fn signed(seed: u64, issued: u64, number: u32) -> ([u8; 32], SignedDescriptor) {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let skp = SigningKey::from_seed(&bytes);
         let limits =
             Limits { item: 1, mailbox_items: 1, mailbox_bytes: 1, keep_secs: 1, wait_secs: 1, blob: 1 };
+        let key = DhSecret::generate(&mut SeededRandom::new(number.into())).unwrap().public();
         let descriptor = Descriptor {
             skp: skp.public(),
             issued,
             expires: issued + 1,
             urls: List::default(),
-            keys: List::default(),
+            keys: List::take([SealingKey { number, key, parcel: false, not_after: issued }]),
             limits,
             hop: Some(List::default()),
         };
-        SignedDescriptor::sign(descriptor, &skp).unwrap()
+        let signed = SignedDescriptor::sign(descriptor, &skp).unwrap();
+        (signed.fingerprint(), signed)
+    }
+
+    fn page(servers: impl IntoIterator<Item = SignedDescriptor>) -> CatalogPage {
+        CatalogPage { servers: List::take(servers), next: 0 }
+    }
+
+    /// A directory in which these servers have shown the server of seed 1, each as (issued, key number).
+    fn directory(shown: &[([u8; 32], u64, u32)]) -> Directory {
+        let mut directory = Directory::default();
+        for (by, issued, number) in shown {
+            let mut catalog = Catalog::new();
+            add(&mut catalog, page([signed(1, *issued, *number).1])).unwrap();
+            directory.take(*by, catalog);
+        }
+        directory
     }
 
     #[test]
     fn the_newest_word_of_a_server_counts_whoever_shows_it() {
-        let mut directory = Directory::default();
-        let server = signed(1, 0).fingerprint();
-        for (issued, want) in [(10, 10), (5, 10), (11, 11)] {
-            directory.note(signed(1, issued)).unwrap();
-            assert_eq!(directory.known[&server].issued, want);
+        let server = signed(1, 0, 0).0;
+        for (first, second) in [(10, 5), (5, 10), (10, 10)] {
+            let directory = directory(&[([1; 32], first, 7), ([2; 32], second, 8)]);
+            assert_eq!(directory.shown(&server).unwrap().issued, first.max(second));
         }
+        // What a server shows next takes the place of what it showed.
+        let directory = directory(&[([1; 32], 10, 7), ([1; 32], 5, 7)]);
+        assert_eq!(directory.shown(&server).unwrap().issued, 5);
+    }
+
+    #[test]
+    fn a24_a_key_that_is_shown_to_one_client_alone_is_not_used() {
+        let server = signed(1, 0, 0).0;
+        // The server and the first of these have made a key by which they know this client behind any chain.
+        let directory = directory(&[([1; 32], 99, 666), ([2; 32], 10, 7), ([3; 32], 11, 7)]);
+        let shown = directory.shown(&server).unwrap();
+        assert_eq!((shown.issued, key(shown).unwrap().0), (11, 7));
+    }
+
+    #[test]
+    fn a24_what_a_server_says_itself_is_for_the_link_to_it_alone() {
+        let server = signed(1, 0, 0).0;
+        let alone = directory(&[(server, 99, 666)]);
+        assert!(alone.shown(&server).is_none());
+        let place = place(server, &alone, None, false).unwrap();
+        assert!(!place.shown && key(&place.descriptor).unwrap().0 == 666);
+        // Those who see who asks tell the server's key to all alike; it would tell another one to each.
+        let both = directory(&[(server, 99, 666), ([2; 32], 10, 7)]);
+        assert_eq!(key(both.shown(&server).unwrap()).unwrap().0, 7);
     }
 
     #[test]
     fn a30_a_forged_descriptor_is_refused_and_memory_is_bounded() {
-        let mut directory = Directory::default();
-        let good = postcard::to_stdvec(&signed(1, 10)).unwrap();
+        let good = postcard::to_stdvec(&signed(1, 10, 1).1).unwrap();
         // The time is the first field behind the key.
         let mut forged = good;
         forged[32] ^= 1;
-        assert!(directory.note(postcard::from_bytes(&forged).unwrap()).is_err());
-        assert!(directory.known.is_empty());
-        let one = signed(1, 1);
-        let one = Arc::new(one.clone().verified(&one.fingerprint()).unwrap());
-        for n in 0..MAX_KNOWN as u64 + 10 {
-            directory.take(n.to_be_bytes().repeat(4).try_into().unwrap(), Arc::clone(&one));
+        let mut catalog = Catalog::new();
+        assert!(add(&mut catalog, page([postcard::from_bytes(&forged).unwrap()])).is_err());
+        assert!(catalog.is_empty());
+        // No server shows more of them than it sends on to, so none crowds out what others show.
+        let all = (0..=MAX_ONWARD as u64).map(|n| signed(n, 1, 1).1);
+        add(&mut catalog, page(all.clone().take(MAX_ONWARD))).unwrap();
+        add(&mut catalog, page(all.clone().take(MAX_ONWARD))).unwrap();
+        assert!(add(&mut catalog, page(all.skip(MAX_ONWARD))).is_err());
+        let mut directory = Directory::default();
+        for n in 0..MAX_CATALOGS as u64 + 10 {
+            directory.take(n.to_be_bytes().repeat(4).try_into().unwrap(), Catalog::new());
         }
-        assert_eq!(directory.known.len(), MAX_KNOWN);
+        assert_eq!(directory.catalogs.len(), MAX_CATALOGS);
+        directory.keep(&[]);
+        assert!(directory.catalogs.is_empty(), "nobody is named any more");
     }
 }

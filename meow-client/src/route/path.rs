@@ -25,6 +25,9 @@ pub(crate) struct Place {
     pub(crate) groups: BTreeSet<String>,
     /// It was asked for its catalog by this client, and answered: it may be the first.
     pub(crate) answers: bool,
+    /// Others show its descriptor. Its own word is good for the first place only: a server that sees who asks could tell
+    /// each asker another key, and know by it what comes to it through a chain.
+    pub(crate) shown: bool,
 }
 
 impl Place {
@@ -75,7 +78,8 @@ pub(crate) enum NoPath {
 }
 
 /// Draws a path to `target`. Servers of one group together are as likely as one that stands alone, so whoever runs a
-/// thousand on one network has one chance. None of `avoid` is the first.
+/// thousand on one network has one chance; one of several groups counts to the largest, so no further name makes it
+/// stand alone. None of `avoid` is the first.
 pub(crate) fn choose(
     places: &[Place],
     chain: &Chain,
@@ -94,7 +98,7 @@ pub(crate) fn choose(
     if firsts.is_empty() {
         return Err(NoPath::NoFirst);
     }
-    let last = places.iter().find(|p| p.id == *target).ok_or(NoPath::Unknown)?;
+    let last = places.iter().find(|p| p.id == *target && p.shown).ok_or(NoPath::Unknown)?;
     if last.descriptor.hop.is_none() {
         return Err(NoPath::NoHop);
     }
@@ -134,6 +138,7 @@ impl<'a> Walk<'a, '_> {
         }
         let next = self.places.iter().filter(|p| {
             p.is_in(self.pool)
+                && p.shown
                 && p.descriptor.hop.is_some()
                 && at.descriptor.sends_to(&p.id)
                 && path.iter().chain([&to]).all(|before| before.id != p.id && !before.too_close(p))
@@ -154,11 +159,15 @@ impl<'a> Walk<'a, '_> {
 
 /// In random order: one of each group, then a second of each, and so on.
 fn drawn<'a>(places: Vec<&'a Place>, random: &mut dyn Random) -> Result<Vec<&'a Place>, CryptoError> {
+    let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+    for group in places.iter().filter(|place| place.stranger()).flat_map(|place| &place.groups) {
+        *sizes.entry(group).or_default() += 1;
+    }
     let mut groups: BTreeMap<String, Vec<&'a Place>> = BTreeMap::new();
     for (n, place) in places.into_iter().enumerate() {
-        let group = place.groups.first().filter(|_| place.stranger());
+        let largest = place.groups.iter().max_by_key(|group| sizes.get(group.as_str()));
         // Whom the user vouches for stands alone.
-        let group = group.map_or_else(|| format!("{n}"), Clone::clone);
+        let group = largest.filter(|_| place.stranger()).map_or_else(|| format!("{n}"), Clone::clone);
         groups.entry(group).or_default().push(place);
     }
     let mut groups: Vec<_> = groups.into_values().collect();
@@ -231,6 +240,7 @@ mod tests {
             pools: Vec::new(),
             groups: [group.to_owned()].into(),
             answers: true,
+            shown: true,
         }
     }
 
@@ -359,6 +369,41 @@ mod tests {
         }
         // Two places each of 5 honest groups and one of fakes: 2/6 of 1,200 ways are expected to hold one.
         assert!((300..500).contains(&fakes), "{fakes} of {}", 2 * DRAWS);
+    }
+
+    #[test]
+    fn a30_a_name_of_its_own_for_each_of_many_servers_on_one_network_gives_no_more_chances() {
+        let mut places: Vec<_> = (1..=5u16).map(|n| place(n, &[], &format!("network 10.{n}"))).collect();
+        places.extend((100..200).map(|n| Place {
+            groups: [format!("domain {n}.example"), "network 66.6".into()].into(),
+            ..place(n, &[], "")
+        }));
+        let mut random = SeededRandom::new(8);
+        const DRAWS: usize = 600;
+        let fakes = (0..DRAWS).filter(|_| {
+            let order = drawn(places.iter().collect(), &mut random).unwrap();
+            assert_eq!(order.len(), places.len());
+            ids(&[order[0].clone()])[0] >= 100
+        });
+        // One in six: 100 are expected, and half as many again is 5 deviations away.
+        let fakes = fakes.count();
+        assert!((55..145).contains(&fakes), "{fakes} of {DRAWS}");
+    }
+
+    #[test]
+    fn a24_what_a_server_alone_says_of_itself_makes_it_the_first_at_most() {
+        let mut random = SeededRandom::new(9);
+        let mut places = mesh();
+        let draw = |places: &[Place], random: &mut SeededRandom| {
+            choose(places, &chain(3, Pool::Trusted, Pool::Trusted), &id(9), &[], random)
+        };
+        places[0].shown = false;
+        for _ in 0..50 {
+            let path = draw(&places, &mut random).unwrap();
+            assert!(ids(&path.there)[1] != 1 && ids(&path.back)[0] != 1);
+        }
+        places[5].shown = false;
+        assert_eq!(draw(&places, &mut random).unwrap_err(), NoPath::Unknown);
     }
 
     #[test]

@@ -7,32 +7,46 @@ use meow_core::transport::{Endpoint, Host};
 
 /// What two servers must not have in common to count as apart: the operator that the user names, the network of an
 /// address (16 bits of IPv4, 32 of IPv6), the domain of a name. Names are not looked up: asking for them would tell
-/// a name server where packets go.
+/// a name server where packets go. All that say nothing of where they are count as one: to be silent must not pay.
 pub(super) fn groups(urls: impl IntoIterator<Item = Endpoint>, operator: Option<&str>) -> BTreeSet<String> {
     let named = operator.map(|name| format!("operator {}", name.to_lowercase()));
-    urls.into_iter().filter_map(|url| url.host().map(group)).chain(named).collect()
+    let mut all: BTreeSet<_> = urls.into_iter().filter_map(|url| url.host().map(group)).collect();
+    if all.is_empty() {
+        all.insert("nowhere".to_owned());
+    }
+    all.extend(named);
+    all
 }
 
 fn group(host: &Host) -> String {
     match host {
-        Host::Ip(IpAddr::V4(ip)) => {
-            let [a, b, ..] = ip.octets();
-            format!("network {a}.{b}")
-        }
-        Host::Ip(IpAddr::V6(ip)) => {
-            let [a, b, ..] = ip.segments();
-            format!("network {a:x}:{b:x}")
-        }
-        Host::Name(name) => format!("domain {}", site(name)),
+        Host::Ip(ip) => match ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, ..] = ip.octets();
+                format!("network {a}.{b}")
+            }
+            IpAddr::V6(ip) => {
+                let [a, b, ..] = ip.segments();
+                format!("network {a:x}:{b:x}")
+            }
+        },
+        Host::Name(name) => format!("domain {}", site(&name.to_ascii_lowercase())),
     }
 }
+
+/// Second labels under which countries register names of others.
+const REGISTRIES: [&str; 16] = [
+    "ac", "co", "com", "edu", "go", "gob", "gov", "gv", "ltd", "mil", "ne", "net", "nom", "or", "org", "plc",
+];
 
 /// The part of a name that somebody registered: its last two labels, or three under a country's `co`, `com`, `org` and
 /// the like. Of a name with fewer labels, all of it.
 fn site(name: &str) -> &str {
-    let mut dots = name.trim_end_matches('.').rmatch_indices('.').map(|(at, _)| at);
+    let name = name.trim_end_matches('.');
+    let mut dots = name.rmatch_indices('.').map(|(at, _)| at);
     let (Some(top), Some(second)) = (dots.next(), dots.next()) else { return name };
-    let under_country = name.len() - top - 1 == 2 && top - second - 1 <= 3;
+    let under_country = name.len() - top - 1 == 2
+        && name.get(second + 1..top).is_some_and(|label| REGISTRIES.contains(&label));
     let cut = if under_country { dots.next() } else { Some(second) };
     cut.and_then(|at| name.get(at + 1..)).unwrap_or(name)
 }
@@ -50,6 +64,8 @@ mod tests {
             ("relay.example.co.uk", "example.co.uk"),
             ("example.co.uk", "example.co.uk"),
             ("relay.example.de", "example.de"),
+            ("one.of.many.xyz.de", "xyz.de"),
+            ("another.xyz.de.", "xyz.de"),
             ("localhost", "localhost"),
         ] {
             assert_eq!(site(name), want, "{name}");
@@ -64,6 +80,8 @@ mod tests {
             of(&many, Some("Ann")),
             ["domain example.org", "network 192.0", "network 2001:db8", "operator ann"]
         );
-        assert!(of(&[], None).is_empty());
+        assert_eq!(of(&["udp://[::ffff:192.0.2.7]:1"], None), ["network 192.0"]);
+        assert_eq!(of(&["serial://dev/ttyS0"], None), of(&[], None));
+        assert_eq!(of(&[], Some("Ann")), ["nowhere", "operator ann"]);
     }
 }
