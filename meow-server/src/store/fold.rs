@@ -40,6 +40,7 @@ pub(super) fn fold(txn: &mut Txn<'_, '_>) -> Result<(), StoreError> {
         for (pending, body) in all {
             // Also for what is acknowledged already: its id is remembered for a while.
             txn.sql.run("INSERT INTO seen (slot, id) VALUES (?1, ?2)", (slot, pending.id))?;
+            txn.known.add(slot, &pending.id);
             if pending.number <= floor {
                 remember(&txn.sql, slot, &pending.id, until)?;
                 gone += 1;
@@ -74,7 +75,7 @@ fn item(txn: &mut Txn<'_, '_>, slot: i64, pending: &Pending, body: Body) -> Resu
     };
     txn.sql.run(
         "INSERT INTO place (slot, number, seq, len) VALUES (?1, ?2, ?3, ?4)",
-        (slot, capped(pending.number), seq, capped(pending.len)),
+        (slot, capped(pending.number), seq, pending.len),
     )?;
     Ok(seq)
 }

@@ -13,6 +13,7 @@ mod error;
 mod expire;
 mod fold;
 mod guest;
+mod known;
 mod log;
 mod overlay;
 mod read;
@@ -37,6 +38,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use self::connection::{Role, Source};
 pub use self::error::StoreError;
 use self::guest::Guest;
+use self::known::Known;
 use self::log::{Claim, Log};
 use self::overlay::Overlay;
 use self::readers::Readers;
@@ -56,11 +58,11 @@ pub struct StoreOptions {
     /// The write-ahead log is folded into the file whenever it holds so many pages of 4 KiB. It bounds the
     /// log's size, and the work of opening after a crash.
     pub wal_pages: u32,
-    /// How many records of the log wait to go into the tables, at most (one batch more); a mailbox that has any counts as four.
+    /// How many records of the log wait to go into the tables, at most (one batch more); a mailbox that has any counts as five.
     /// They are folded in together: the more, the cheaper each, and the longer the one commit that waits for it. Each takes
-    /// some 150 bytes of memory.
+    /// some 100 bytes of memory.
     pub fold_rows: usize,
-    /// Longest log before the tables, in bytes; at least 128 KiB.
+    /// Longest log before the tables, in bytes; from 128 KiB to 2 GiB.
     pub log_bytes: u64,
     /// For how many seconds the id of a deposit that was acknowledged is remembered, so that the same deposit
     /// again is confirmed without a second copy.
@@ -96,7 +98,7 @@ pub struct SqliteMailboxStore {
 
 /// Who writes the log.
 enum Hold {
-    Ours(Mutex<Writer>),
+    Ours(Box<Mutex<Writer>>),
     /// Another process.
     Theirs(Mutex<Guest>),
 }
@@ -145,7 +147,14 @@ impl SqliteMailboxStore {
                 }
                 overlay.stats = totals.stats;
                 drop(transaction);
-                Hold::Ours(Mutex::new(Writer { connection, log, totals, folded, now: 0 }))
+                Hold::Ours(Box::new(Mutex::new(Writer {
+                    connection,
+                    log,
+                    known: Known::new(),
+                    totals,
+                    folded,
+                    now: 0,
+                })))
             }
             Claim::Theirs(log) => Hold::Theirs(Mutex::new(Guest::open(&source, log)?)),
         };

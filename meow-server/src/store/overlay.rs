@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::collections::hash_map::{Entry, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use meow_core::store::StoreStats;
@@ -12,16 +13,16 @@ use meow_core::store::StoreStats;
 use super::StoreError;
 use super::log::{Epoch, Record, scan};
 use super::sql::Sql;
-use super::tally::{Tally, Totals, length, less};
+use super::tally::{Mailbox, Tally, Totals, length, less};
 
 /// An item that no table knows yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pending {
     pub(super) number: u64,
-    /// Where its sealed record lies in the log; while its batch is under way, which of the batch's records it is.
-    pub(super) at: u64,
-    pub(super) len: u64,
     pub(super) expires: u64,
+    /// Where its sealed record lies in the log; while its batch is under way, which of the batch's records it is.
+    pub(super) at: u32,
+    pub(super) len: u32,
     pub(super) id: [u8; 16],
 }
 
@@ -44,12 +45,16 @@ impl Live {
 }
 
 /// What a mailbox weighs, in records: it takes as much memory.
-const MAILBOX: usize = 4;
+const MAILBOX: usize = 5;
 
 #[derive(Default)]
 pub(super) struct Overlay {
     live: HashMap<i64, Live>,
-    seen: HashSet<(i64, [u8; 16])>,
+    /// Those that were deposited to since the last fold, so that the next deposit need not look them up.
+    mailboxes: HashMap<[u8; 32], Mailbox>,
+    /// Hashes of slot and id of all that is pending.
+    seen: HashSet<u64>,
+    keys: RandomState,
     weight: usize,
     /// What the bodies are read with; none before anything was appended.
     pub(super) epoch: Option<Arc<Epoch>>,
@@ -75,11 +80,12 @@ impl Overlay {
                         return Err(StoreError::BadRow("number"));
                     }
                     let len = length(body);
+                    let (at, short) = (narrow(at)?, narrow(len)?);
                     live.tally.last = number;
                     live.tally.items = live.tally.items.saturating_add(1);
                     live.tally.bytes = live.tally.bytes.saturating_add(len);
-                    live.pending.push(Pending { number, at, len, expires, id });
-                    overlay.seen.insert((slot, id));
+                    live.pending.push(Pending { number, expires, at, len: short, id });
+                    overlay.note(slot, &id);
                     stats.items = stats.items.saturating_add(1);
                     stats.bytes = stats.bytes.saturating_add(len);
                 }
@@ -119,8 +125,19 @@ impl Overlay {
         self.live.get(&slot)
     }
 
+    /// A mailbox that is open, if it is at hand.
+    pub(super) fn mailbox(&self, lkp: &[u8; 32]) -> Option<&Mailbox> {
+        self.mailboxes.get(lkp)
+    }
+
+    fn note(&mut self, slot: i64, id: &[u8; 16]) {
+        self.seen.insert(self.keys.hash_one((slot, id)));
+    }
+
+    /// Whether an item with this id is pending.
     pub(super) fn has_seen(&self, slot: i64, id: &[u8; 16]) -> bool {
-        self.seen.contains(&(slot, *id))
+        self.seen.contains(&self.keys.hash_one((slot, id)))
+            && self.get(slot).is_some_and(|live| live.pending.iter().any(|pending| pending.id == *id))
     }
 
     /// How much waits to be folded, in records.
@@ -135,17 +152,22 @@ impl Overlay {
     /// The body of a pending item.
     pub(super) fn body(&self, pending: &Pending) -> Result<Vec<u8>, StoreError> {
         let epoch = self.epoch.as_ref().ok_or(StoreError::DamagedLog)?;
-        epoch.body(pending.at, pending.number, pending.len)
+        epoch.body(pending.at.into(), pending.number, pending.len as usize)
     }
 
     /// Takes in what was appended; `places` are those of its records.
-    pub(super) fn absorb(&mut self, staged: HashMap<i64, Live>, places: &[u64]) -> Result<(), StoreError> {
+    pub(super) fn absorb(
+        &mut self,
+        staged: HashMap<i64, Live>,
+        mailboxes: Vec<([u8; 32], Mailbox)>,
+        places: &[u64],
+    ) -> Result<(), StoreError> {
         self.weight = self.weight.saturating_add(places.len());
         for (slot, mut new) in staged.into_iter().filter(|(_, new)| new.touched) {
             for pending in &mut new.pending {
-                let place = usize::try_from(pending.at).ok().and_then(|record| places.get(record));
-                pending.at = *place.ok_or(StoreError::BadRow("place"))?;
-                self.seen.insert((slot, pending.id));
+                let place = places.get(pending.at as usize);
+                pending.at = narrow(*place.ok_or(StoreError::BadRow("place"))?)?;
+                self.note(slot, &pending.id);
             }
             match self.live.entry(slot) {
                 Entry::Occupied(mut entry) => {
@@ -160,6 +182,9 @@ impl Overlay {
                 }
             }
         }
+        // Only those that weigh already.
+        self.mailboxes
+            .extend(mailboxes.into_iter().filter(|(_, mailbox)| self.live.contains_key(&mailbox.slot)));
         Ok(())
     }
 
@@ -167,7 +192,13 @@ impl Overlay {
     pub(super) fn clear(&mut self, epoch: Option<Arc<Epoch>>) {
         // Emptied rather than made anew: the room is needed again.
         self.live.clear();
+        self.mailboxes.clear();
         self.seen.clear();
         (self.weight, self.epoch) = (0, epoch);
     }
+}
+
+/// A place or a length in the log, whose file is never that long.
+fn narrow(value: u64) -> Result<u32, StoreError> {
+    u32::try_from(value).map_err(|_| StoreError::TooLong)
 }

@@ -55,10 +55,10 @@ impl Filling<'_> {
     fn push_with(
         &mut self,
         number: u64,
-        len: u64,
+        len: usize,
         body: impl FnOnce() -> Result<Vec<u8>, StoreError>,
     ) -> Result<bool, StoreError> {
-        let fits = self.fits(usize::try_from(len).unwrap_or(usize::MAX));
+        let fits = self.fits(len);
         if fits {
             self.page.items.push(StoredItem { number, item: body()? });
         }
@@ -86,7 +86,9 @@ pub(super) fn items(
     let folded = filling.page.items.last().map_or(after, |item| item.number);
     let pending = live.into_iter().flat_map(|live| &live.pending);
     for pending in pending.filter(|p| p.number > folded && p.expires > limits.now) {
-        if filling.page.more || !filling.push_with(pending.number, pending.len, || overlay.body(pending))? {
+        if filling.page.more
+            || !filling.push_with(pending.number, pending.len as usize, || overlay.body(pending))?
+        {
             break;
         }
     }

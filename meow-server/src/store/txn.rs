@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use super::fold;
+use super::known::Known;
 use super::log::Record;
 use super::overlay::{Live, Overlay, Pending};
 use super::sql::Sql;
-use super::tally::Totals;
+use super::tally::{Mailbox, Totals};
 use super::{StoreError, StoreOptions};
 
 /// A batch under way. `'w` is the life of the writes whose bodies it refers to.
@@ -20,6 +21,8 @@ pub(super) struct Txn<'a, 'w> {
     pub(super) changed: bool,
     /// The log is not needed any more.
     pub(super) rests: bool,
+    /// What the table of ids may hold.
+    pub(super) known: &'a mut Known,
     overlay: &'a Overlay,
 }
 
@@ -28,6 +31,8 @@ pub(super) struct Txn<'a, 'w> {
 pub(super) struct Staged<'w> {
     pub(super) live: HashMap<i64, Live>,
     pub(super) records: Vec<Record<'w>>,
+    /// Those that were looked up, by Lkp.
+    pub(super) mailboxes: Vec<([u8; 32], Mailbox)>,
     /// Overlay and records before went into the tables, by the transaction under way.
     pub(super) folded: bool,
 }
@@ -35,7 +40,7 @@ pub(super) struct Staged<'w> {
 impl Staged<'_> {
     /// The body of an item of this batch.
     pub(super) fn body(&self, pending: &Pending) -> Result<&[u8], StoreError> {
-        match usize::try_from(pending.at).ok().and_then(|record| self.records.get(record)) {
+        match self.records.get(pending.at as usize) {
             Some(Record::Item { body, .. }) => Ok(body),
             _ => Err(StoreError::BadRow("record")),
         }
@@ -48,9 +53,11 @@ impl<'a, 'w> Txn<'a, 'w> {
         options: &'a StoreOptions,
         now: u64,
         totals: Totals,
+        known: &'a mut Known,
         overlay: &'a Overlay,
     ) -> Self {
-        Self { sql, options, now, totals, staged: Staged::default(), changed: false, rests: false, overlay }
+        let staged = Staged::default();
+        Self { sql, options, now, totals, staged, changed: false, rests: false, known, overlay }
     }
 
     /// What was not folded before this batch; none once it is folded.

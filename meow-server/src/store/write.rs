@@ -109,19 +109,14 @@ impl<'w> Batch<'_, '_, 'w> {
     }
 
     fn deposit(&mut self, d: &'w NewDeposit) -> Result<DepositOutcome, StoreError> {
-        let Some(mailbox) = Mailbox::find_open(&self.txn.sql, &d.mailbox)? else {
-            return Ok(DepositOutcome::Denied);
-        };
-        if mailbox.token != Some(d.token_hash) {
-            return Ok(DepositOutcome::Denied);
-        }
-        let slot = mailbox.slot;
+        let Some(slot) = self.depositable(d)? else { return Ok(DepositOutcome::Denied) };
         if self.is_known(slot, &d.id)? {
             return Ok(DepositOutcome::Stored);
         }
         let len = length(&d.item);
         let (quota, total) = (*self.quota, self.txn.totals.stats.bytes.saturating_add(len));
-        let record = self.txn.staged.records.len() as u64;
+        let record = u32::try_from(self.txn.staged.records.len()).map_err(|_| StoreError::TooLong)?;
+        let short = u32::try_from(len).map_err(|_| StoreError::TooLong)?;
         let live = self.live(slot)?;
         let (items, bytes) = (live.tally.items.saturating_add(1), live.tally.bytes.saturating_add(len));
         if items > quota.mailbox_items || bytes > quota.mailbox_bytes || total > quota.total_bytes {
@@ -130,12 +125,30 @@ impl<'w> Batch<'_, '_, 'w> {
         let number = live.tally.last.saturating_add(1);
         live.tally = Tally { last: number, items, bytes, ..live.tally };
         live.touched = true;
-        live.pending.push(Pending { number, at: record, len, expires: d.expires, id: d.id });
+        live.pending.push(Pending { number, expires: d.expires, at: record, len: short, id: d.id });
         let item = Record::Item { slot, number, expires: d.expires, id: d.id, body: &d.item };
         self.txn.staged.records.push(item);
         self.txn.totals.stats.items = self.txn.totals.stats.items.saturating_add(1);
         self.txn.totals.stats.bytes = total;
         Ok(DepositOutcome::Stored)
+    }
+
+    /// The mailbox that this deposit may go into. Whoever has no right to it costs the same look into the tables, whether there
+    /// is one or not.
+    fn depositable(&mut self, d: &NewDeposit) -> Result<Option<i64>, StoreError> {
+        let with_token = |mailbox: &Mailbox| mailbox.token == Some(d.token_hash);
+        let overlay = self.txn.overlay();
+        if let Some(mailbox) =
+            overlay.and_then(|overlay| overlay.mailbox(&d.mailbox)).filter(|m| with_token(m))
+        {
+            return Ok(Some(mailbox.slot));
+        }
+        let found = Mailbox::find_open(&self.txn.sql, &d.mailbox)?.filter(with_token);
+        let slot = found.as_ref().map(|mailbox| mailbox.slot);
+        if let Some(mailbox) = found {
+            self.txn.staged.mailboxes.push((d.mailbox, mailbox));
+        }
+        Ok(slot)
     }
 
     /// Whether this deposit was stored before, in this batch, since the last fold, or earlier.
@@ -146,14 +159,20 @@ impl<'w> Batch<'_, '_, 'w> {
         {
             return Ok(true);
         }
+        if !self.txn.known.may_have(slot, id) {
+            return Ok(false);
+        }
         let query = "SELECT 1 FROM seen WHERE slot = ?1 AND id = ?2";
         Ok(self.txn.sql.one(query, (slot, id), |_| Ok(()))?.is_some())
     }
 
     fn acknowledge(&mut self, lkp: &[u8; 32], counter: u64, upto: u64) -> Result<PullOutcome, StoreError> {
-        let Some(Mailbox { slot, .. }) = Mailbox::find_open(&self.txn.sql, lkp)? else {
-            return Ok(PullOutcome::Denied);
+        let found = self.txn.overlay().and_then(|overlay| overlay.mailbox(lkp)).map(|mailbox| mailbox.slot);
+        let slot = match found {
+            Some(slot) => Some(slot),
+            None => Mailbox::find_open(&self.txn.sql, lkp)?.map(|mailbox| mailbox.slot),
         };
+        let Some(slot) = slot else { return Ok(PullOutcome::Denied) };
         let Live { tally, floor, .. } = *self.live(slot)?;
         if counter <= tally.counter {
             return Ok(PullOutcome::Stale(tally.counter));
@@ -183,7 +202,7 @@ impl<'w> Batch<'_, '_, 'w> {
         })?;
         let (items, bytes) = folded.ok_or(StoreError::BadRow("place"))?;
         let pending = self.txn.pending(slot).filter(|p| p.number > floor && p.number <= upto);
-        Ok(pending.fold((items, bytes), |(items, bytes), p| (items + 1, bytes.saturating_add(p.len))))
+        Ok(pending.fold((items, bytes), |(items, bytes), p| (items + 1, bytes.saturating_add(p.len.into()))))
     }
 
     fn close(&mut self, lkp: &[u8; 32], counter: u64, by: CloseBy) -> Result<PullOutcome, StoreError> {

@@ -7,7 +7,8 @@ use meow_core::store::{Quota, StoreStats, Write, WriteOutcome};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
-use super::connection::Source;
+use super::connection::{Role, Source};
+use super::known::Known;
 use super::log::{self, Log};
 use super::overlay::Overlay;
 use super::sql::Sql;
@@ -27,6 +28,7 @@ pub(super) struct Shared<'a> {
 pub(super) struct Writer {
     pub(super) connection: Connection,
     pub(super) log: Log,
+    pub(super) known: Known,
     /// With what is pending.
     pub(super) totals: Totals,
     /// As in the tables.
@@ -59,7 +61,14 @@ impl Writer {
                 }
             }
         }
-        self.run(shared, at_once, now, |txn| Batch { txn, quota }.apply(batch))
+        let outcomes = self.run(shared, at_once, now, |txn| Batch { txn, quota }.apply(batch))?;
+        let known = self.known.step(&Sql::new(&self.connection, shared.operations));
+        if let Err(error) = &known {
+            // This batch is done all the same; the next that meets the bad page will say so.
+            tracing::warn!(%error, "the ids of the mailbox store cannot all be read");
+            shared.source.renew_after(&known, Role::Writer, &mut self.connection);
+        }
+        Ok(outcomes)
     }
 
     /// Puts what is pending into the tables, and begins the log anew.
@@ -97,7 +106,7 @@ impl Writer {
         let transaction = self.connection.transaction_with_behavior(behavior)?;
         let overlay = read(shared.overlay);
         let sql = Sql::new(&transaction, shared.operations);
-        let mut txn = Txn::new(sql, &shared.source.options, self.now, self.totals, &overlay);
+        let mut txn = Txn::new(sql, &shared.source.options, self.now, self.totals, &mut self.known, &overlay);
         let outcome = work(&mut txn)?;
         if at_once && !txn.staged.records.is_empty() {
             txn.settle()?;
@@ -110,7 +119,7 @@ impl Writer {
             if !staged.records.is_empty() {
                 let places = self.log.append(&staged.records)?;
                 let mut overlay = write(shared.overlay);
-                overlay.absorb(staged.live, &places)?;
+                overlay.absorb(staged.live, staged.mailboxes, &places)?;
                 overlay.stats = totals.stats;
                 self.totals = totals;
             }

@@ -130,7 +130,7 @@ fn a49_killed_at_any_moment() {
             all_once(&open_small(&path), confirmed, &format!("round {round}"));
         }
     }
-    assert!(confirmed > 500, "the children came to something: {confirmed}");
+    assert!(confirmed > 100, "the children came to something: {confirmed}");
 }
 
 #[test]

@@ -89,8 +89,7 @@ impl Epoch {
     }
 
     /// The body of an item whose sealed bytes lie at this place.
-    pub(crate) fn body(&self, at: u64, number: u64, len: u64) -> Result<Vec<u8>, StoreError> {
-        let len = usize::try_from(len).map_err(|_| StoreError::DamagedLog)?;
+    pub(crate) fn body(&self, at: u64, number: u64, len: usize) -> Result<Vec<u8>, StoreError> {
         let mut sealed = vec![0; len.saturating_add(ITEM_HEAD + AEAD_TAG)];
         let there = self.fill(&mut sealed, at)?;
         let mut plain = there.then(|| self.open(at, &sealed)).flatten().ok_or(StoreError::DamagedLog)?;

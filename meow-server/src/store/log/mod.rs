@@ -36,6 +36,8 @@ const LEAST: u64 = 64 << 10;
 const STEP: u64 = 4 << 20;
 /// Kept free of deposits, so that on a full disk those who fetch can make room.
 const RESERVE: u64 = 64 << 10;
+/// No log is longer: places in memory are of 32 bits.
+const MOST: u64 = 1 << 31;
 /// How long another process may still hold the file.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -79,7 +81,7 @@ impl Log {
             }
         }
         let room = file.metadata()?.len() / SECTOR * SECTOR;
-        let (file, most) = (Arc::new(file), most.max(2 * LEAST));
+        let (file, most) = (Arc::new(file), most.clamp(2 * LEAST, MOST));
         Ok(Claim::Ours(Self { file, epoch: None, tail: SECTOR, group: 0, room, most, ended: true }))
     }
 
