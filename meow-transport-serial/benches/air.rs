@@ -41,6 +41,9 @@ fn main() {
     for passes_bytes in [true, false] {
         for senders in [1, 2, 4] {
             for options in ["", "&lbt=0"] {
+                if senders == 4 && !options.is_empty() {
+                    continue; // they drown each other until links give up
+                }
                 let run = |seed| {
                     let mut channel = Channel::sf9(0, seed);
                     channel.passes_bytes = passes_bytes;
