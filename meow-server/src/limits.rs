@@ -40,7 +40,8 @@ pub struct RelayLimits {
     pub held_pulls: usize,
     /// Held pulls of one mailbox (default 4); the oldest makes room for a fifth.
     pub held_per_mailbox: usize,
-    /// Mailboxes whose owners are shown as present, 1.5 KiB each (default 4096). Further ones are answered "busy".
+    /// Mailboxes whose owners are shown as present, 1.5 KiB each (default 4096). Further ones are answered "busy". With
+    /// 0, none is shown.
     pub presences: usize,
     /// Those of one address (default 256). Loopback is exempt.
     pub presences_per_address: usize,
@@ -114,6 +115,7 @@ impl RelayLimits {
             ("active_per_address", self.active_per_address as usize),
             ("opening", self.opening),
             ("sessions_per_address", self.sessions_per_address),
+            ("presences_per_address", self.presences_per_address),
             ("rate", self.rate as usize),
             ("burst", self.burst as usize),
             ("addresses", self.addresses),
@@ -137,8 +139,10 @@ impl RelayLimits {
             let text = "the limit keep_secs must be at least 1: what is confirmed is to be kept";
             return Err(Error::new(ErrorKind::Usage, text));
         }
-        if self.sessions > 1 << 28 {
-            return Err(Error::new(ErrorKind::Usage, "the limit sessions must be at most 2^28"));
+        // None at all is a choice of the operator.
+        let most = [("sessions", self.sessions), ("presences", self.presences)];
+        if let Some((name, _)) = most.iter().find(|(_, n)| *n > 1 << 28) {
+            return Err(Error::new(ErrorKind::Usage, format!("the limit {name} must be at most 2^28")));
         }
         if self.session_time.is_zero() || u32::try_from(self.session_time.as_secs()).is_err() {
             let text = "the limit session_time must be longer than nothing, and below 2^32 seconds";

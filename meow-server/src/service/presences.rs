@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::presence::Record;
+use crate::engine::source_key;
 use meow_core::request::Knocking;
 
 type Mailbox = [u8; 32];
@@ -18,6 +19,7 @@ struct Shown {
     record: Record,
     /// In Unix seconds.
     expires: u64,
+    /// As rates tell sources apart.
     address: Option<IpAddr>,
     /// Who waits for a knock, and where it was seen last.
     waiting: usize,
@@ -72,16 +74,24 @@ impl Presences {
     ) -> bool {
         let mut table = self.table();
         let expires = now.saturating_add(Self::SHOWN);
+        let address = address.map(source_key);
+        let kept = |shown: &Shown| shown.expires > now || shown.waiting > 0;
+        // Who comes from where it was before takes no share but its own.
+        if table.get(&mailbox).is_none_or(|shown| shown.address != address) && address.is_some() {
+            let of_address = table.values().filter(|shown| shown.address == address && kept(shown));
+            if of_address.count() >= most_of_address {
+                return false;
+            }
+        }
         if let Some(shown) = table.get_mut(&mailbox) {
             (shown.token_hash, shown.record, shown.expires) = (token_hash, record, expires);
             shown.address = address;
             return true;
         }
         if table.len() >= most {
-            table.retain(|_, shown| shown.expires > now || shown.waiting > 0);
+            table.retain(|_, shown| kept(shown));
         }
-        let of_address = || table.values().filter(|shown| shown.address == address).count();
-        if table.len() >= most || (address.is_some() && of_address() >= most_of_address) {
+        if table.len() >= most {
             return false;
         }
         let shown = Shown {
@@ -227,6 +237,26 @@ mod tests {
         assert_eq!(waiting.take(100), None);
         drop(waiting);
         assert_eq!(presences.find(&[1; 32], &[1; 32], 100), Some((record(1), false)));
+    }
+
+    #[test]
+    fn a28_the_share_of_a_source_is_neither_escaped_nor_used_up_for_ever() {
+        let presences = Presences::default();
+        let (one, same) = (Some("2001:db8:0:1::1"), Some("2001:db8:0:1:ffff::2"));
+        let (other, third) = (Some("2001:db8:0:2::1"), Some("192.0.2.9"));
+        assert!(show(&presences, 1, one, 100) && show(&presences, 2, same, 100));
+        assert!(!show(&presences, 3, same, 100), "a network of 64 bits is one source");
+        assert!(show(&presences, 3, other, 100));
+        assert!(!show(&presences, 3, one, 110), "nor does one come in by the share of another");
+        assert!(show(&presences, 1, same, 110), "its own is shown anew");
+        assert!(show(&presences, 1, other, 120), "who moves is shown there");
+        assert!(!show(&presences, 4, third, 130), "all is full");
+        // 1 and 3 are shown until 720 and 700, 2 until 700.
+        assert!(
+            show(&presences, 4, one, 710) && show(&presences, 5, one, 710),
+            "what is over counts no more"
+        );
+        assert!(!show(&presences, 6, one, 711));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use meow_core::request::{Answer, Items, RefusalCode};
+use meow_core::direct::REACH;
+use meow_core::request::{Answer, Items, RefusalCode, Showing};
+use meow_core::wire::Fixed;
 use serde_json::Value;
 
 use crate::process::{Relay, meowd, said};
@@ -175,6 +177,49 @@ async fn the_command_line_goes_before_the_environment_and_that_before_the_file()
 }
 
 #[tokio::test]
+async fn how_many_are_shown_as_present_is_an_option_in_each_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let run = |more: &[&str]| {
+        let mut command = meowd([&["run", "--data", data], more].concat());
+        command.env("MEOWD_LISTEN", "http://127.0.0.1:0").env("MEOWD_TRUSTED_PROXY", "127.0.0.1");
+        command
+    };
+    let file = |text| fs::write(dir.path().join("meowd.toml"), text).unwrap();
+    // From how many mailboxes of one address, and then of another, records are taken.
+    let taken = async |command| {
+        let relay = Relay::ready(command).await;
+        let client = relay.client().await;
+        let mut counts = Vec::new();
+        for from in ["203.0.113.5", "203.0.113.6"] {
+            let mut count = 0;
+            for _ in 0..4 {
+                let mut owner = Owner::registered(&client).await;
+                let (token_hash, record) = (Fixed([1; 32]), Box::new(Fixed([2; REACH])));
+                let showing = Showing::Record { token_hash, record };
+                let (packet, pending) = client.seal(owner.present(showing, 0), 2);
+                match pending.open(&post_from(&client.endpoint, from, &packet).await).unwrap() {
+                    Answer::Presented(_) => count += 1,
+                    answer => assert_eq!(refused(&answer), RefusalCode::Busy),
+                }
+            }
+            counts.push(count);
+        }
+        relay.stop("TERM").await;
+        counts
+    };
+    assert_eq!(taken(run(&[])).await, [4, 4], "the default");
+    file("presences = 5\npresences-per-address = 3\n");
+    assert_eq!(taken(run(&[])).await, [3, 2], "the file");
+    let mut by_environment = run(&[]);
+    by_environment.env("MEOWD_PRESENCES", "3").env("MEOWD_PRESENCES_PER_ADDRESS", "2");
+    assert_eq!(taken(by_environment).await, [2, 1]);
+    let mut by_both = run(&["--presences", "0", "--presences-per-address", "1"]);
+    by_both.env("MEOWD_PRESENCES", "3").env("MEOWD_PRESENCES_PER_ADDRESS", "2");
+    assert_eq!(taken(by_both).await, [0, 0], "none at all");
+}
+
+#[tokio::test]
 async fn wrong_usage_is_told_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
@@ -211,6 +256,14 @@ async fn wrong_usage_is_told_and_changes_nothing() {
         (
             [&run[..], &["--sessions-per-address", "0", "--listen", "http://127.0.0.1:0"]].concat(),
             "the limit sessions_per_address",
+        ),
+        (
+            [&run[..], &["--presences-per-address", "0", "--listen", "http://127.0.0.1:0"]].concat(),
+            "the limit presences_per_address",
+        ),
+        (
+            [&run[..], &["--presences", "300000000", "--listen", "http://127.0.0.1:0"]].concat(),
+            "the limit presences must be at most 2^28",
         ),
         ([&run[..], &["--mailbox-items", "0", "--listen", "http://127.0.0.1:0"]].concat(), "mailbox_items"),
         ([&run[..], &["--public-url", "ftp://x", "--listen", "http://127.0.0.1:0"]].concat(), "known: http"),

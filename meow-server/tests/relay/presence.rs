@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use meow_core::direct::REACH;
 use meow_core::request::{
-    Answer, Deposit, Found, Heard, Knock, Knocking, PresenceGet, Present, Presented, RefusalCode,
-    RequestKind, Showing,
+    Answer, Deposit, Found, Heard, Knock, Knocking, PresenceGet, Presented, RefusalCode, RequestKind, Showing,
 };
 use meow_core::wire::Fixed;
 
@@ -18,13 +17,6 @@ const CLASS: u8 = 2;
 
 fn note(byte: u8) -> Box<Fixed<REACH>> {
     Box::new(Fixed([byte; REACH]))
-}
-
-fn present(owner: &mut Owner, showing: Showing, wait_secs: u16) -> RequestKind {
-    owner.counter += 1;
-    let (mailbox, counter) = (owner.lkp.public(), owner.counter);
-    let body = Present { mailbox, counter, showing, wait_secs, sig: Fixed([0; 64]) };
-    RequestKind::Present(body.signed(&owner.server, &owner.lkp).unwrap())
 }
 
 fn record(owner: &Owner, byte: u8) -> Showing {
@@ -58,13 +50,13 @@ async fn an_owner_is_found_and_knocked_at_by_its_contact_alone() {
     assert_eq!(found(client, &owner).await, None, "nothing is shown");
     let quiet = Answer::Presented(Presented { seen: None, knock: None });
     let showing = record(&owner, 1);
-    assert_eq!(client.ask(present(&mut owner, showing, 0), CLASS).await, quiet);
+    assert_eq!(client.ask(owner.present(showing, 0), CLASS).await, quiet);
     let shown = found(client, &owner).await.unwrap();
     assert_eq!((shown.online, &*shown.record), (false, &*note(1)));
     assert_eq!(refused(&client.ask(get(&owner, [0; 16]), CLASS).await), RefusalCode::NotFound);
     assert_eq!(refused(&client.ask(knock(&owner, 2), 0).await), RefusalCode::NotFound, "nobody waits");
     // While the owner waits it is online, and a knock ends the waiting.
-    let waiting = present(&mut owner, Showing::Same, 40);
+    let waiting = owner.present(Showing::Same, 40);
     let (answer, ()) = tokio::join!(client.ask(waiting, CLASS), async {
         while !found(client, &owner).await.unwrap().online {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -76,7 +68,7 @@ async fn an_owner_is_found_and_knocked_at_by_its_contact_alone() {
         Answer::Presented(Presented { seen: None, knock: Some(Knocking { from: None, note: note(2) }) })
     );
     assert!(!found(client, &owner).await.unwrap().online);
-    client.ask(present(&mut owner, Showing::Nothing, 0), CLASS).await;
+    client.ask(owner.present(Showing::Nothing, 0), CLASS).await;
     assert_eq!(found(client, &owner).await, None);
 }
 
@@ -88,16 +80,13 @@ async fn a03_a_present_is_for_one_server_and_one_time() {
     assert_eq!(b.client.ask(there.clone().register(""), 0).await, Answer::Done);
     owner.counter = 10;
     let showing = record(&owner, 1);
-    let kind = present(&mut owner, showing, 0);
+    let kind = owner.present(showing, 0);
     assert_eq!(refused(&b.client.ask(kind.clone(), CLASS).await), RefusalCode::Denied);
     assert!(matches!(a.client.ask(kind.clone(), CLASS).await, Answer::Presented(_)));
     assert_eq!(refused(&a.client.ask(kind, CLASS).await), RefusalCode::StaleCounter);
     let nobodys = Owner::new(&a.client.server);
     let showing = record(&nobodys, 1);
-    assert_eq!(
-        refused(&a.client.ask(present(&mut nobodys.clone(), showing, 0), CLASS).await),
-        RefusalCode::Denied
-    );
+    assert_eq!(refused(&a.client.ask(nobodys.clone().present(showing, 0), CLASS).await), RefusalCode::Denied);
     assert_eq!(found(&a.client, &nobodys).await, None);
 }
 
@@ -107,12 +96,12 @@ async fn a28_knocks_are_budgeted_and_answers_need_room() {
     let client = &setup.client;
     let mut owner = Owner::registered(client).await;
     let showing = record(&owner, 1);
-    assert_eq!(refused(&client.ask(present(&mut owner, showing, 0), 0).await), RefusalCode::TooLarge);
+    assert_eq!(refused(&client.ask(owner.present(showing, 0), 0).await), RefusalCode::TooLarge);
     let showing = record(&owner, 1);
-    client.ask(present(&mut owner, showing, 0), CLASS).await;
+    client.ask(owner.present(showing, 0), CLASS).await;
     let mut heard = 0;
     for _ in 0..8 {
-        let waiting = present(&mut owner, Showing::Same, 2);
+        let waiting = owner.present(Showing::Same, 2);
         let (_, answer) = tokio::join!(client.ask(waiting, CLASS), async {
             while !found(client, &owner).await.unwrap().online {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -135,7 +124,7 @@ async fn a28_knocks_are_budgeted_and_answers_need_room() {
 async fn a_client_learns_where_it_is_seen() {
     let setup = Setup::with(HTTP, |builder| builder).await;
     let mut owner = Owner::registered(&setup.client).await;
-    let answer = setup.client.ask(present(&mut owner, Showing::Same, 0), CLASS).await;
+    let answer = setup.client.ask(owner.present(Showing::Same, 0), CLASS).await;
     let Answer::Presented(Presented { seen: Some(seen), knock: None }) = answer else { panic!("{answer:?}") };
     assert_eq!((seen.ip(), seen.port), ([127, 0, 0, 1].into(), 0), "the port of an HTTP client says nothing");
 }

@@ -1,8 +1,8 @@
 use meow_core::crypto::{Random as _, SigningKey, SystemRandom};
 use meow_core::request::{
     Acknowledge, Answer, BlobGet, BlobPut, ClearAnswer, ClearCode, Close, DESCRIBE, Deposit, Descriptor,
-    Items, PendingAnswer, Pull, RefusalCode, Refused, Register, Request, RequestKind, SealingKey,
-    seal_request,
+    Items, PendingAnswer, Present, Pull, RefusalCode, Refused, Register, Request, RequestKind, SealingKey,
+    Showing, seal_request,
 };
 use meow_core::transport::{Endpoint, Frame};
 use meow_core::wire::{Blob, Fixed, Text, size_of_class};
@@ -163,6 +163,12 @@ impl Owner {
         let (mailbox, counter) = (self.lkp.public(), self.count());
         let body = Pull { mailbox, counter, acknowledge, wait_secs, sig: UNSIGNED };
         RequestKind::Pull(body.signed(&self.server, &self.lkp).unwrap())
+    }
+
+    pub fn present(&mut self, showing: Showing, wait_secs: u16) -> RequestKind {
+        let (mailbox, counter) = (self.lkp.public(), self.count());
+        let body = Present { mailbox, counter, showing, wait_secs, sig: UNSIGNED };
+        RequestKind::Present(body.signed(&self.server, &self.lkp).unwrap())
     }
 
     pub fn acknowledge(&mut self, upto: u64) -> RequestKind {

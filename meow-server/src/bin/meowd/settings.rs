@@ -151,6 +151,17 @@ pub(crate) struct Settings {
     /// How many seconds a session lasts [default: 86400]
     #[arg(long, value_name = "SECONDS", env = "MEOWD_SESSION_TIME", help_heading = "Admission and limits")]
     pub(crate) session_time: Option<u32>,
+    /// How many mailboxes may be shown as present, about 1.5 KiB each; 0 shows none [default: 4096]
+    #[arg(long, value_name = "N", env = "MEOWD_PRESENCES", help_heading = "Admission and limits")]
+    pub(crate) presences: Option<u32>,
+    /// How many of them one address may have; this machine is exempt [default: 256]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "MEOWD_PRESENCES_PER_ADDRESS",
+        help_heading = "Admission and limits"
+    )]
+    pub(crate) presences_per_address: Option<u32>,
     /// How logs are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "MEOWD_LOG_FORMAT", value_enum, help_heading = "Logs")]
     pub(crate) log_format: Option<LogFormat>,
@@ -192,7 +203,7 @@ impl Settings {
         Ok(layered!(self, file:
             data hop hop_to hop_allow listen public_url tls_cert tls_key basic_auth_file trusted_proxy admission store_limit
             mailbox_limit mailbox_items keep_days hold_secs max_open max_active rate burst sessions
-            sessions_per_address session_time log_format log_level
+            sessions_per_address session_time presences presences_per_address log_format log_level
         ))
     }
 
@@ -220,6 +231,8 @@ impl Settings {
         set(&mut limits.burst, self.burst);
         set(&mut limits.sessions, self.sessions.map(|n| n as usize));
         set(&mut limits.sessions_per_address, self.sessions_per_address.map(|n| n as usize));
+        set(&mut limits.presences, self.presences.map(|n| n as usize));
+        set(&mut limits.presences_per_address, self.presences_per_address.map(|n| n as usize));
         set(&mut limits.session_time, self.session_time.map(|secs| Duration::from_secs(secs.into())));
         limits
     }
