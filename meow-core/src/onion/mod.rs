@@ -6,6 +6,7 @@
 //! of this variant has been published.
 
 mod class;
+mod delays;
 mod error;
 mod header;
 mod keys;

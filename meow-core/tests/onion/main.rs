@@ -7,3 +7,5 @@ mod chain;
 mod classifier;
 mod routes;
 mod shape;
+mod timing;
+mod traffic;
