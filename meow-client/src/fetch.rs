@@ -179,6 +179,7 @@ impl Inner {
         let answer = match answered {
             Some(answer) => answer,
             None => {
+                self.still_straight(id).await?;
                 let kind = signed_pull(mailbox, taken.counter, acknowledge, wait_secs)?;
                 self.ask(&mailbox.server, kind, room, wait).await?
             }
@@ -255,6 +256,14 @@ impl Inner {
         Ok(())
     }
 
+    /// The policy still lets this device go straight to servers, whatever was tried meanwhile.
+    ///
+    /// # Errors
+    /// `Unreachable` when it does not; those of the store.
+    pub(crate) async fn still_straight(self: &Arc<Self>, id: ContactId) -> Result<()> {
+        if self.still_allows(id, &Route::Server).await? { Ok(()) } else { Err(no_way()) }
+    }
+
     /// Acknowledges by the first allowed route that works.
     async fn acknowledge(self: &Arc<Self>, id: ContactId, mailbox: &OwnMailbox, upto: u64) -> Result<()> {
         let mut last = no_way();
@@ -296,6 +305,9 @@ impl Inner {
                 let body = Acknowledge { mailbox: mailbox.lkp.public(), counter, upto, sig: Fixed([0; 64]) };
                 let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
                 let kind = RequestKind::Acknowledge(signed);
+                if !self.still_allows(id, route).await? {
+                    return Err(no_way());
+                }
                 self.ask_by(route, &mailbox.ways, &mailbox.server, kind, Room::Small, Duration::ZERO).await?
             }
         };

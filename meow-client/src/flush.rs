@@ -8,7 +8,7 @@ use meow_core::contact::{DepositTarget, SendError};
 use meow_core::delivery::{Delivery, Way};
 use meow_core::identity::ContactId;
 use meow_core::lane::ServerRef;
-use meow_core::policy::{Chain, Route};
+use meow_core::policy::Route;
 use meow_core::request::{Answer, Deposit, MAX_ITEM, RefusalCode, RequestKind};
 use meow_core::session::SessionKind;
 use meow_core::store::{StoreTxn, Table};
@@ -220,10 +220,11 @@ impl Inner {
             }
             let passed = match route {
                 Route::Direct => self.hand_over(id, &item).await.map(|()| Way::Direct),
-                Route::Server => self.deposit(id, target, None, item.clone()).await.map(|()| Way::Server),
-                Route::Matriochka(chain) => {
-                    let chain = Some((chain, ways));
-                    self.deposit(id, target, chain, item.clone()).await.map(|()| Way::Matriochka)
+                Route::Server => {
+                    self.deposit(id, target, route, ways, item.clone()).await.map(|()| Way::Server)
+                }
+                Route::Matriochka(_) => {
+                    self.deposit(id, target, route, ways, item.clone()).await.map(|()| Way::Matriochka)
                 }
                 _ => Err(Error::new(ErrorKind::Usage, "this version knows no such route; change the policy")),
             };
@@ -242,17 +243,22 @@ impl Inner {
         self: &Arc<Self>,
         id: ContactId,
         target: &DepositTarget,
-        chain: Option<(&Chain, &Ways)>,
+        route: &Route,
+        ways: &Ways,
         item: Vec<u8>,
     ) -> Result<()> {
         let item = Blob::new(item).map_err(|_| Error::new(ErrorKind::Bug, "a sealed item is too long"))?;
         let mut last = Error::new(ErrorKind::Malformed, "the contact named no server; ask for a new card");
-        for server in &target.servers {
-            let answered = match chain {
-                None => self.deposit_at(id, target, server, &item).await,
-                Some((chain, ways)) => {
+        for (n, server) in target.servers.iter().enumerate() {
+            // The server before may have taken long.
+            if n > 0 && !self.still_allows(id, route).await? {
+                break;
+            }
+            let answered = match route {
+                Route::Server => self.deposit_at(id, target, server, &item).await,
+                _ => {
                     let kind = deposit(target, &item);
-                    self.ask_through(chain, ways, server, kind, Room::Small, Duration::ZERO).await
+                    self.ask_by(route, ways, server, kind, Room::Small, Duration::ZERO).await
                 }
             };
             last = match answered {
@@ -284,6 +290,7 @@ impl Inner {
         {
             return Ok(answer);
         }
+        self.still_straight(id).await?;
         self.ask(server, deposit(target, item), Room::Small, Duration::ZERO).await
     }
 

@@ -1,7 +1,7 @@
 //! `meow direct`
 
 use meow::client::Presence;
-use meow::core::policy::{Policy, Route};
+use meow::core::policy::{MAX_ROUTES, Policy, Route};
 use meow::core::wire::List;
 use meow::{Client, Error};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Outcome;
 use crate::args::{Direct, Place};
 use crate::context::Context;
-use crate::exit::Exit;
+use crate::exit::{Exit, usage};
 use crate::output::Record;
 use crate::reach;
 use crate::text::one_line;
@@ -63,6 +63,18 @@ pub(super) async fn presence(
     client.presence(name).await.map(|presence| Some(word(presence)))
 }
 
+/// Direct links and nothing else: then one's own servers are asked for mail straight, which the user may not expect where
+/// chains hid this device from them.
+fn only(before: &Policy) -> Result<List<Route, MAX_ROUTES>, Error> {
+    if before.shows_to_servers() {
+        return Ok(List::take([Route::Direct]));
+    }
+    Err(usage(
+        "this policy hides this device from servers; without its chains your own server would see it when mail is \
+         fetched. `--allow` keeps the chains beside direct links; if it may see it: `meow policy NAME --set routes=direct`",
+    ))
+}
+
 pub(super) async fn run(context: &Context, args: Direct) -> Outcome {
     let (client, unlock) = context.open_unlocked().await?;
     let before = client.policy(&args.name).await?;
@@ -71,7 +83,7 @@ pub(super) async fn run(context: &Context, args: Direct) -> Outcome {
     if args.allow {
         policy.routes = List::take([Route::Direct].into_iter().chain(others));
     } else if args.only {
-        policy.routes = List::take([Route::Direct]);
+        policy.routes = only(&before)?;
     } else if args.deny {
         let left: Vec<_> = others.collect();
         policy.routes = List::take(if left.is_empty() { vec![Route::Server] } else { left });
@@ -102,4 +114,26 @@ pub(super) async fn run(context: &Context, args: Direct) -> Outcome {
     let presence = presence(&client, &args.name, &policy).await?;
     context.output.put(&State { contact: args.name, direct, shown: policy.presence, presence })?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use meow::core::policy::Chain;
+
+    use super::*;
+
+    #[test]
+    fn only_does_not_show_to_servers_whom_chains_have_hidden() {
+        let with = |routes: &[Route]| Policy { routes: List::take(routes.to_vec()), ..Policy::default() };
+        let chain = Route::Matriochka(Chain::default());
+        for (routes, refused) in [
+            (vec![Route::Server], false),
+            (vec![Route::Direct], false),
+            (vec![chain.clone(), Route::Server], false),
+            (vec![Route::Direct, chain.clone()], true),
+            (vec![chain], true),
+        ] {
+            assert_eq!(only(&with(&routes)).is_err(), refused, "{routes:?}");
+        }
+    }
 }

@@ -26,16 +26,23 @@ struct Net {
     dialled: Arc<Mutex<Vec<String>>>,
     /// Whom this party does not reach.
     cut: Arc<Mutex<HashSet<String>>>,
+    /// Whom it does not reach either, and waits for.
+    slow: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Net {
     fn new() -> Self {
-        Self { memory: Transports::new().with(Memory::new()), dialled: Arc::default(), cut: Arc::default() }
+        Self {
+            memory: Transports::new().with(Memory::new()),
+            dialled: Arc::default(),
+            cut: Arc::default(),
+            slow: Arc::default(),
+        }
     }
 
     /// The same net as seen by another party.
     fn party(&self) -> Self {
-        Self { dialled: Arc::default(), cut: Arc::default(), ..self.clone() }
+        Self { dialled: Arc::default(), cut: Arc::default(), slow: Arc::default(), ..self.clone() }
     }
 
     fn transports(&self) -> Transports {
@@ -75,7 +82,14 @@ impl Transport for Net {
         if self.cut.lock().unwrap().contains(&name) {
             return Err(Error::new(ErrorKind::Unreachable, "it is cut off"));
         }
-        self.dialled.lock().unwrap().push(name);
+        self.dialled.lock().unwrap().push(name.clone());
+        let waits = || self.slow.lock().unwrap().contains(&name);
+        if waits() {
+            while waits() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            return Err(Error::new(ErrorKind::Unreachable, "it was slow"));
+        }
         self.memory.connect(&memory(endpoint)).await
     }
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
@@ -354,6 +368,39 @@ async fn a_running_client_obeys_a_policy_that_changes_at_once() {
     until(&[&bob], async || received(&alice, "bob").await == ["and back"]).await;
     assert!(alices.dialled().is_subset(&names(&["t1", "t2"])));
     running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changes_while_one_server_is_tried_keeps_the_next_one_from_being_tried() {
+    let relays = Relays::new(&["m1", "m2", "m3", "t1", "t2"]).await;
+    let (_, alice, alices) = relays.user().await;
+    let (_, bob, _) = relays.user().await;
+    alice.add_server(&relays.reference("m1")).await.unwrap();
+    for server in ["m2", "m3"] {
+        bob.add_server(&relays.reference(server)).await.unwrap();
+    }
+    relays.trust(&alice, &["t1", "t2"]).await;
+    befriend_by_chains(&alice, &bob).await;
+    // Neither the same server again, outside of its session, nor the next one.
+    for cut in [&[], &["m2"] as &[&str]] {
+        alices.slow.lock().unwrap().insert("m2".into());
+        alices.dialled();
+        let id = send(&alice, "bob", "patience").await;
+        let syncing = tokio::spawn({
+            let alice = alice.clone();
+            async move { alice.sync(Duration::ZERO).await }
+        });
+        until(&[], async || alices.dialled().contains("m2")).await;
+        alice.set_policy("bob", routes([matriochka()])).await.unwrap();
+        alices.dialled();
+        alices.cut(cut);
+        alices.slow.lock().unwrap().clear();
+        syncing.await.unwrap().unwrap();
+        until(&[&alice, &bob], async || delivery(&alice, id).await == Delivery::Decrypted).await;
+        let dialled = alices.dialled();
+        assert!(dialled.is_subset(&names(&["t1", "t2"])), "{dialled:?}");
+        alice.weaken_policy("bob", Policy::default(), &key()).await.unwrap();
+    }
 }
 
 /// A client that listens for its contacts under this name.
