@@ -26,12 +26,14 @@ impl Budget {
         Arc::new(Self { all, per_source, used: Mutex::default() })
     }
 
-    /// Room for so much, as long as the value lives. Sources are told apart as they are for their rates.
+    /// Room for so much, as long as the value lives. Sources are told apart as they are for their rates. None has more than
+    /// there was left when it asked: so a few together do not take everything, and one that has nothing yet finds room.
     pub(crate) fn take(self: &Arc<Self>, source: Option<IpAddr>, amount: usize) -> Option<Room> {
         let source = source.map(source_key);
         let mut used = self.used();
         let own = used.sources.get(&source).copied().unwrap_or_default();
-        if amount > self.per_source.saturating_sub(own) || amount > self.all.saturating_sub(used.all) {
+        let left = self.all.saturating_sub(used.all);
+        if amount > self.per_source.min(left).saturating_sub(own) {
             return None;
         }
         used.all += amount;
@@ -72,17 +74,32 @@ mod tests {
 
     #[test]
     fn a22_what_waits_is_bounded_in_all_and_for_each_source() {
-        let budget = Budget::new(10_000, 3 * 2048);
+        let budget = Budget::new(6 * 2048, 3 * 2048);
         let (a, b) = (Some("10.0.0.1".parse().unwrap()), Some("10.0.0.2".parse().unwrap()));
         let mapped = Some("::ffff:10.0.0.1".parse().unwrap());
         let mut rooms: Vec<_> = (0..3).map(|_| budget.take(a, 2048).unwrap()).collect();
         assert!(budget.take(a, 2048).is_none() && budget.take(mapped, 2048).is_none(), "one source");
-        let other = budget.take(b, 2048).unwrap();
-        assert!(budget.take(None, 2048).is_none(), "in all");
+        let others = [budget.take(b, 2048).unwrap(), budget.take(None, 2048).unwrap()];
+        assert!(budget.take(None, 2048).is_none() && budget.take(b, 2048).is_none(), "as much as was left");
         rooms.pop();
-        assert!(budget.take(mapped, 2048).is_some());
-        drop((rooms, other));
+        assert!(budget.take(None, 2048).is_some());
+        drop((rooms, others));
         assert!(budget.used().sources.is_empty() && budget.used().all == 0);
+    }
+
+    #[test]
+    fn a22_a_few_sources_do_not_take_all_the_links_that_are_held() {
+        let budget = Budget::new(2048, 512);
+        let from = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+        let mut rooms = Vec::new();
+        let mut took = Vec::new();
+        for source in 1..=8 {
+            let before = rooms.len();
+            rooms.extend(std::iter::from_fn(|| budget.take(from(source), 1)));
+            took.push(rooms.len() - before);
+        }
+        assert_eq!(took, [512, 512, 512, 256, 128, 64, 32, 16]);
+        assert!(budget.take(from(9), 1).is_some(), "who has nothing yet finds room");
     }
 
     #[test]

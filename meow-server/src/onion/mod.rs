@@ -33,7 +33,7 @@ pub struct HopLimits {
     /// answered "busy".
     pub queue_bytes: usize,
     /// Packets of one source among them (default 1,024): an IPv4 address or an IPv6 network of 64 bits. A large packet
-    /// counts as sixteen.
+    /// counts as sixteen. Never more than is left for all others, so that a few sources do not take everything.
     pub per_source: usize,
     /// Packets for one next server among them (default 2,048); further ones are dropped.
     pub per_target: usize,
@@ -45,7 +45,7 @@ pub struct HopLimits {
     pub hold: Duration,
     /// Links that are held open for an answer (default 2,048). Further ones are answered "busy".
     pub held: usize,
-    /// Those of one source among them (default 512).
+    /// Those of one source among them (default 512), and never more than are left for all others.
     pub held_per_source: usize,
     /// Tags of seen packets that are kept for one key (default 1,000,000: 24 MB on disk and 35 MB of memory when full).
     /// Beyond, packets are answered "busy" until the key turns.

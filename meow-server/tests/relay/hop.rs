@@ -365,9 +365,10 @@ async fn a22_what_waits_is_bounded() {
     for n in 0..14 {
         let packet = seal(OnionClass::Small, &slow, b"", &mut SystemRandom).unwrap();
         let answer = clear(&clients[0].exchange(packet).await.unwrap());
-        assert_eq!(answer, if n < 10 { Some(ClearAnswer::Taken) } else { busy.clone() }, "packet {n}");
+        assert_eq!(answer, if n < 5 { Some(ClearAnswer::Taken) } else { busy.clone() }, "packet {n}");
     }
-    assert_eq!(counts(&relays[0]).taken, 10);
+    // One source has as much as it leaves to all others.
+    assert_eq!(counts(&relays[0]).taken, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
