@@ -78,7 +78,7 @@ impl Default for StoreOptions {
             read_cache_kib: 512,
             readers: 2,
             wal_pages: 4096,
-            fold_rows: 20_480,
+            fold_rows: 30_720,
             log_bytes: 64 << 20,
             remember_secs: 86_400,
             remember_max: 1_000_000,
