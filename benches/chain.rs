@@ -1,0 +1,336 @@
+//! Deposits through chains of relays beside deposits to the mailbox server itself, each relay a process of its own on this
+//! machine, over HTTP; and what one relay can forward, beside the X25519 multiplication that a packet cannot do without.
+//!
+//! `cargo bench --bench chain [-- MESSAGES]` (500; a mailbox has room for 600). Rounds take turns; relays have their defaults. The whole chain and the
+//! load share this machine's cores, so the rate of a chain is less than that of relays that have one each.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a bench")]
+
+use std::hint::black_box;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use meow::core::crypto::{DhSecret, Random, SigningKey, SystemRandom};
+use meow::core::lane::ServerReference;
+use meow::core::onion::{Delay, HopId, OnionClass, Step, seal_with_reply};
+use meow::core::request::{
+    Answer, ClearAnswer, Close, DESCRIBE, Deposit, PendingAnswer, Register, Request, RequestKind, SealingKey,
+    seal_request,
+};
+use meow::core::transport::{Addresses, DynTransport, Endpoint, Frame};
+use meow::core::wire::{Blob, Fixed, Text};
+use meow::http::{ClientConfig, Http, ServerConfig};
+use meow::server::{Admission, Hop, Relay};
+use meow::{EnabledTransports, Transports};
+
+/// At a time, where many are sent.
+const MANY: usize = 32;
+const ROUNDS: usize = 5;
+/// The item that holds a text of 100 bytes.
+const ITEM: usize = 240;
+const LISTEN: &str = "MEOW_BENCH_LISTEN";
+const HOPS: &str = "MEOW_BENCH_HOPS";
+
+#[tokio::main]
+async fn main() {
+    if let Ok(listen) = std::env::var(LISTEN) {
+        return relay(&listen).await;
+    }
+    let messages = std::env::args().filter_map(|text| text.parse::<usize>().ok()).next().unwrap_or(500);
+    let relays = Server::mesh(3);
+    let servers: Vec<_> = {
+        let mut all = Vec::new();
+        for relay in &relays {
+            all.push(Place::of(&relay.reference).await);
+        }
+        all
+    };
+    let [first, between, mailbox] = &servers[..] else { unreachable!() };
+    let target = Arc::new(Mailbox::new(mailbox).await);
+    let ways = [
+        ("to the mailbox server itself", vec![]),
+        ("through 1 server, back by it", vec![first, mailbox]),
+        ("through 2 servers, back by 2", vec![first, between, mailbox]),
+    ];
+    let ways = ways.map(|(name, chain)| (name, Arc::new(Way::new(mailbox, &chain, Arc::clone(&target)))));
+
+    // The chain opens its links, and every one of them is proven.
+    for (_, way) in &ways {
+        way.send(50, MANY).await;
+    }
+    let mut alone: [Vec<Duration>; 3] = Default::default();
+    let mut rates: [Vec<f64>; 3] = Default::default();
+    let (mut forwarding, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        for _ in 0..messages / 10 {
+            for ((_, way), times) in ways.iter().zip(&mut alone) {
+                times.push(way.one().await);
+            }
+        }
+        for ((n, (_, way)), rates) in ways.iter().enumerate().zip(&mut rates) {
+            let (before, began) = (relays[1].cpu_us(), Instant::now());
+            way.send(messages, MANY).await;
+            rates.push(messages as f64 / began.elapsed().as_secs_f64());
+            if n == 2 {
+                // It forwards each packet there and each one back.
+                forwarding.push((relays[1].cpu_us() - before) / (2 * messages) as f64);
+            }
+        }
+        floor.push(multiplication());
+    }
+    println!("{:<32} {:>9} {:>9} {:>12} {:>7}", "", "p50", "p99", "32 at a time", "ratio");
+    let straight = median(rates[0].clone());
+    for (((name, _), times), rates) in ways.iter().zip(&mut alone).zip(&rates) {
+        times.sort();
+        let ms = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1000.0;
+        let rate = median(rates.clone());
+        println!("{name:<32} {:>6.2} ms {:>6.2} ms {rate:>10.0}/s {:>7.2}", ms(50), ms(99), rate / straight);
+    }
+    let p50 = |n: usize| alone[n][alone[n].len() / 2].as_secs_f64() * 1000.0;
+    println!("added at p50 for each stop of packet or answer: {:.2} ms", (p50(2) - p50(1)) / 2.0);
+    let (forward, floor) = (median(forwarding), median(floor));
+    println!(
+        "one relay's processor time for a packet forwarded: {forward:.0} us ({:.0}/s a core); one X25519: {floor:.0} us; ratio {:.2}",
+        1e6 / forward,
+        forward / floor
+    );
+}
+
+/// Microseconds of processor time of one X25519 multiplication.
+fn multiplication() -> f64 {
+    let on_cpu = || {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        text.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1000.0
+    };
+    let secret = DhSecret::generate(&mut SystemRandom).unwrap();
+    let point = DhSecret::generate(&mut SystemRandom).unwrap().public();
+    let before = on_cpu();
+    for _ in 0..2000 {
+        black_box(secret.agree(black_box(&point)).unwrap());
+    }
+    (on_cpu() - before) / 2000.0
+}
+
+/// A relay of this library with its defaults, which may dial this machine.
+async fn relay(listen: &str) {
+    let mut client = ClientConfig::default();
+    client.addresses = Addresses::public().and("127.0.0.0/8".parse().unwrap());
+    let dialling = Transports::new().with(Http::new(client, ServerConfig::default()).unwrap());
+    let hops = std::env::var(HOPS).unwrap_or_default();
+    let to = hops.split_whitespace().map(|text| text.parse::<ServerReference>().unwrap());
+    let mut builder = Relay::builder().transports(Transports::enabled()).admission(Admission::Open);
+    builder = builder.listen(listen.parse().unwrap()).data(".").unwrap();
+    if !hops.is_empty() {
+        builder = builder.hop(to.fold(Hop::new(dialling), Hop::to));
+    }
+    let relay = builder.start().await.unwrap();
+    println!("ready {}", relay.reference());
+    std::future::pending().await
+}
+
+/// A relay as a process.
+struct Server {
+    child: Child,
+    reference: ServerReference,
+    _dir: Arc<tempfile::TempDir>,
+}
+
+impl Server {
+    /// Relays that all send on to each other.
+    fn mesh(count: usize) -> Vec<Self> {
+        let sockets: Vec<_> =
+            (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let at: Vec<_> = sockets.iter().map(|s| format!("http://{}", s.local_addr().unwrap())).collect();
+        drop(sockets);
+        // On the disk that is built on: a temporary folder may be in memory, where a sync costs nothing.
+        let disk = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+        // A first start makes their keys, so that each can be told of the others.
+        let known: Vec<_> = at
+            .iter()
+            .map(|at| {
+                let dir = Arc::new(tempfile::tempdir_in(&disk).unwrap());
+                (Self::start(at, "", Arc::clone(&dir)).reference.clone(), dir)
+            })
+            .collect();
+        let others = |own: &str| {
+            let all = known.iter().map(|(reference, _)| reference.to_string());
+            all.filter(|reference| !reference.starts_with(own)).collect::<Vec<_>>().join(" ")
+        };
+        at.iter().zip(&known).map(|(at, (_, dir))| Self::start(at, &others(at), Arc::clone(dir))).collect()
+    }
+
+    fn start(listen: &str, hops: &str, dir: Arc<tempfile::TempDir>) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .env(LISTEN, listen)
+            .env(HOPS, hops)
+            .current_dir(dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let reference =
+            line.trim().strip_prefix("ready ").expect("the relay does not start").parse().unwrap();
+        Self { child, reference, _dir: dir }
+    }
+
+    /// Processor time so far, in microseconds; a tick is 10 ms.
+    fn cpu_us(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) * 10_000.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server and its key.
+#[derive(Clone)]
+struct Place {
+    url: Endpoint,
+    fingerprint: [u8; 32],
+    key: SealingKey,
+}
+
+impl Place {
+    async fn of(reference: &ServerReference) -> Self {
+        let answer = exchange(&Http::default(), &reference.url, Frame::from_static(&DESCRIBE)).await;
+        let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&answer).unwrap() else {
+            panic!("refused")
+        };
+        let descriptor = signed.verified(&reference.fingerprint).unwrap();
+        let key = *descriptor.online_key().unwrap();
+        Self { url: reference.url.clone(), fingerprint: reference.fingerprint, key }
+    }
+
+    fn step(&self) -> Step {
+        let id = HopId::of(&self.fingerprint);
+        Step { id, number: self.key.number, key: self.key.key, delay: Delay::NONE }
+    }
+
+    fn seal(&self, kind: RequestKind) -> (Vec<u8>, PendingAnswer) {
+        let request = Request { answer: 0, kind };
+        seal_request(&request, &self.fingerprint, &self.key, false, &mut SystemRandom).unwrap()
+    }
+}
+
+/// A mailbox that takes all deposits.
+struct Mailbox {
+    key: SigningKey,
+    token: [u8; 16],
+}
+
+impl Mailbox {
+    async fn new(at: &Place) -> Self {
+        let key = SigningKey::generate(&mut SystemRandom).unwrap();
+        let (mailbox, token) = (Self { key, token: fresh() }, [0; 64]);
+        let name = mailbox.key.public();
+        let register = Register {
+            mailbox: name,
+            token_hash: Fixed(Deposit::token_hash(&mailbox.token)),
+            close_hash: Fixed(Close::key_hash(&name, &name)),
+            invite: Text::default(),
+            counter: 1,
+            sig: Fixed(token),
+        };
+        let kind = RequestKind::Register(register.signed(&at.fingerprint, &mailbox.key).unwrap());
+        let (packet, pending) = at.seal(kind);
+        let answer = exchange(&Http::default(), &at.url, packet.into()).await;
+        assert_eq!(pending.open(&answer).unwrap(), Answer::Done);
+        mailbox
+    }
+
+    fn deposit(&self) -> RequestKind {
+        RequestKind::Deposit(Deposit {
+            mailbox: self.key.public(),
+            token: Fixed(self.token),
+            id: Fixed(fresh()),
+            keep_secs: 0,
+            item: Blob::new(vec![9; ITEM]).unwrap(),
+        })
+    }
+}
+
+/// A way to the mailbox server.
+struct Way {
+    http: Http,
+    last: Place,
+    first: Endpoint,
+    there: Vec<Step>,
+    back: Vec<Step>,
+    target: Arc<Mailbox>,
+}
+
+impl Way {
+    fn new(last: &Place, chain: &[&Place], target: Arc<Mailbox>) -> Self {
+        let there: Vec<_> = chain.iter().map(|place| place.step()).collect();
+        let back = there.iter().rev().skip(1).copied().collect();
+        let first = chain.first().map_or(&last.url, |place| &place.url).clone();
+        Self { http: Http::default(), last: last.clone(), first, there, back, target }
+    }
+
+    /// Sends so many, this many at a time; how long each took. Sealing does not count.
+    async fn send(self: &Arc<Self>, count: usize, at_a_time: usize) -> Vec<Duration> {
+        let next = Arc::new(AtomicUsize::new(0));
+        let tasks: Vec<_> = (0..at_a_time)
+            .map(|_| {
+                let (way, next) = (Arc::clone(self), Arc::clone(&next));
+                tokio::spawn(async move {
+                    let mut times = Vec::new();
+                    while next.fetch_add(1, Relaxed) < count {
+                        times.push(way.one().await);
+                    }
+                    times
+                })
+            })
+            .collect();
+        let mut all = Vec::new();
+        for task in tasks {
+            all.extend(task.await.unwrap());
+        }
+        all
+    }
+
+    async fn one(&self) -> Duration {
+        let (request, pending) = self.last.seal(self.target.deposit());
+        if self.there.is_empty() {
+            let began = Instant::now();
+            let answer = exchange(&self.http, &self.first, request.into()).await;
+            let took = began.elapsed();
+            assert_eq!(pending.open(&answer).unwrap(), Answer::Done);
+            return took;
+        }
+        let (packet, reply) =
+            seal_with_reply(OnionClass::Small, &self.there, &self.back, &request, &mut SystemRandom).unwrap();
+        let began = Instant::now();
+        let answer = exchange(&self.http, &self.first, packet.into()).await;
+        let took = began.elapsed();
+        assert_eq!(pending.open(&reply.open(answer.to_vec()).expect("an answer")).unwrap(), Answer::Done);
+        took
+    }
+}
+
+async fn exchange(http: &Http, url: &Endpoint, packet: Frame) -> Frame {
+    let mut link = DynTransport::connect(http, url).await.unwrap();
+    link.tx.send(packet).await.unwrap();
+    link.tx.finish().await.unwrap();
+    link.rx.recv().await.unwrap().expect("an answer")
+}
+
+fn fresh() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    SystemRandom.fill(&mut bytes).unwrap();
+    bytes
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
