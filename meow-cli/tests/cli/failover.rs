@@ -1,103 +1,30 @@
 //! A server with several URLs: when one dies in mid-transfer, the others carry on and nothing is lost.
 
 use std::net::{TcpListener, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use meow::{CardFile, Client, Content, EnabledTransports, EventKind, Transports, Unlock};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::watch;
 
+use crate::proxy::Proxy;
 use crate::support::{PASSWORD, Relay, World};
 
 /// Longer than anything here takes on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-/// A loopback TCP proxy that dies once so many bytes have passed: connections are cut where they are, and new ones
-/// are refused.
-struct Proxy {
-    url: String,
-    /// Bytes that may still pass from clients, and to them.
-    left: Arc<[AtomicI64; 2]>,
-    dead: watch::Sender<bool>,
-}
-
-impl Proxy {
-    async fn before(port: u16) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        let left: Arc<[AtomicI64; 2]> = Arc::new([i64::MAX, i64::MAX].map(AtomicI64::new));
-        let (dead, mut died) = watch::channel(false);
-        let (budget, death) = (Arc::clone(&left), dead.clone());
-        tokio::spawn(async move {
-            let accepting = async {
-                while let Ok((near, _)) = listener.accept().await {
-                    let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
-                    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-                    tokio::spawn(pass(near_in, far_out, 0, Arc::clone(&budget), death.clone()));
-                    tokio::spawn(pass(far_in, near_out, 1, Arc::clone(&budget), death.clone()));
-                }
-            };
-            tokio::select! {
-                () = accepting => {}
-                _ = died.wait_for(|dead| *dead) => {}
-            }
-        });
-        Self { url, left, dead }
-    }
-
-    /// Dies after so many more bytes in this direction: 0 from clients, 1 to them.
-    fn dies_after(&self, direction: usize, bytes: i64) {
-        self.left[direction].store(bytes, Ordering::SeqCst);
-    }
-
-    fn is_dead(&self) -> bool {
-        *self.dead.borrow()
-    }
-}
-
-async fn pass(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    direction: usize,
-    left: Arc<[AtomicI64; 2]>,
-    dead: watch::Sender<bool>,
-) {
-    let mut died = dead.subscribe();
-    let copying = async {
-        let mut buffer = [0; 256];
-        while let Ok(n @ 1..) = from.read(&mut buffer).await {
-            let left = left[direction].fetch_sub(n as i64, Ordering::SeqCst);
-            let through = n.min(left.max(0) as usize);
-            if to.write_all(&buffer[..through]).await.is_err() {
-                return;
-            }
-            if through < n {
-                dead.send_replace(true);
-            }
-        }
-    };
-    tokio::select! {
-        () = copying => {}
-        _ = died.wait_for(|dead| *dead) => {}
-    }
-}
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A relay on http behind a proxy, and on udp.
 async fn relay(world: &World) -> (Relay, Proxy, String) {
     // Free a moment ago; the relay is told its ports since the proxy must know them.
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let proxy = Proxy::before(tcp).await;
+    let proxy = Proxy::tcp(tcp).await;
+    let at_proxy = format!("http://{}/", proxy.address);
     let udp = format!("udp://127.0.0.1:{udp}/");
     let http = format!("http://127.0.0.1:{tcp}");
-    let (quic, proxied) = (udp.trim_end_matches('/'), proxy.url.clone());
+    let quic = udp.trim_end_matches('/');
     let listen = ["--listen", &http, "--listen", quic];
-    let public = ["--public-url", &proxied, "--public-url", &udp];
+    let public = ["--public-url", &at_proxy, "--public-url", &udp];
     let relay = world.relay_with("relay", &[listen, public].concat());
-    assert_eq!(relay.url(), proxy.url);
+    assert_eq!(relay.url(), at_proxy);
     (relay, proxy, udp)
 }
 
@@ -111,7 +38,7 @@ async fn person(world: &World, name: &str, relay: &Relay) -> Client {
 }
 
 /// The texts that arrive, until there are so many.
-async fn texts(client: &Client, count: usize) -> Vec<String> {
+pub(crate) async fn texts(client: &Client, count: usize) -> Vec<String> {
     let mut texts = Vec::new();
     let arriving = async {
         while texts.len() < count {
@@ -126,13 +53,13 @@ async fn texts(client: &Client, count: usize) -> Vec<String> {
     texts
 }
 
-async fn say(client: &Client, to: &str, numbers: std::ops::Range<u32>) {
+pub(crate) async fn say(client: &Client, to: &str, numbers: std::ops::Range<u32>) {
     for n in numbers {
         client.send(to, Content::text(0, format!("{n}")).unwrap()).await.unwrap();
     }
 }
 
-fn numbers(numbers: std::ops::Range<u32>) -> Vec<String> {
+pub(crate) fn numbers(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|n| n.to_string()).collect()
 }
 
@@ -148,7 +75,7 @@ async fn outlives(direction: usize, bytes: i64) {
     say(&alice, "bob", 0..3).await;
     assert_eq!(texts(&bob, 3).await, numbers(0..3));
     let server = alice.servers().await.unwrap().remove(0);
-    assert_eq!(server.in_use.unwrap().to_string(), proxy.url, "http is the first choice");
+    assert_eq!(server.in_use.unwrap().to_string(), relay.url(), "http is the first choice");
     assert_eq!(server.listed.iter().map(ToString::to_string).collect::<Vec<_>>(), [udp.as_str()]);
 
     proxy.dies_after(direction, bytes);

@@ -34,6 +34,7 @@ pub(crate) fn meowd() -> &'static Path {
             "meow-transport-http",
             "meow-transport-udp",
             "meow-transport-mqtt",
+            "meow-transport-serial",
         ];
         let newest = sources.iter().map(|name| newest(&root.join(name).join("src"))).max().unwrap();
         let built = fs::metadata(&program).and_then(|about| about.modified());
