@@ -9,7 +9,7 @@ use std::time::Duration;
 use meow::core::policy::{Authenticity, Form, Policy};
 use meow::http::Http;
 use meow::serial::Serial;
-use meow::server::{Admission, Relay, RelayHandle};
+use meow::server::{Admission, Relay, RelayHandle, RelayLimits};
 use meow::{CardFile, Client, Content, Transports, Unlock};
 use meow_testkit::transport::line::Line;
 use tokio::io::AsyncReadExt;
@@ -56,13 +56,17 @@ struct World {
     _dir: tempfile::TempDir,
 }
 
-async fn world() -> World {
+/// A relay that keeps so many sessions.
+async fn world(sessions: usize) -> World {
+    let mut limits = RelayLimits::default();
+    limits.sessions = sessions;
     let (line, dir) = (Line::new(3).unwrap(), tempfile::tempdir().unwrap());
     let relay = Relay::builder()
         .transports(Transports::new().with(Serial::new()).with(Http::default()))
         .listen("http://127.0.0.1:0".parse().unwrap())
         .listen(line.url(0, RADIO).parse().unwrap())
         .admission(Admission::Open)
+        .limits(limits)
         .data(dir.path().join("relay"))
         .unwrap()
         .start()
@@ -103,12 +107,17 @@ impl World {
 
     /// Sends the text, and gives the lengths of the first two frames on the line: the deposit and its answer.
     async fn say(&self, ear: &Ear) -> [usize; 2] {
+        let frames = self.frames(ear).await;
+        [frames[0], frames[1]]
+    }
+
+    /// Sends the text, and gives the lengths of all frames of this round.
+    async fn frames(&self, ear: &Ear) -> Vec<usize> {
         self.alice.send("bob", Content::text(0, TEXT).unwrap()).await.unwrap();
         ear.take();
         let report = self.alice.sync(Duration::ZERO).await.unwrap();
         assert!(report.problems.is_empty() && report.waiting.is_none(), "{report:?}");
-        let frames = ear.take();
-        [frames[0], frames[1]]
+        ear.take()
     }
 
     async fn wish(&self, authenticity: Authenticity) {
@@ -122,7 +131,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_of_20_bytes_is_one_frame_of_64_or_128_or_240() {
-    let world = world().await;
+    let world = world(16).await;
     let ear = Ear::listen(&world.line, 2);
     let mut said = 0;
     for (authenticity, known, new) in [(Authenticity::Signed, 128, 240), (Authenticity::Deniable, 64, 128)] {
@@ -140,5 +149,26 @@ async fn a_text_of_20_bytes_is_one_frame_of_64_or_128_or_240() {
     }
     let log = world.bob.log("alice", None, 100).await.unwrap();
     assert_eq!(log.iter().filter(|m| !m.outgoing && m.content.as_text() == Some(TEXT)).count(), said);
+    world.relay.shutdown().await;
+}
+
+/// What the relay was never asked before, or has no session for: one packet, to its key, with a signed item.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_packet_to_a_relay_is_one_frame_of_240() {
+    let world = world(0).await;
+    let ear = Ear::listen(&world.line, 2);
+    world.wish(Authenticity::Signed).await;
+    // So that Alice's key is known, and no new one is due: each side has heard the other since.
+    world.bob.send("alice", Content::text(0, "and where are you?").unwrap()).await.unwrap();
+    world.rounds(2).await;
+    world.say(&ear).await;
+    world.rounds(3).await;
+    let frames = world.frames(&ear).await;
+    // A session may be asked for before, in vain: 240 and 128.
+    let deposits = frames.windows(2).filter(|pair| pair == &[240, 64]).count();
+    assert_eq!(deposits, 1, "{frames:?}");
+    world.rounds(2).await;
+    let log = world.bob.log("alice", None, 100).await.unwrap();
+    assert_eq!(log.iter().filter(|m| !m.outgoing && m.content.as_text() == Some(TEXT)).count(), 2);
     world.relay.shutdown().await;
 }
