@@ -58,7 +58,7 @@ fn hello_seeds() -> Vec<Seed> {
         seed("bad-length", cut),
         seed("bad-suite", [&[7], fat.get(1..).unwrap_or_default()].concat()),
         seed("bad-version", [&[0x18], fat.get(1..).unwrap_or_default()].concat()),
-        seed("bad-zero-key", [&[8][..], &[0; 59]].concat()),
+        seed("bad-zero-key", [&[8][..], &[0; 63]].concat()),
         seed("bad-empty", []),
         seed("stranger", [&fat[..255], &[fat[255] ^ 1]].concat()),
         seed("fat", fat),
@@ -110,7 +110,7 @@ fn link_seeds() -> Vec<Seed> {
         let hello = begun(thin).0.hello().to_vec();
         seeds.push(seed(&format!("bad-{name}-hello-sent-back"), hello));
     }
-    seeds.push(seed("bad-zero-key", [&[8][..], &[0; 59]].concat()));
+    seeds.push(seed("bad-zero-key", [&[8][..], &[0; 63]].concat()));
     seeds.push(seed("bad-empty", []));
     seeds
 }

@@ -7,6 +7,9 @@ use meow_core::request::Seen;
 use meow_core::transport::{Addresses, Endpoint, Host};
 use meow_core::wire::{List, Text};
 
+/// Addresses of the public Internet that are dialled by one word of a contact, and as many of the own network: one of each
+/// family. More would send a network that has them more than a knock costs.
+const MOST: usize = 2;
 /// The scheme that is shown to contacts, and dialled by their word.
 const SCHEME: &str = "udp";
 
@@ -66,23 +69,32 @@ impl Places {
 }
 
 /// Those of a contact's places that may be dialled: literal addresses, of the scheme for it, one for each address, of the
-/// public Internet or of this machine's own network.
+/// public Internet or of this machine's own network, and few of each: the last ones, where servers see the contact.
 pub(super) fn allowed(reach: &Reach, addresses: &Addresses) -> Vec<Endpoint> {
     let mut allowed: Vec<(IpAddr, Endpoint)> = Vec::new();
-    for url in reach.urls.iter() {
+    let (mut far, mut near) = (0, 0);
+    for url in reach.urls.iter().rev() {
         let Ok(endpoint) = url.parse::<Endpoint>() else { continue };
         let plain = endpoint.credentials().is_none() && endpoint.options().finish().is_ok();
         let Some(Host::Ip(ip)) = endpoint.host() else { continue };
         let ip = ip.to_canonical();
-        let permitted = plain
-            && endpoint.scheme() == SCHEME
-            && endpoint.port().is_some_and(|port| port != 0)
-            && (addresses.permits(ip) || is_neighbour(ip));
-        if permitted && !allowed.iter().any(|(known, _)| *known == ip) {
+        let dialled = plain && endpoint.scheme() == SCHEME && endpoint.port().is_some_and(|port| port != 0);
+        if !dialled || allowed.iter().any(|(known, _)| *known == ip) {
+            continue;
+        }
+        let count = if is_neighbour(ip) {
+            &mut near
+        } else if addresses.permits(ip) {
+            &mut far
+        } else {
+            continue;
+        };
+        if *count < MOST {
+            *count += 1;
             allowed.push((ip, endpoint));
         }
     }
-    allowed.into_iter().map(|(_, endpoint)| endpoint).collect()
+    allowed.into_iter().rev().map(|(_, endpoint)| endpoint).collect()
 }
 
 /// Whether an address is of the network that this machine is in: its own source address for it has the same first bits.
@@ -144,10 +156,15 @@ mod tests {
         ];
         assert_eq!(allowed(&named(&refused), &Addresses::any()), []);
         let victim =
-            ["udp://1.1.1.1:1/", "udp://1.1.1.1:2/", "udp://[::ffff:1.1.1.1]:3/", "udp://9.9.9.9:4/"];
+            ["udp://[::ffff:1.1.1.1]:3/", "udp://1.1.1.1:1/", "udp://1.1.1.1:2/", "udp://9.9.9.9:4/"];
         let places = allowed(&named(&victim), &Addresses::public());
         let shown: Vec<_> = places.iter().map(Endpoint::to_string).collect();
-        assert_eq!(shown, ["udp://1.1.1.1:1/", "udp://9.9.9.9:4/"], "one for each address");
+        assert_eq!(shown, ["udp://1.1.1.1:2/", "udp://9.9.9.9:4/"], "one for each address");
+        let network: Vec<_> = (1..=8).map(|n| format!("udp://1.1.1.{n}:41325/")).collect();
+        let network: Vec<_> = network.iter().map(String::as_str).collect();
+        let places = allowed(&named(&network), &Addresses::public());
+        let shown: Vec<_> = places.iter().map(Endpoint::to_string).collect();
+        assert_eq!(shown, network[6..], "two of a network that has many");
     }
 
     #[test]

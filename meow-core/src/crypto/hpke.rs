@@ -9,7 +9,7 @@ use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable, setup_receiver, 
 use zeroize::Zeroizing;
 
 use super::random::Drawn;
-use super::{CryptoError, DhPublic, DhSecret, HpkeLabel, Random, Secret};
+use super::{CryptoError, DhPublic, DhSecret, HpkeLabel, Random, Secret, tally};
 
 /// Length of the encapsulated key in bytes.
 pub const HPKE_ENC: usize = 32;
@@ -49,6 +49,7 @@ pub fn hpke_seal(
 ) -> Result<(Vec<u8>, HpkeKeys), CryptoError> {
     let public = Public::from_bytes(to.as_bytes()).map_err(|_| CryptoError::BadKey)?;
     let mut drawn = Drawn::<64>::from(random)?;
+    tally::count(1);
     let (enc, mut context) = setup_sender_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
         &OpModeS::Base,
         &public,
@@ -78,6 +79,7 @@ pub fn hpke_open(
     let (enc, ciphertext) = sealed.split_at_checked(HPKE_ENC).ok_or(CryptoError::Rejected)?;
     let private = Private::from_bytes(secret.expose().as_slice()).map_err(|_| CryptoError::Rejected)?;
     let enc = Encapped::from_bytes(enc).map_err(|_| CryptoError::Rejected)?;
+    tally::count(1);
     let mut context =
         setup_receiver::<AesGcm256, HkdfSha256, X25519HkdfSha256>(&OpModeR::Base, &private, &enc, info)
             .map_err(|_| CryptoError::Rejected)?;

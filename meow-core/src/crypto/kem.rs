@@ -6,7 +6,7 @@ use libcrux_ml_kem::mlkem768::{self, MlKem768KeyPair, MlKem768PublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::{CryptoError, HashLabel, Random, Secret, hash};
+use super::{CryptoError, HashLabel, Random, Secret, hash, tally};
 use crate::wire::Fixed;
 
 /// Length of an encapsulation key in bytes.
@@ -65,6 +65,7 @@ impl KemSecret {
     /// A forged ciphertext gives an unrelated secret (implicit rejection): what is derived from it then fails to
     /// open.
     pub fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT]) -> (Secret, [u8; 32]) {
+        tally::count(1);
         let pair = self.pair();
         let digest = hash(HashLabel::KemKey, &[pair.pk()]);
         (Secret::new(mlkem768::decapsulate(pair.private_key(), &ciphertext.into())), digest)
@@ -125,6 +126,7 @@ impl KemPublic {
     ) -> Result<(Box<[u8; KEM_CIPHERTEXT]>, Secret), CryptoError> {
         let mut drawn = Zeroizing::new([0u8; 32]);
         random.fill(drawn.as_mut())?;
+        tally::count(1);
         let (ciphertext, shared) = mlkem768::encapsulate(&MlKem768PublicKey::from(&*self.0), *drawn);
         Ok((Box::new(ciphertext.into()), Secret::new(shared)))
     }

@@ -9,6 +9,7 @@ mod label;
 mod password;
 mod random;
 mod sign;
+mod tally;
 #[cfg(test)]
 mod vectors;
 mod wide;
@@ -23,6 +24,8 @@ pub use label::{HashLabel, HpkeLabel, KeyLabel, SignLabel};
 pub use password::{PasswordCost, password_key};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use sign::{Signature, SigningKey, VerifyKey};
+#[cfg(feature = "tally")]
+pub use tally::public_key_operations;
 pub use wide::{WIDE_LEAST, WideKey, key_stream, short_mac};
 pub use x25519::{DhPublic, DhSecret};
 pub use xwing::{XWING_CIPHERTEXT, XWING_PUBLIC, XWingPublic, XWingSecret};

@@ -5,7 +5,7 @@ use ed25519_dalek::Signer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use super::{CryptoError, Random, Secret, SignLabel, derive::framed};
+use super::{CryptoError, Random, Secret, SignLabel, derive::framed, tally};
 use crate::wire::Fixed;
 
 /// A detached Ed25519 signature.
@@ -49,6 +49,7 @@ impl SigningKey {
 
     /// Signs the framed parts under a label.
     pub fn sign(&self, label: SignLabel, parts: &[&[u8]]) -> Signature {
+        tally::count(1);
         Fixed(self.0.sign(&statement(label, parts)).to_bytes())
     }
 }
@@ -109,6 +110,7 @@ impl VerifyKey {
     }
 
     pub(super) fn verify_bytes(&self, message: &[u8], sig: &Signature) -> Result<(), CryptoError> {
+        tally::count(1);
         let sig = ed25519_dalek::Signature::from_bytes(&sig.0);
         self.0.verify_strict(message, &sig).map_err(|_| CryptoError::Rejected)
     }

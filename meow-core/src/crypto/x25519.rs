@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use super::{CryptoError, Random, Secret};
+use super::{CryptoError, Random, Secret, tally};
 use crate::wire::Fixed;
 
 /// An X25519 private key; wiped when dropped.
@@ -42,6 +42,7 @@ impl DhSecret {
     /// # Errors
     /// [`CryptoError::BadKey`] when the other key is of low order.
     pub fn agree(&self, with: &DhPublic) -> Result<Secret, CryptoError> {
+        tally::count(1);
         let shared = self.secret.diffie_hellman(&PublicKey::from(with.0));
         if shared.was_contributory() { Ok(Secret::new(shared.to_bytes())) } else { Err(CryptoError::BadKey) }
     }

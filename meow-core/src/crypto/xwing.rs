@@ -7,7 +7,7 @@ use x_wing::{
 use zeroize::Zeroizing;
 
 use super::random::Drawn;
-use super::{CryptoError, DhPublic, DhSecret, Random, Secret};
+use super::{CryptoError, DhPublic, DhSecret, Random, Secret, tally};
 use crate::wire::Fixed;
 
 /// Length of a public key in bytes: ML-KEM-768, then X25519.
@@ -47,6 +47,7 @@ impl XWingSecret {
     /// # Errors
     /// [`CryptoError::BadKey`] when the X25519 half is of low order.
     pub fn decapsulate(&self, ciphertext: &[u8; XWING_CIPHERTEXT]) -> Result<Secret, CryptoError> {
+        tally::count(2);
         let shared = self.expand().try_decapsulate(&(*ciphertext).into()).map_err(|_| CryptoError::BadKey)?;
         Ok(Secret::new(shared.into()))
     }
@@ -85,6 +86,7 @@ impl XWingPublic {
     ) -> Result<(Box<[u8; XWING_CIPHERTEXT]>, Secret), CryptoError> {
         let key = EncapsulationKey::try_from(&self.0[..]).map_err(|_| CryptoError::BadKey)?;
         let mut drawn = Drawn::<64>::from(random)?;
+        tally::count(2);
         let (ciphertext, shared) = key.encapsulate_with_rng(&mut drawn);
         if drawn.overdrawn() {
             return Err(CryptoError::NoRandomness);

@@ -15,8 +15,9 @@ use crate::wire::{Blob, SIZE_CLASSES, Suite, THIN_SIZES, Wire};
 
 /// Length of hello and welcome on a fat link, in bytes.
 pub const FAT_HELLO: usize = 256;
-/// Length of hello and welcome on a thin link, in bytes.
-pub const THIN_HELLO: usize = 60;
+/// Length of hello and welcome on a thin link, in bytes. None of [`THIN_SIZES`]: on a bus such a packet would go as it is,
+/// as a question of its own, and what follows would not belong to it.
+pub const THIN_HELLO: usize = 64;
 const MAC: usize = 16;
 
 /// Whether a packet has the length of a hello.

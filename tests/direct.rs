@@ -1,0 +1,268 @@
+//! Direct links over real transports: a cable between two people, and a forged place as a weapon (attack 28).
+#![cfg(all(feature = "client", feature = "server", feature = "udp", feature = "serial"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use meow::client::store::MemoryClientStore;
+use meow::client::{KeyProvider, KeyStorage, OpenStore};
+use meow::core::crypto::{Secret, SigningKey, SystemRandom};
+use meow::core::delivery::Way;
+use meow::core::policy::{Policy, Route};
+use meow::core::store::ClientStore;
+use meow::core::transport::{Accept, Addresses, Link, LinkProfile, Listener, Transport};
+use meow::core::wire::List;
+use meow::core::{Error, ErrorKind};
+use meow::serial::Serial;
+use meow::server::{Admission, Relay, RelayHandle};
+use meow::udp::Udp;
+use meow::{CardFile, Client, Content, Delivery, Endpoint, MessageId, Result, Transports, Unlock};
+use meow_testkit::transport::line::Line;
+use meow_transport::Memory;
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+/// For whatever may take long on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+struct Key;
+impl KeyProvider for Key {
+    fn key(&self) -> Result<Secret> {
+        Ok(Secret::new([7; 32]))
+    }
+}
+
+fn unlock() -> Unlock {
+    Unlock::Provider(Arc::new(Key))
+}
+
+/// Keeps everything in memory.
+#[derive(Default)]
+struct Disk {
+    keys: Mutex<Option<Vec<u8>>>,
+    store: Mutex<Option<Arc<dyn ClientStore>>>,
+}
+
+impl KeyStorage for Disk {
+    fn load(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.keys.lock().unwrap().clone())
+    }
+    fn save(&self, bytes: &[u8]) -> Result<()> {
+        *self.keys.lock().unwrap() = Some(bytes.to_vec());
+        Ok(())
+    }
+}
+
+impl OpenStore for Disk {
+    fn open(&self, _key: &Secret, _create: bool) -> Result<Arc<dyn ClientStore>> {
+        let mut store = self.store.lock().unwrap();
+        Ok(Arc::clone(store.get_or_insert_with(|| Arc::new(MemoryClientStore::new()))))
+    }
+}
+
+async fn relay(memory: &Transports, dir: &std::path::Path) -> RelayHandle {
+    let builder = Relay::builder().transports(memory.clone()).listen("memory://relay".parse().unwrap());
+    builder.data(dir).unwrap().admission(Admission::Open).start().await.unwrap()
+}
+
+async fn person(relay: &RelayHandle, transports: Transports, at: &[&str], addresses: Addresses) -> Client {
+    let disk = Arc::new(Disk::default());
+    let builder = Client::builder().storage(disk.clone(), disk).transports(transports);
+    let builder = at.iter().fold(builder, |builder, at| builder.direct_at(at.parse().unwrap()));
+    let (client, _) = builder.direct_addresses(addresses).create(&unlock()).await.unwrap();
+    client.add_server(relay.reference()).await.unwrap();
+    client
+}
+
+async fn befriend(alice: &Client, bob: &Client, names: [&str; 2]) {
+    let card = alice.new_card(names[1], Duration::from_secs(3600), &unlock()).await.unwrap();
+    bob.take_card(&CardFile::parse(&card.file).unwrap(), names[0], "", &unlock()).await.unwrap();
+}
+
+async fn allow(client: &Client, other: &str, routes: impl IntoIterator<Item = Route>) {
+    let policy = Policy { routes: List::take(routes), presence: true, ..Policy::default() };
+    client.weaken_policy(other, policy, &unlock()).await.unwrap();
+}
+
+async fn rounds(clients: [&Client; 2], n: usize) {
+    for _ in 0..n {
+        for client in clients {
+            client.sync(Duration::ZERO).await.unwrap();
+        }
+    }
+}
+
+fn running(client: &Client) -> JoinHandle<()> {
+    let client = client.clone();
+    tokio::spawn(async move { client.run().await.unwrap() })
+}
+
+async fn send(client: &Client, to: &str, text: &str) -> MessageId {
+    client.send(to, Content::text(1, text).unwrap()).await.unwrap()
+}
+
+/// Waits until a message is so far, and says which way it went.
+async fn delivered(client: &Client, id: MessageId, far: Delivery) -> Option<Way> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let message = client.message(id).await.unwrap();
+        if message.delivery >= far {
+            return message.way;
+        }
+        assert!(Instant::now() < end, "not delivered: {:?}", message.waiting);
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clients_on_one_cable_speak_without_a_relay() {
+    let (line, dir, memory) =
+        (Line::new(2).unwrap(), tempfile::tempdir().unwrap(), Transports::new().with(Memory::new()));
+    let relay = relay(&memory, dir.path()).await;
+    let ends = [line.url(0, "?baud=1000000"), line.url(1, "?baud=1000000")];
+    let mut people = Vec::new();
+    for end in &ends {
+        let transports = memory.clone().with(Serial::new());
+        people.push(person(&relay, transports, &[end], Addresses::public()).await);
+    }
+    let [alice, bob] = <[Client; 2]>::try_from(people).unwrap();
+    befriend(&alice, &bob, ["alice", "bob"]).await;
+    rounds([&bob, &alice], 3).await;
+    for (client, other) in [(&alice, "bob"), (&bob, "alice")] {
+        allow(client, other, [Route::Direct, Route::Server]).await;
+    }
+    // The offers go by the relay; then there is none any more.
+    rounds([&bob, &alice], 3).await;
+    relay.shutdown().await;
+    for (client, other, end) in [(&alice, "bob", &ends[0]), (&bob, "alice", &ends[1])] {
+        // The line is the place: everybody's own end of it.
+        client.set_direct_places(other, vec![end.parse().unwrap()]).await.unwrap();
+    }
+    let tasks = [running(&alice), running(&bob)];
+    let long = "l".repeat(5000);
+    for (client, other, text) in
+        [(&alice, "bob", "hello"), (&bob, "alice", "you too"), (&alice, "bob", &long)]
+    {
+        let id = send(client, other, text).await;
+        assert_eq!(delivered(client, id, Delivery::Decrypted).await, Some(Way::Direct));
+    }
+    let log = bob.log("alice", None, 100).await.unwrap();
+    let mut texts: Vec<_> = log.iter().filter(|m| !m.outgoing).filter_map(|m| m.content.as_text()).collect();
+    texts.sort_by_key(|text| text.len());
+    assert_eq!(texts, ["hello", &long]);
+    tasks.iter().for_each(JoinHandle::abort);
+}
+
+/// The transport of somebody who says to listen where others are.
+struct Liar(Endpoint);
+
+struct Never;
+impl Accept for Never {
+    async fn accept(&mut self) -> Result<Option<Link>> {
+        std::future::pending().await
+    }
+    async fn close(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for Liar {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["udp"]
+    }
+    fn estimate(&self, endpoint: &Endpoint) -> Result<LinkProfile> {
+        Transport::estimate(&Udp::default(), endpoint)
+    }
+    async fn connect(&self, _endpoint: &Endpoint) -> Result<Link> {
+        Err(Error::new(ErrorKind::Unreachable, "it only lies"))
+    }
+    async fn listen(&self, _endpoint: &Endpoint) -> Result<Listener> {
+        Ok(Listener::new(Never, self.0.clone()))
+    }
+}
+
+/// What comes to the victim: packets and bytes from each address.
+fn counted(victim: Arc<UdpSocket>) -> Arc<Mutex<HashMap<SocketAddr, (usize, usize)>>> {
+    let counts = Arc::new(Mutex::new(HashMap::new()));
+    let seen = Arc::clone(&counts);
+    tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while let Ok((size, from)) = victim.recv_from(&mut buffer).await {
+            let mut counts = seen.lock().unwrap();
+            let (packets, bytes): &mut (usize, usize) = counts.entry(from).or_default();
+            *packets += 1;
+            *bytes += size;
+        }
+    });
+    counts
+}
+
+/// How many contacts: a few, or by `scripts/soak presence` a thousand.
+fn contacts() -> usize {
+    std::env::var("MEOW_CONTACTS").map_or(12, |n| n.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a28_contacts_who_are_sent_to_a_forged_address_cost_it_three_packets_each() {
+    let (dir, memory) = (tempfile::tempdir().unwrap(), Transports::new().with(Memory::new()));
+    let relay = relay(&memory, dir.path()).await;
+    let victim = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let place = format!("udp://{}", victim.local_addr().unwrap());
+    let seen = counted(Arc::clone(&victim));
+    let lies = memory.clone().with(Liar(place.parse().unwrap()));
+    let mallory = person(&relay, lies, &["udp://0.0.0.0:0"], Addresses::public()).await;
+    // The victim is on this machine, which nobody dials by a contact's word otherwise.
+    let here = || Addresses::public().and("127.0.0.0/8".parse().unwrap());
+    let mut all = Vec::new();
+    for n in 0..contacts() {
+        let (mut dial, mut listen) = (meow::udp::ClientConfig::default(), meow::udp::ServerConfig::default());
+        dial.from_listener = true;
+        listen.identity = Some(SigningKey::generate(&mut SystemRandom).unwrap());
+        let transports = memory.clone().with(Udp::new(dial, listen));
+        let client = person(&relay, transports, &[], here()).await;
+        befriend(&mallory, &client, ["mallory", &format!("contact {n}")]).await;
+        rounds([&client, &mallory], 3).await;
+        allow(&client, "mallory", [Route::Direct, Route::Server]).await;
+        allow(&mallory, &format!("contact {n}"), [Route::Direct, Route::Server]).await;
+        rounds([&client, &mallory], 2).await;
+        all.push(client);
+    }
+    let lying = running(&mallory);
+    for client in &all {
+        let end = Instant::now() + PATIENCE;
+        while client.presence("mallory").await.unwrap() != meow::client::Presence::Online {
+            assert!(Instant::now() < end, "nothing is shown");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    // Everybody writes at once, several times: by the server in the end, and nobody dials twice for it.
+    let mut tasks = Vec::new();
+    for client in &all {
+        let client = client.clone();
+        tasks.push(tokio::spawn(async move {
+            for n in 0..4 {
+                let id = send(&client, "mallory", &format!("{n}")).await;
+                client.sync(Duration::ZERO).await.unwrap();
+                assert_eq!(delivered(&client, id, Delivery::Stored(1)).await, Some(Way::Server));
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    // The farewells may yet have to leave.
+    sleep(Duration::from_millis(500)).await;
+    lying.abort();
+    let seen = seen.lock().unwrap();
+    let (packets, bytes) = seen.values().fold((0, 0), |(p, b), (packets, bytes)| (p + packets, b + bytes));
+    println!("{} contacts: {packets} packets, {bytes} bytes from {} sockets", all.len(), seen.len());
+    assert!(!seen.is_empty() && seen.len() <= all.len(), "each dials once");
+    // What led a dialler there is an answer of 2,048 bytes.
+    for (from, (packets, bytes)) in seen.iter() {
+        assert!(*packets <= 3 && *bytes <= 3 * 2048, "{from}: {packets} packets, {bytes} bytes");
+    }
+}
