@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use meow::client::Message;
-use meow::{Client, Delivery, Error};
+use meow::client::{Message, OwnServer};
+use meow::{Client, Delivery, Endpoint, Error, ErrorKind};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -104,33 +104,101 @@ pub(super) async fn run(context: &Context) -> Outcome {
     Ok(if doctor.well { Exit::Done } else { Exit::Failed })
 }
 
-/// Is each server there, is it the right one, and does its clock agree?
+/// What a URL of a server gave: how long it took, and how far its clock is from ours in seconds.
+type Probed = Result<(Duration, i64), Error>;
+
+/// Is each server there, is it the right one, does its clock agree, and which of its URLs work?
 async fn servers(doctor: &mut Doctor, client: &Client) -> Result<(), Failure> {
     let servers = client.servers().await?;
     if servers.is_empty() {
         doctor.odd("servers", None, "none; new contacts need one: `meow server add REFERENCE`")?;
     }
     for server in servers {
-        let about = Some(public(server.reference.clone()));
-        match timeout(reach::PATIENCE, client.probe_server(&server.reference)).await {
-            Ok(Ok((took, skew))) if skew.unsigned_abs() <= SKEW => {
-                let message = format!("answers in {} ms, clocks agree", took.as_millis());
-                doctor.well("server", about, message)?;
-            }
-            Ok(Ok((_, skew))) => {
-                let (secs, where_to) = (skew.unsigned_abs(), if skew > 0 { "behind" } else { "ahead of" });
-                let message = format!(
-                    "answers, but this machine's clock is {secs} s {where_to} the server's; set the one that is wrong"
-                );
-                doctor.odd("server", about, message)?;
-            }
-            Ok(Err(e)) => doctor.ill("server", about, &e)?,
-            Err(_) => {
-                doctor.odd("server", about, "does not answer; check the network, or ask its operator")?
-            }
+        let probed = probe(client, &server).await;
+        let works = probed.iter().any(|(_, probed)| probed.is_ok());
+        // With one URL the word about the server says it all.
+        for (url, probed) in probed.iter().filter(|_| probed.len() > 1) {
+            way(doctor, url, probed, works)?;
         }
+        summary(doctor, public(server.reference), probed.into_iter().map(|(_, probed)| probed).collect())?;
     }
     Ok(())
+}
+
+/// Asks a server by each of its URLs, all at once, for one that is silent takes long.
+async fn probe(client: &Client, server: &OwnServer) -> Vec<(Endpoint, Probed)> {
+    let urls = std::iter::once(&server.reference.url).chain(&server.listed);
+    let asking: Vec<_> = urls
+        .map(|url| {
+            let mut reference = server.reference.clone();
+            reference.url = url.clone();
+            let (client, url) = (client.clone(), url.clone());
+            let asked =
+                tokio::spawn(async move { timeout(reach::PATIENCE, client.probe_server(&reference)).await });
+            (url, asked)
+        })
+        .collect();
+    let mut probed = Vec::with_capacity(asking.len());
+    for (url, asked) in asking {
+        let silent = || {
+            let text = "does not answer; check the network, or ask its operator";
+            Err(Error::new(ErrorKind::Unreachable, text))
+        };
+        let broken = |e| Err(Error::new(ErrorKind::System, "asking was broken off").with_source(e));
+        probed.push((url, asked.await.map_or_else(broken, |asked| asked.unwrap_or_else(|_| silent()))));
+    }
+    probed
+}
+
+/// One URL of several. `works` says whether another one does, or this.
+fn way(doctor: &mut Doctor, url: &Endpoint, probed: &Probed, works: bool) -> Result<(), Failure> {
+    let e = match probed {
+        Ok((took, _)) => {
+            return doctor.well("url", Some(url.to_string()), format!("answers in {} ms", took.as_millis()));
+        }
+        Err(e) => e,
+    };
+    let advice = match e.kind() {
+        ErrorKind::Unreachable if works => {
+            "; mail takes the URLs that work. If this one should work from here, tell the operator of the server"
+        }
+        ErrorKind::UnknownScheme if works => "; mail takes the URLs that work",
+        _ => "",
+    };
+    let message = format!("{e}{advice}");
+    doctor.say(Check {
+        check: "url",
+        ok: false,
+        about: Some(url.to_string()),
+        error: Some(e.kind().name()),
+        message,
+    })
+}
+
+/// A server by whichever of its URLs answers.
+fn summary(doctor: &mut Doctor, about: String, mut probed: Vec<Probed>) -> Result<(), Failure> {
+    let about = Some(about);
+    // The first that works; else another server in its place is the gravest news.
+    let rank = |probed: &Probed| match probed {
+        Ok(_) => 0,
+        Err(e) if e.kind() == ErrorKind::WrongPeer => 1,
+        Err(_) => 2,
+    };
+    probed.sort_by_key(rank);
+    match probed.into_iter().next() {
+        Some(Ok((took, skew))) if skew.unsigned_abs() <= SKEW => {
+            doctor.well("server", about, format!("answers in {} ms, clocks agree", took.as_millis()))
+        }
+        Some(Ok((_, skew))) => {
+            let (secs, where_to) = (skew.unsigned_abs(), if skew > 0 { "behind" } else { "ahead of" });
+            let message = format!(
+                "answers, but this machine's clock is {secs} s {where_to} the server's; set the one that is wrong"
+            );
+            doctor.odd("server", about, message)
+        }
+        Some(Err(e)) => doctor.ill("server", about, &e),
+        None => Ok(()),
+    }
 }
 
 /// Do all mailboxes open, and does what waits go out?

@@ -118,6 +118,7 @@ async fn a_fresh_start_finds_the_server_without_the_url_of_its_reference() {
     .await
     .unwrap();
     proxy.dies_after(0, 0);
+    let dead = format!("http://{}/", proxy.address);
     run(Box::new(move || {
         crate::support::befriend(&alice, &bob);
         alice.run(["send", "bob", "no proxy"]).done();
@@ -126,6 +127,19 @@ async fn a_fresh_start_finds_the_server_without_the_url_of_its_reference() {
         assert_eq!(list.record()["in_use"], udp.as_str());
         let text = bob.run(["server", "list"]).done().out;
         assert!(text.contains(&format!("  {udp}  in use")), "{text}");
+        // Of the two URLs one works, which is enough for the server; the other is told of.
+        let run = bob.json(["doctor"]).code(1);
+        let found = |check: &str, about: &str| {
+            let fits = |c: &&serde_json::Value| {
+                c["check"] == check && c["about"].as_str().is_some_and(|a| a.starts_with(about))
+            };
+            run.records.iter().find(fits).unwrap_or_else(|| panic!("{check} {about}: {run:?}"))
+        };
+        assert_eq!(found("url", &udp)["ok"], true);
+        let dead = found("url", &dead);
+        assert_eq!((&dead["ok"], &dead["error"]), (&false.into(), &"unreachable".into()));
+        assert!(dead["message"].as_str().unwrap().contains("mail takes the URLs that work"), "{dead}");
+        assert_eq!(found("server", "")["ok"], true);
     }))
     .await
     .unwrap();
