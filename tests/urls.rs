@@ -15,8 +15,6 @@
 
 #[path = "../examples/common/mod.rs"]
 mod common;
-#[path = "common/mosquitto.rs"]
-mod mosquitto;
 
 use std::net::Ipv4Addr;
 
@@ -26,8 +24,8 @@ use meow::mqtt::Mqtt;
 use meow::server::{Admission, Relay, ServerIdentity};
 use meow::udp::Udp;
 use meow::{EnabledTransports, Endpoint, ServerReference, Transports};
+use meow_testkit::mqtt::Mosquitto;
 use meow_testkit::transport::line::Line;
-use mosquitto::Mosquitto;
 
 /// An address of this machine with all ports free: the system gives the whole network 127.0.0.0/8 to it, and each process
 /// of this test takes another part of it. Elsewhere there is one address, at which the ports have to be free.
@@ -125,7 +123,7 @@ async fn udp() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mqtt_through_mosquitto_at_a_port() {
     let address = address(3);
-    let Some(_broker) = Mosquitto::start(address, 6203) else { return };
+    let Some(_broker) = Mosquitto::packaged((address, 6203).into()).unwrap() else { return };
     let relay = |identity: &ServerIdentity| {
         let mut server = meow::mqtt::ServerConfig::default();
         server.identity = Some(identity.skp().clone());

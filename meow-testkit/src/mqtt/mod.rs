@@ -2,10 +2,16 @@
 //! that outlive a connection, one account. It can do what a broker in the field does at the worst moment: break all
 //! connections, forget everything, deliver twice, send nonsense; and it writes down what a subscriber to `#` would see.
 //!
-//! For tests and examples. It keeps everything in memory and bounds nothing.
+//! For tests and examples. It keeps everything in memory and bounds nothing. Beside it stands the real one, where it is
+//! installed.
 
 mod connection;
 mod core;
+#[cfg(unix)]
+mod mosquitto;
+
+#[cfg(unix)]
+pub use mosquitto::{Mosquitto, readable};
 
 use std::io;
 use std::net::SocketAddr;
