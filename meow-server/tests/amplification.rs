@@ -5,6 +5,7 @@
 mod support;
 
 #[path = "relay/setup.rs"]
+#[allow(dead_code, reason = "each test program uses its own share of this")]
 mod setup;
 
 use meow_core::crypto::{SystemRandom, public_key_operations};

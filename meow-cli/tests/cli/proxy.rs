@@ -1,6 +1,7 @@
 //! Paths that die in the middle of something.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -86,11 +87,11 @@ impl Proxy {
                         path.die();
                         continue;
                     }
-                    if !clients.contains_key(&client) {
+                    if let Entry::Vacant(place) = clients.entry(client) {
                         let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
                         far.connect(("127.0.0.1", port)).await.unwrap();
                         tokio::spawn(answer(path.clone(), Arc::clone(&far), Arc::clone(&near), client));
-                        clients.insert(client, far);
+                        place.insert(far);
                     }
                     // What is lost here is lost, as on any path.
                     let _ = clients[&client].send(&buffer[..n]).await;
