@@ -21,6 +21,7 @@ use meow_core::crypto::{AEAD_TAG, Random as _, Secret, SystemRandom};
 use meow_core::store::Write;
 
 use super::StoreError;
+use super::schema::sync_folder;
 use super::tally::Totals;
 pub(super) use epoch::{Epoch, MAX_GROUP, Salt};
 use epoch::{HEAD, Head, PREFIX, aligned};
@@ -80,6 +81,8 @@ impl Log {
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(20)),
             }
         }
+        // Its name has to last as long as what is confirmed in it.
+        sync_folder(path)?;
         let room = file.metadata()?.len() / SECTOR * SECTOR;
         let (file, most) = (Arc::new(file), most.clamp(2 * LEAST, MOST));
         Ok(Claim::Ours(Self { file, epoch: None, tail: SECTOR, group: 0, room, most, ended: true }))
