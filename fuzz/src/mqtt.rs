@@ -103,7 +103,7 @@ pub fn hello_seeds() -> Vec<Seed> {
 }
 
 fn keys() -> Direction {
-    Direction::new(Secret::new([5; 32]), Secret::new([6; 32]))
+    Direction::new(&Secret::new([5; 32]), Secret::new([6; 32])).expect("keys")
 }
 
 /// A record of one direction.

@@ -94,7 +94,7 @@ impl Caller {
         let server = DhPublic::from_bytes(&server)?;
         let own = self.secret.public();
         let fresh = self.secret.agree(&server)?;
-        let [up, down] = directions(reference, [&fresh, &hello.agreed], [&own, &hello.announced, &server]);
+        let [up, down] = directions(reference, [&fresh, &hello.agreed], [&own, &hello.announced, &server])?;
         Ok((TopicId(topic), up, down))
     }
 }
@@ -150,7 +150,7 @@ impl Hello {
         let fresh = secret.agree(&client)?;
         let text = [&server.as_bytes()[..], &up.0, &[0; ANSWER_PADDING]].concat();
         let answer = seal(&seal_with, &text, random)?;
-        let [up, down] = directions(reference, [&fresh, &agreed], [&client, &key, &server]);
+        let [up, down] = directions(reference, [&fresh, &agreed], [&client, &key, &server])?;
         Ok(Answered { reply, answer, up, down })
     }
 }
@@ -164,12 +164,12 @@ fn directions(
     reference: &Reference,
     [fresh, agreed]: [&Secret; 2],
     [client, announced, server]: [&DhPublic; 3],
-) -> [Direction; 2] {
+) -> Result<[Direction; 2], CryptoError> {
     let input = Zeroizing::new([*fresh.expose(), *agreed.expose()].concat());
     let context: [&[u8]; 3] = [client.as_bytes(), announced.as_bytes(), server.as_bytes()];
     let [up, up_mask, down, down_mask] =
         derive_keys(KeyLabel::MqttChannel, &reference.fingerprint, &input, &context);
-    [Direction::new(up, up_mask), Direction::new(down, down_mask)]
+    Ok([Direction::new(&up, up_mask)?, Direction::new(&down, down_mask)?])
 }
 
 #[cfg(test)]
@@ -178,6 +178,12 @@ mod tests {
     use meow_core::request::fingerprint;
 
     use super::*;
+
+    /// Equal keys seal equally.
+    fn same(one: &Direction, other: &Direction) -> bool {
+        let sealed = |keys| super::super::seal_record(keys, 3, b"").unwrap();
+        sealed(one) == sealed(other)
+    }
 
     #[test]
     fn both_sides_agree_and_nobody_else_does() {
@@ -204,11 +210,11 @@ mod tests {
         let answered = Hello::answer(&reference, &secret, up, &bytes, &mut random).unwrap();
         assert_eq!((answered.reply, answered.answer.len()), (caller.reply, HELLO));
         let (topic, to_server, to_client) = caller.answered(&reference, &hello, &answered.answer).unwrap();
-        assert!(topic == up && to_server == answered.up && to_client == answered.down);
-        assert!(to_server != to_client);
+        assert!(topic == up && same(&to_server, &answered.up) && same(&to_client, &answered.down));
+        assert!(!same(&to_server, &to_client));
         // The same hello again: other keys.
         let again = Hello::answer(&reference, &secret, up, &bytes, &mut random).unwrap();
-        assert!(again.up != answered.up && again.answer != answered.answer);
+        assert!(!same(&again.up, &answered.up) && again.answer != answered.answer);
         assert_eq!(Hello::caller(&reference, &bytes), Ok(*caller.secret.public().as_bytes()));
         // Any flipped bit, any other key.
         for at in 0..bytes.len() {
