@@ -10,6 +10,7 @@ use crate::{Seed, Target, seed};
 pub const TARGETS: &[Target] = &[
     Target { name: "endpoint", run: endpoint, seeds: endpoint_seeds },
     Target { name: "policy", run: policy, seeds: policy_seeds },
+    Target { name: "policy_words", run: policy_words, seeds: policy_words_seeds },
     Target { name: "server_reference", run: server_reference, seeds: server_reference_seeds },
 ];
 
@@ -118,6 +119,17 @@ pub fn policy_seeds() -> Vec<Seed> {
         seed("chain", with("\"matriochka hops=4 first=pool:work between=known delay_ms=5000\"")),
         seed("comments", format!("# mine\n\n{}", plain.replace('\n', " # so\r\n"))),
         seed("no-receipts", plain.replace("\"decrypted\"", "")),
+        seed("thin-deniable", plain.replace("by-link", "thin").replace("signed", "deniable")),
+        seed("whole-read", plain.replace("by-link", "whole").replace("decrypted", "read")),
+        seed("bad-form", plain.replace("by-link", "thick")),
+        seed("bad-authenticity", plain.replace("signed", "sworn")),
+        seed("bad-receipt", plain.replace("decrypted", "opened")),
+        seed("bad-presence", plain.replace("false", "perhaps")),
+        seed("bad-none", plain.replace("decrypted", "none")),
+        seed("bad-no-equals", format!("{plain}cover")),
+        seed("bad-pool", with("\"matriochka first=pool:\"")),
+        seed("bad-chain-key", with("\"matriochka last=known\"")),
+        seed("bad-word", with("\"server twice\"")),
         seed("bad-route", with("\"tor\"")),
         seed("bad-no-route", with("")),
         seed("bad-chain", with("\"matriochka hops=9\"")),
@@ -128,6 +140,33 @@ pub fn policy_seeds() -> Vec<Seed> {
         seed("bad-missing", plain.replace("presence = false", "")),
         seed("bad-escape", with("\"serv\\u0065r\"")),
         seed("bad-long", format!("{plain}#{}", "a".repeat(MAX_TEXT))),
+    ]
+}
+
+/// Words as `meow policy` takes them, one in each line, said of a policy without chains.
+pub fn policy_words(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let mut policy = Policy::default();
+    let set = |line: &str| line.split_once('=').is_some_and(|(key, value)| policy.set(key, value).is_ok());
+    let taken = text.lines().map(set).fold(true, |all, one| all & one);
+    if policy.check().is_ok() {
+        assert_eq!(policy.to_string().parse::<Policy>().expect("what is shown parses"), policy);
+    }
+    taken
+}
+
+/// Seeds of [`policy_words`].
+pub fn policy_words_seeds() -> Vec<Seed> {
+    vec![
+        seed("chains", "routes=matriochka,server\nhops=4\nfirst=known\nbetween=pool:work\ndelay_ms=100"),
+        seed("chains-kept", "routes=matriochka hops=5\nroutes=direct,matriochka"),
+        seed("rest", "authenticity=deniable\nreceipts=decrypted,read\nform=thin\npresence=true"),
+        seed("bad-no-chain", "hops=3"),
+        seed("bad-number", "routes=matriochka\nhops=many"),
+        seed("bad-delay", "routes=matriochka\ndelay_ms=-1"),
+        seed("bad-many", ["server"; 9].join(",").replacen("server", "routes=server", 1)),
+        seed("bad-key", "cover=1"),
+        seed("bad-bare", "routes"),
     ]
 }
 
