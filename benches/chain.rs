@@ -5,25 +5,34 @@
 //! load share this machine's cores, so the rate of a chain is less than that of relays that have one each.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a bench")]
 
+#[path = "common/exchange.rs"]
+mod exchange;
+#[path = "common/median.rs"]
+mod median;
+#[path = "common/process.rs"]
+mod process;
+
 use std::hint::black_box;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use meow::core::crypto::{DhSecret, Random, SigningKey, SystemRandom};
+use meow::core::crypto::{DhSecret, SigningKey, SystemRandom};
 use meow::core::lane::ServerReference;
 use meow::core::onion::{Delay, HopId, OnionClass, Step, seal_with_reply};
 use meow::core::request::{
     Answer, ClearAnswer, Close, DESCRIBE, Deposit, PendingAnswer, Register, Request, RequestKind, SealingKey,
     seal_request,
 };
-use meow::core::transport::{Addresses, DynTransport, Endpoint, Frame};
+use meow::core::transport::{Addresses, Endpoint, Frame};
 use meow::core::wire::{Blob, Fixed, Text};
 use meow::http::{ClientConfig, Http, ServerConfig};
 use meow::server::{Admission, Hop, Relay};
 use meow::{EnabledTransports, Transports};
+
+use exchange::{exchange, fresh};
+use median::median;
+use process::{Process, folder, own};
 
 /// At a time, where many are sent.
 const MANY: usize = 32;
@@ -70,12 +79,12 @@ async fn main() {
             }
         }
         for ((n, (_, way)), rates) in ways.iter().enumerate().zip(&mut rates) {
-            let (before, began) = (relays[1].cpu_us(), Instant::now());
+            let (before, began) = (relays[1].process.cpu_us(), Instant::now());
             way.send(messages, MANY).await;
             rates.push(messages as f64 / began.elapsed().as_secs_f64());
             if n == 2 {
                 // It forwards each packet there and each one back.
-                forwarding.push((relays[1].cpu_us() - before) / (2 * messages) as f64);
+                forwarding.push((relays[1].process.cpu_us() - before) / (2 * messages) as f64);
             }
         }
         floor.push(multiplication());
@@ -132,9 +141,8 @@ async fn relay(listen: &str) {
 
 /// A relay as a process.
 struct Server {
-    child: Child,
+    process: Process,
     reference: ServerReference,
-    _dir: Arc<tempfile::TempDir>,
 }
 
 impl Server {
@@ -144,13 +152,11 @@ impl Server {
             (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let at: Vec<_> = sockets.iter().map(|s| format!("http://{}", s.local_addr().unwrap())).collect();
         drop(sockets);
-        // On the disk that is built on: a temporary folder may be in memory, where a sync costs nothing.
-        let disk = std::env::current_exe().unwrap().parent().unwrap().to_owned();
         // A first start makes their keys, so that each can be told of the others.
         let known: Vec<_> = at
             .iter()
             .map(|at| {
-                let dir = Arc::new(tempfile::tempdir_in(&disk).unwrap());
+                let dir = folder();
                 (Self::start(at, "", Arc::clone(&dir)).reference.clone(), dir)
             })
             .collect();
@@ -162,32 +168,8 @@ impl Server {
     }
 
     fn start(listen: &str, hops: &str, dir: Arc<tempfile::TempDir>) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .env(LISTEN, listen)
-            .env(HOPS, hops)
-            .current_dir(dir.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let reference =
-            line.trim().strip_prefix("ready ").expect("the relay does not start").parse().unwrap();
-        Self { child, reference, _dir: dir }
-    }
-
-    /// Processor time so far, in microseconds; a tick is 10 ms.
-    fn cpu_us(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) * 10_000.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let process = Process::start(own().env(LISTEN, listen).env(HOPS, hops), dir);
+        Self { reference: process.said.parse().unwrap(), process }
     }
 }
 
@@ -315,22 +297,4 @@ impl Way {
         assert_eq!(pending.open(&reply.open(answer.to_vec()).expect("an answer")).unwrap(), Answer::Done);
         took
     }
-}
-
-async fn exchange(http: &Http, url: &Endpoint, packet: Frame) -> Frame {
-    let mut link = DynTransport::connect(http, url).await.unwrap();
-    link.tx.send(packet).await.unwrap();
-    link.tx.finish().await.unwrap();
-    link.rx.recv().await.unwrap().expect("an answer")
-}
-
-fn fresh() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    SystemRandom.fill(&mut bytes).unwrap();
-    bytes
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -4,6 +4,9 @@
 //! rounds and the median of the rounds' ratios.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
 
+#[path = "common/median.rs"]
+mod median;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,8 @@ use meow_core::opening::{Initiate, Respond, Terms};
 use meow_core::ratchet::{Ratchet, RatchetKeys};
 use meow_core::wire::Text;
 use vodozemac::olm::{Account, OlmMessage, Session, SessionConfig};
+
+use median::median;
 
 const PLAIN: [u8; 1024] = [7; 1024];
 const ROUNDS: usize = 15;
@@ -72,11 +77,6 @@ impl Bench {
         }
         began.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Two Olm sessions after a turn each.

@@ -4,6 +4,9 @@
 //! rounds and the median of the rounds' ratios.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a bench")]
 
+#[path = "common/median.rs"]
+mod median;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,8 @@ use sphinx_packet::packet::builder::SphinxPacketBuilder;
 use sphinx_packet::route::{Destination, DestinationAddressBytes, Node, NodeAddressBytes};
 use sphinx_packet::{ProcessedPacketData, SphinxPacket};
 use x25519_dalek::{PublicKey, StaticSecret};
+
+use median::median;
 
 const ROUNDS: usize = 15;
 const HOPS: usize = 3;
@@ -83,11 +88,6 @@ impl Bench {
         }
         began.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Sphinx packets of the same length on the wire.

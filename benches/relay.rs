@@ -8,11 +8,17 @@
 //! A text of 1 KiB is an item of 1,888 bytes and a packet of 2 KiB. Requests are sealed before the clock runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a bench")]
 
+#[path = "common/exchange.rs"]
+mod exchange;
+#[path = "common/median.rs"]
+mod median;
+#[path = "common/process.rs"]
+mod process;
+
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
@@ -22,19 +28,23 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request as HttpRequest, Response};
 use hyper_util::rt::TokioIo;
-use meow::core::crypto::{Random, SigningKey, SystemRandom};
+use meow::core::crypto::{SigningKey, SystemRandom};
 use meow::core::lane::ServerReference;
 use meow::core::request::{
     Answer, ClearAnswer, Close, DESCRIBE, Deposit, PendingAnswer, Pull, Register, Request, RequestKind,
     SealingKey, seal_request,
 };
-use meow::core::transport::{DynTransport, Endpoint, Frame};
+use meow::core::transport::{Endpoint, Frame};
 use meow::core::wire::{Blob, Fixed, Text};
 use meow::http::Http;
 use meow::server::{Relay, RelayLimits};
 use meow::{EnabledTransports, Transports};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+
+use exchange::{exchange, fresh};
+use median::median;
+use process::{Process, folder, own};
 
 const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 3;
@@ -82,9 +92,9 @@ async fn rates(mailboxes: usize, deposits: usize) {
         let mut cost = Vec::new();
         for _ in 0..ROUNDS {
             let packets = load.deposits(&boxes, deposits);
-            let before = meow.cpu_us();
+            let before = meow.process.cpu_us();
             load.deposit(packets).await;
-            cost.push((meow.cpu_us() - before) / deposits as f64);
+            cost.push((meow.process.cpu_us() - before) / deposits as f64);
         }
         let name = format!("relay's time for one of {count} boxes");
         println!("{name:<38} {:>12} {:>9.1} us", "", median(cost));
@@ -164,68 +174,34 @@ fn group_commit(mut queue: mpsc::Receiver<Pending>) {
     }
 }
 
-/// A child that serves, in a folder of its own.
+/// Who is measured.
 struct Server {
-    child: Child,
+    process: Process,
     url: Endpoint,
     reference: Option<ServerReference>,
-    _dir: tempfile::TempDir,
 }
 
 impl Server {
     fn start(role: &str) -> Self {
-        let dir = tempfile::tempdir_in(target()).unwrap();
         let mut command = match std::env::var("MEOWD") {
             Ok(meowd) if role == "relay" => {
                 let mut command = Command::new(std::fs::canonicalize(meowd).unwrap());
                 command.args(["run", "--data", ".", "--listen", "http://127.0.0.1:0"]);
                 command
             }
-            _ => Command::new(std::env::current_exe().unwrap()),
+            _ => own(),
         };
-        let mut child = command
-            .env(ROLE, role)
-            .current_dir(&dir)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let text = line.trim().strip_prefix("ready ").expect("the server does not start");
-        let reference: Option<ServerReference> = text.parse().ok();
-        let url = reference.as_ref().map_or_else(|| text.parse().unwrap(), |r| r.url.clone());
-        Self { child, url, reference, _dir: dir }
-    }
-
-    fn proc(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
-    }
-
-    /// Processor time so far, in microseconds; a tick is 10 ms.
-    fn cpu_us(&self) -> f64 {
-        let stat = self.proc("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) * 10_000.0
+        let process = Process::start(command.env(ROLE, role), folder());
+        let reference: Option<ServerReference> = process.said.parse().ok();
+        let url = reference.as_ref().map_or_else(|| process.said.parse().unwrap(), |r| r.url.clone());
+        Self { process, url, reference }
     }
 
     fn resident_mib(&self) -> f64 {
-        let status = self.proc("status");
+        let status = self.process.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// On the disk that is built on: a temporary folder may be in memory, where a sync costs nothing.
-fn target() -> std::path::PathBuf {
-    std::env::current_exe().unwrap().parent().map(Path::to_owned).unwrap()
 }
 
 /// A mailbox and what its owner knows.
@@ -383,19 +359,6 @@ async fn rate(url: Endpoint, packets: Vec<Frame>) -> f64 {
     count as f64 / began.elapsed().as_secs_f64()
 }
 
-async fn exchange(http: &Http, url: &Endpoint, packet: Frame) -> Frame {
-    let mut link = DynTransport::connect(http, url).await.unwrap();
-    link.tx.send(packet).await.unwrap();
-    link.tx.finish().await.unwrap();
-    link.rx.recv().await.unwrap().expect("an answer")
-}
-
-fn fresh() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    SystemRandom.fill(&mut bytes).unwrap();
-    bytes
-}
-
 #[derive(Default)]
 struct Ratio {
     theirs: Vec<f64>,
@@ -412,9 +375,4 @@ impl Ratio {
         let ratio = median(self.theirs.iter().zip(&self.ours).map(|(theirs, ours)| ours / theirs).collect());
         println!("{name:<38} {:>10.0}/s {:>10.0}/s {ratio:>7.2}", median(self.theirs), median(self.ours));
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -17,7 +17,7 @@ use meow::http::Http;
 use meow::udp::Udp;
 
 use crate::CONNECTIONS;
-use crate::process::Relay;
+use crate::relay::Relay;
 
 /// The item that holds a text of 1 KiB.
 const ITEM: usize = 1888;

@@ -8,19 +8,24 @@
 
 mod brokers;
 mod load;
+#[path = "../common/median.rs"]
+mod median;
+#[path = "../common/process.rs"]
 mod process;
+mod relay;
 
 use brokers::{Mosquitto, Nats};
 use load::Load;
-use process::Relay;
+use median::median;
+use relay::Relay;
 
 pub(crate) const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 3;
 
 #[tokio::main]
 async fn main() {
-    if std::env::var(process::ROLE).is_ok() {
-        return process::relay().await;
+    if std::env::var(relay::ROLE).is_ok() {
+        return relay::relay().await;
     }
     let deposits = std::env::args().skip(1).find_map(|a| a.parse().ok()).unwrap_or(20_000);
     let relay = Relay::start();
@@ -33,14 +38,14 @@ async fn main() {
     for _ in 0..ROUNDS {
         for (name, load) in &mut loads {
             let packets = load.deposits(deposits);
-            let before = relay.cpu_us();
+            let before = relay.process.cpu_us();
             put.add(name, load.deposit(packets).await);
-            cost.push((*name, (relay.cpu_us() - before) / deposits as f64));
-            let before = relay.cpu_us();
+            cost.push((*name, (relay.process.cpu_us() - before) / deposits as f64));
+            let before = relay.process.cpu_us();
             got.add(name, load.drain().await);
             cost.push((
                 if *name == "http" { "http, drained" } else { "udp, drained" },
-                (relay.cpu_us() - before) / deposits as f64,
+                (relay.process.cpu_us() - before) / deposits as f64,
             ));
         }
         if let Some(nats) = &nats {
@@ -80,9 +85,4 @@ impl Table {
             println!("  {name:<12} {rate:>10.0}/s{ratio}");
         }
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

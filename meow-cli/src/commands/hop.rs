@@ -4,7 +4,7 @@ use meow::client::{HopMarks, KnownHop};
 use serde::Serialize;
 
 use super::Outcome;
-use super::server::{find, public};
+use super::server::{Removed, find, public};
 use crate::args::HopCommand;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -42,18 +42,6 @@ impl Record for Hop {
     }
 }
 
-#[derive(Serialize)]
-struct Removed {
-    server: String,
-    removed: bool,
-}
-
-impl Record for Removed {
-    fn text(&self) -> String {
-        format!("removed {}", self.server)
-    }
-}
-
 pub(super) async fn run(context: &Context, command: HopCommand) -> Outcome {
     match command {
         HopCommand::Add { reference, trust, pools, operator } => {
@@ -74,7 +62,7 @@ pub(super) async fn run(context: &Context, command: HopCommand) -> Outcome {
             let client = context.open().await?;
             let found = find(client.hops().await?.into_iter().map(|hop| hop.reference), &server)?;
             client.remove_hop(found.fingerprint).await?;
-            context.output.put(&Removed { server: public(found), removed: true })?;
+            context.output.put(&Removed::new(found))?;
         }
     }
     Ok(Exit::Done)

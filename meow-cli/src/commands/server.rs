@@ -83,10 +83,17 @@ impl Record for Listed {
     }
 }
 
+/// A server that is on a list no more.
 #[derive(Serialize)]
-struct Removed {
+pub(super) struct Removed {
     server: String,
     removed: bool,
+}
+
+impl Removed {
+    pub(super) fn new(reference: ServerReference) -> Self {
+        Self { server: public(reference), removed: true }
+    }
 }
 
 impl Record for Removed {
@@ -156,7 +163,7 @@ pub(super) async fn run(context: &Context, command: ServerCommand) -> Outcome {
         ServerCommand::Remove { server } => {
             let found = find(client.servers().await?.into_iter().map(|s| s.reference), &server)?;
             client.remove_server(found.fingerprint).await?;
-            context.output.put(&Removed { server: public(found), removed: true })?;
+            context.output.put(&Removed::new(found))?;
         }
     }
     Ok(Exit::Done)
