@@ -88,9 +88,9 @@ async fn allow(client: &Client, other: &str, routes: impl IntoIterator<Item = Ro
     client.weaken_policy(other, policy, &unlock()).await.unwrap();
 }
 
-async fn rounds(clients: [&Client; 2], n: usize) {
+async fn rounds(clients: impl IntoIterator<Item = &Client> + Clone, n: usize) {
     for _ in 0..n {
-        for client in clients {
+        for client in clients.clone() {
             client.sync(Duration::ZERO).await.unwrap();
         }
     }
@@ -225,12 +225,15 @@ async fn a28_contacts_who_are_sent_to_a_forged_address_cost_it_three_packets_eac
         let transports = memory.clone().with(Udp::new(dial, listen));
         let client = person(&relay, transports, &[], here()).await;
         befriend(&mallory, &client, ["mallory", &format!("contact {n}")]).await;
-        rounds([&client, &mallory], 3).await;
-        allow(&client, "mallory", [Route::Direct, Route::Server]).await;
-        allow(&mallory, &format!("contact {n}"), [Route::Direct, Route::Server]).await;
-        rounds([&client, &mallory], 2).await;
         all.push(client);
     }
+    let everybody = all.iter().chain([&mallory]);
+    rounds(everybody.clone(), 3).await;
+    for (n, client) in all.iter().enumerate() {
+        allow(client, "mallory", [Route::Direct, Route::Server]).await;
+        allow(&mallory, &format!("contact {n}"), [Route::Direct, Route::Server]).await;
+    }
+    rounds(everybody, 2).await;
     let lying = running(&mallory);
     for client in &all {
         let end = Instant::now() + PATIENCE;
