@@ -1,5 +1,6 @@
 //! What a server spends on strangers: bytes that lie unread, links and hellos in a second.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::time::Instant;
@@ -23,6 +24,23 @@ impl Unread {
 
     pub(crate) fn give_back(&self, bytes: usize) {
         self.taken.fetch_sub(bytes, Ordering::AcqRel);
+    }
+
+    /// Room that is given back when it is dropped, if there is any.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+        self.take(bytes).then(|| Room { of: Arc::clone(self), bytes })
+    }
+}
+
+/// A part of what may lie unread.
+pub(crate) struct Room {
+    of: Arc<Unread>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.of.give_back(self.bytes);
     }
 }
 
@@ -64,9 +82,14 @@ mod tests {
         let mut rate = Rate::new(2, 2, start);
         assert_eq!((0..9).filter(|_| rate.take(start)).count(), 4);
         assert_eq!((0..9).filter(|_| rate.take(start + Duration::from_secs(1))).count(), 2);
-        let unread = Unread::new(10);
+        let unread = Arc::new(Unread::new(10));
         assert!(unread.take(10) && !unread.take(1));
         unread.give_back(4);
         assert!(unread.take(4) && !unread.take(1));
+        unread.give_back(10);
+        let room = unread.hold(10);
+        assert!(room.is_some() && unread.hold(1).is_none());
+        drop(room);
+        assert!(unread.hold(10).is_some());
     }
 }

@@ -92,8 +92,10 @@ pub struct ServerConfig {
     pub start_timeout: Duration,
     /// How long an announcement and its inbox are used (120 s). The broker forgets one after three times that.
     pub announce_interval: Duration,
-    /// Most channels; further hellos stay unanswered (1,024).
+    /// Most channels; further hellos stay unanswered, unless a channel gives way (1,024).
     pub max_channels: usize,
+    /// A channel that had no link for so long gives way to a new one when there are too many (20 s).
+    pub unused: Duration,
     /// Most links at a time on one channel; further ones are broken off (256).
     pub max_links: usize,
     /// Most links that one channel may open in a second, on average (100); four times that at once.
@@ -114,6 +116,7 @@ impl Default for ServerConfig {
             start_timeout: Duration::from_secs(10),
             announce_interval: Duration::from_secs(120),
             max_channels: 1024,
+            unused: Duration::from_secs(20),
             max_links: 256,
             link_rate: 100,
             max_waiting: 1024,

@@ -54,7 +54,19 @@ impl Dialer {
         let prefix = crate::check(endpoint)?;
         let server = *endpoint.server().ok_or(MqttError::NoServer)?;
         let opening = timeout(self.config.connect_timeout, self.open(endpoint, prefix, server));
-        Ok(opening.await.unwrap_or(Err(MqttError::ConnectTimeout))?)
+        match opening.await {
+            Ok(opened) => Ok(opened?),
+            Err(_) => Err(self.trouble(endpoint).unwrap_or(MqttError::ConnectTimeout).into()),
+        }
+    }
+
+    /// Why the broker of an endpoint is away, if it is and that is known.
+    fn trouble(&self, endpoint: &Endpoint) -> Option<MqttError> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = Arc::clone(places.get(&name(endpoint))?);
+        drop(places);
+        // Held, it is being dialled for the first time, which knows by itself what goes wrong.
+        place.bus.try_lock().ok()?.as_ref()?.trouble()
     }
 
     async fn open(
@@ -63,7 +75,7 @@ impl Dialer {
         prefix: Prefix,
         fingerprint: [u8; 32],
     ) -> Result<Link, MqttError> {
-        let place = self.place(endpoint, fingerprint);
+        let place = self.place(endpoint);
         let server = {
             let mut servers = place.servers.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(servers.entry(fingerprint).or_default())
@@ -71,7 +83,14 @@ impl Dialer {
         let channel = {
             let mut current = server.lock().await;
             match current.take().filter(|channel| channel.takes_links()) {
-                Some(channel) => current.insert(channel).clone(),
+                Some(channel) => {
+                    let channel = current.insert(channel).clone();
+                    // A channel outlives a broken connection, but not one that the broker takes no more.
+                    match channel.trouble().filter(MqttError::lasts) {
+                        Some(e) => return Err(e),
+                        None => channel,
+                    }
+                }
                 None => {
                     let bus = self.bus(&place, endpoint, prefix).await?;
                     let channel = self.discover(&bus, Reference::new(fingerprint)).await?;
@@ -82,12 +101,9 @@ impl Dialer {
         channel.open_link().await
     }
 
-    fn place(&self, endpoint: &Endpoint, fingerprint: [u8; 32]) -> Arc<Place> {
+    fn place(&self, endpoint: &Endpoint) -> Arc<Place> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whichever server is meant: the connection is the same.
-        let name = endpoint.clone().with_server([0; 32]);
-        debug_assert!(endpoint.server() == Some(&fingerprint));
-        Arc::clone(places.entry(name).or_default())
+        Arc::clone(places.entry(name(endpoint)).or_default())
     }
 
     async fn bus(
@@ -125,7 +141,9 @@ impl Dialer {
         let mut again = Instant::now() + AGAIN;
         let opened = loop {
             tokio::select! {
-                Some((_, answer)) = answered.recv() => {
+                answer = answered.recv() => {
+                    // Nobody brings answers any more once the broker has forgotten what was subscribed.
+                    let (_, answer) = answer.ok_or(MqttError::Broken)?;
                     let open = |(_, _, hello): &_| caller.answered(&reference, hello, &answer).ok();
                     if let Some(opened) = sent.iter().find_map(open) {
                         break opened;
@@ -143,13 +161,13 @@ impl Dialer {
                             continue;
                         };
                         let bytes = Bytes::from(bytes);
-                        bus.publish(announcement.inbox, bytes.clone())?;
+                        bus.offer(announcement.inbox, bytes.clone())?;
                         sent.push((announcement, bytes, hello));
                     }
                 }
                 () = sleep_until(again) => {
                     for (announcement, bytes, _) in &sent {
-                        bus.publish(announcement.inbox, bytes.clone())?;
+                        bus.offer(announcement.inbox, bytes.clone())?;
                     }
                     again = Instant::now() + AGAIN;
                 }
@@ -175,6 +193,11 @@ impl Dialer {
         // Two hold it: the map, and who asks.
         places.retain(|_, other| !Arc::ptr_eq(other, place) || Arc::strong_count(other) > 2);
     }
+}
+
+/// Whichever server is meant: the connection is the same.
+fn name(endpoint: &Endpoint) -> Endpoint {
+    endpoint.clone().with_server([0; 32])
 }
 
 /// Leaves nothing subscribed when a search ends early.

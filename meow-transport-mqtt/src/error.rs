@@ -42,6 +42,8 @@ pub(crate) enum MqttError {
     Protocol,
     #[error("the broker does not allow these topics; ask its operator for a prefix that it does")]
     Topics,
+    #[error("links cannot pass this broker: {0}; ask its operator")]
+    Broker(&'static str),
     #[error("the server was not found on the broker in time: it is away, or the prefix is another one")]
     NotFound,
     #[error("no link came about in time; the broker or the server may be busy")]
@@ -57,6 +59,11 @@ pub(crate) enum MqttError {
 }
 
 impl MqttError {
+    /// Whether waiting does not help: somebody has to change something.
+    pub(crate) fn lasts(&self) -> bool {
+        !matches!(self.kind(), ErrorKind::Unreachable)
+    }
+
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Endpoint(_) | Self::Prefix(_) | Self::NoServer | Self::NoIdentity | Self::Pem => {
@@ -65,7 +72,7 @@ impl MqttError {
             Self::Name | Self::Finished => ErrorKind::Usage,
             Self::NoRoots | Self::Tls(_) | Self::Random(_) => ErrorKind::System,
             Self::Certificate => ErrorKind::WrongPeer,
-            Self::Address | Self::Refused | Self::Topics => ErrorKind::Refused,
+            Self::Address | Self::Refused | Self::Topics | Self::Broker(_) => ErrorKind::Refused,
             Self::Unreachable
             | Self::TlsVersion
             | Self::Busy

@@ -182,14 +182,14 @@ impl Shared {
             Some(Caller::Opening) => return,
             Some(Caller::Open { reply, answer, .. }) => {
                 // The answer may be lost; who lost it too is no worse off.
-                let _ = self.bus.publish(*reply, answer.clone());
-                return;
-            }
-            None if callers.len() >= self.config.max_channels => {
-                tracing::debug!("a hello stays unanswered: there are too many channels");
+                let _ = self.bus.offer(*reply, answer.clone());
                 return;
             }
             None => {}
+        }
+        if !self.has_room(&mut callers) {
+            tracing::debug!("a hello stays unanswered: there are too many channels");
+            return;
         }
         let secret =
             lock(&self.inboxes).iter().find(|other| other.id == inbox).map(|inbox| inbox.secret.clone());
@@ -218,6 +218,30 @@ impl Shared {
         tokio::spawn(Arc::clone(self).open(caller, channel, up, answered.reply, answered.answer.into()));
     }
 
+    /// Whether there is room for another channel. If none is left, the one that has been without links for longest gives way,
+    /// for a while at least: whoever opens channels to keep others out has to use them.
+    fn has_room(&self, callers: &mut HashMap<[u8; 32], Caller>) -> bool {
+        // A broker that confirms nothing and takes nothing lets channels pile up that are over.
+        if self.bus.stalls() || self.bus.channel_count() >= 2 * self.config.max_channels {
+            return false;
+        }
+        if callers.len() < self.config.max_channels {
+            return true;
+        }
+        let unused = |(key, caller): (&[u8; 32], &Caller)| match caller {
+            Caller::Open { channel, .. } => channel.unused_since().map(|since| (since, *key)),
+            Caller::Opening => None,
+        };
+        let longest = callers.iter().filter_map(unused).min();
+        let Some((_, key)) = longest.filter(|(since, _)| since.elapsed() >= self.config.unused) else {
+            return false;
+        };
+        if let Some(Caller::Open { channel, .. }) = callers.remove(&key) {
+            channel.end();
+        }
+        true
+    }
+
     /// Answers once the broker brings what the client will send.
     async fn open(
         self: Arc<Self>,
@@ -228,14 +252,18 @@ impl Shared {
         answer: Bytes,
     ) {
         let subscribing = self.bus.subscribe(up, Route::Channel(Arc::clone(&channel), up));
-        if !matches!(timeout(SUBSCRIBE, subscribing).await, Ok(Ok(()))) || self.leaving.is_cancelled() {
-            self.bus.leave_topic(up);
+        let subscribed = timeout(SUBSCRIBE, subscribing).await;
+        if !matches!(subscribed, Ok(Ok(()))) || self.leaving.is_cancelled() {
+            match subscribed {
+                Ok(_) => self.bus.leave_topic(up),
+                Err(_) => self.bus.not_confirmed(up),
+            }
             lock(&self.callers).remove(&caller);
             return;
         }
         self.bus.add(&channel);
         // A client that gets none says hello again.
-        let _ = self.bus.publish(reply, answer.clone());
+        let _ = self.bus.offer(reply, answer.clone());
         lock(&self.callers).insert(caller, Caller::Open { channel, reply, answer });
     }
 

@@ -31,6 +31,10 @@ async fn move_on(bus: Arc<Bus>, channel: Arc<Channel>) {
     let route = Route::Channel(Arc::clone(&channel), id);
     match timeout(SUBSCRIBE, bus.subscribe(id, route)).await {
         Ok(Ok(())) if !channel.ended() => channel.moved(Some(id)),
+        Err(_) => {
+            bus.not_confirmed(id);
+            channel.moved(None);
+        }
         // Not in time, or not any more: the next look tries again.
         _ => {
             bus.leave_topic(id);

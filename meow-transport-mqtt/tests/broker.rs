@@ -145,7 +145,9 @@ async fn refuses_strangers(at: &impl Fn(&str) -> String) {
         let endpoint: Endpoint = at(who).parse().unwrap();
         let e = mqtt.connect(&endpoint.with_server(*local.server().unwrap())).await.err().unwrap();
         assert_eq!(e.kind(), ErrorKind::Refused, "{who} {e:?}");
-        assert!(!format!("{e} {e:?} {mqtt:?}").contains("wr0ng"));
+        assert!(e.to_string().contains("refuses this user and password"), "{e}");
+        let shown = format!("{e} {e:?} {mqtt:?}");
+        assert!(!shown.contains("wr0ng") && !shown.contains("s3cr3t") && !shown.contains("jOe"), "{shown}");
     }
 }
 
@@ -186,4 +188,83 @@ async fn a43_mosquitto_killed_again_and_again_is_survived() {
         mosquitto.again();
         insist(&mqtt, &local, b"back").await;
     }
+}
+
+/// Says clearly what is wrong, at once, to diallers and listeners; and does so too when the broker changes later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_cannot_carry_frames_is_refused_with_a_reason() {
+    type Change = fn(&mut Behaviour);
+    let poor: [(Change, &str); 2] =
+        [(|it| it.largest = Some(20_000), "36,864"), (|it| it.only_qos_0 = true, "QoS 1")];
+    for (change, word) in poor {
+        let mut behaviour = Behaviour::default();
+        change(&mut behaviour);
+        let broker = Broker::start(behaviour.clone()).await.unwrap();
+        let (address, url) = (broker.address(), broker.url("cats"));
+        let mqtt = mqtt(|client, _| client.connect_timeout = Duration::from_secs(3));
+        let at: Endpoint = url.parse().unwrap();
+        let dialled = mqtt.connect(&at.clone().with_server([1; 32])).await.map(drop).unwrap_err();
+        let listened = mqtt.listen(&at).await.map(drop).unwrap_err();
+        for e in [dialled, listened] {
+            assert_eq!(e.kind(), ErrorKind::Refused, "{e:?}");
+            assert!(e.to_string().contains(word), "{e}");
+        }
+        drop(broker);
+        let broker = restart(address, Behaviour::default()).await;
+        let local = echo(&mqtt, &url).await;
+        insist(&mqtt, &local, b"before").await;
+        drop(broker);
+        let broker = restart(address, behaviour).await;
+        let refused = async {
+            loop {
+                match mqtt.connect(&local).await {
+                    // A link of the channel that is not known to be over yet.
+                    Ok(_) => {}
+                    Err(e) if e.kind() == ErrorKind::Refused => return e.to_string(),
+                    Err(e) => assert_eq!(e.kind(), ErrorKind::Unreachable, "{e:?}"),
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let text = timeout(PATIENCE, refused).await.expect("the reason");
+        assert!(text.contains(word), "{text}");
+        drop(broker);
+        let _broker = restart(address, Behaviour::default()).await;
+        common::until("a link once the broker can", || async {
+            ask(&mqtt, &local, b"after").await.is_ok_and(|back| back == b"after")
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mosquitto_with_small_packets_is_refused_with_a_reason() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!("allow_anonymous true\nmax_packet_size 20000\nlistener {} 127.0.0.1\n", free.port());
+    let Some(_broker) = meow_testkit::mqtt::Mosquitto::start(free, |_| Ok(config)).unwrap() else { return };
+    let at: Endpoint = format!("mqtt://{free}/cats").parse().unwrap();
+    let e = mqtt(|_, _| {}).listen(&at).await.map(drop).unwrap_err();
+    assert!(e.kind() == ErrorKind::Refused && e.to_string().contains("max_packet_size"), "{e:?}");
+}
+
+/// What the account may is changed while everybody is connected: who dials hears the reason, not that time ran out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_was_changed_is_told_to_who_dials() {
+    let broker = Broker::start(Behaviour::default()).await.unwrap();
+    let (address, url) = (broker.address(), broker.url("cats").replace("://", "://jOe:old@"));
+    let mqtt = mqtt(|client, _| client.connect_timeout = Duration::from_secs(2));
+    let local = echo(&mqtt, &url).await;
+    insist(&mqtt, &local, b"before").await;
+    drop(broker);
+    let mut behaviour = Behaviour::default();
+    behaviour.account = Some(("jOe".into(), "new".into()));
+    let _broker = restart(address, behaviour).await;
+    let refused = async {
+        while mqtt.connect(&local).await.map_or_else(|e| e.kind(), |_| ErrorKind::Unreachable)
+            != ErrorKind::Refused
+        {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, refused).await.expect("the reason");
 }

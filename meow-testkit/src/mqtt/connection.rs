@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::BytesMut;
 use rumqttc::{
-    ConnAck, Connect, ConnectAuth, ConnectReturnCode, Disconnect, Packet, PubAck, PubAckReason, QoS, SubAck,
-    SubscribeReasonCode, UnsubAck, UnsubAckReason,
+    ConnAck, ConnAckProperties, Connect, ConnectAuth, ConnectReturnCode, Disconnect, Packet, PubAck,
+    PubAckReason, QoS, SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::codec::Decoder;
 
 use super::core::{Core, Out};
-use super::lock;
+use super::{Behaviour, lock};
 
 struct Packets {
     socket: OwnedReadHalf,
@@ -49,14 +49,8 @@ async fn converse(socket: TcpStream, core: &Mutex<Core>) -> io::Result<()> {
     let mut packets = Packets { socket: read, buffer: BytesMut::new(), codec };
     let Some(Packet::Connect(connect, _, auth)) = packets.next().await? else { return Ok(()) };
     let (out, queue) = mpsc::unbounded_channel();
-    let (refused, hangs_up) = {
-        let core = lock(core);
-        (
-            core.behaviour.account.as_ref().is_some_and(|account| !fits(&auth, account)),
-            core.behaviour.hangs_up,
-        )
-    };
-    if refused {
+    let behaviour = lock(core).behaviour.clone();
+    if behaviour.account.as_ref().is_some_and(|account| !fits(&auth, account)) {
         return send(&mut write, [Packet::ConnAck(acknowledged(false, ConnectReturnCode::NotAuthorized))])
             .await;
     }
@@ -67,14 +61,16 @@ async fn converse(socket: TcpStream, core: &Mutex<Core>) -> io::Result<()> {
         largest.map_or(usize::MAX, |size| usize::try_from(size).unwrap_or(usize::MAX).saturating_sub(600));
     let Connect { client_id: client, clean_start, .. } = connect;
     let (present, connection) = lock(core).connect(&client, clean_start, expiry.unwrap_or(0) > 0, most, &out);
-    send(&mut write, [Packet::ConnAck(acknowledged(present, ConnectReturnCode::Success))]).await?;
+    let mut accepted = acknowledged(present, ConnectReturnCode::Success);
+    accepted.properties = limits(&behaviour);
+    send(&mut write, [Packet::ConnAck(accepted)]).await?;
     lock(core).resume(&client);
     // From here on only the core holds a sender: it cuts the connection by dropping that.
     drop(out);
     let forget = tokio::select! {
         left = receive(&mut packets, core, &client) => matches!(left, Ok(true)),
-        _ = write_all(&mut write, queue) => false,
-        () = std::future::ready(()), if hangs_up => false,
+        _ = write_all(&mut write, queue, behaviour.swaps) => false,
+        () = std::future::ready(()), if behaviour.hangs_up => false,
     };
     lock(core).disconnect(&client, connection, forget);
     Ok(())
@@ -89,6 +85,29 @@ fn acknowledged(session_present: bool, code: ConnectReturnCode) -> ConnAck {
     ConnAck { session_present, code, properties: None }
 }
 
+/// What a broker says of itself, if there is anything to say.
+fn limits(behaviour: &Behaviour) -> Option<ConnAckProperties> {
+    (behaviour.largest.is_some() || behaviour.only_qos_0).then(|| ConnAckProperties {
+        max_packet_size: behaviour.largest,
+        max_qos: behaviour.only_qos_0.then_some(0),
+        session_expiry_interval: None,
+        receive_max: None,
+        retain_available: None,
+        assigned_client_identifier: None,
+        topic_alias_max: None,
+        reason_string: None,
+        user_properties: Vec::new(),
+        wildcard_subscription_available: None,
+        subscription_identifiers_available: None,
+        shared_subscription_available: None,
+        server_keep_alive: None,
+        response_information: None,
+        server_reference: None,
+        authentication_method: None,
+        authentication_data: None,
+    })
+}
+
 async fn send(write: &mut OwnedWriteHalf, packets: impl IntoIterator<Item = Packet>) -> io::Result<()> {
     let mut buffer = BytesMut::new();
     for packet in packets {
@@ -97,9 +116,16 @@ async fn send(write: &mut OwnedWriteHalf, packets: impl IntoIterator<Item = Pack
     write.write_all(&buffer).await
 }
 
-async fn write_all(write: &mut OwnedWriteHalf, mut queue: mpsc::UnboundedReceiver<Out>) -> io::Result<()> {
-    let mut waiting = Vec::new();
+async fn write_all(
+    write: &mut OwnedWriteHalf,
+    mut queue: mpsc::UnboundedReceiver<Out>,
+    swaps: bool,
+) -> io::Result<()> {
+    let mut waiting: Vec<Out> = Vec::new();
     while queue.recv_many(&mut waiting, 64).await > 0 {
+        if swaps && waiting.iter().all(Out::is_publish) {
+            waiting.reverse();
+        }
         let mut buffer = BytesMut::new();
         for item in waiting.drain(..) {
             match item {

@@ -19,6 +19,10 @@ pub(super) enum Out {
 }
 
 impl Out {
+    pub(super) fn is_publish(&self) -> bool {
+        matches!(self, Self::Packet(packet) if matches!(**packet, Packet::Publish(_)))
+    }
+
     fn publish(publish: Publish) -> Self {
         Self::Packet(Box::new(Packet::Publish(publish)))
     }
@@ -44,6 +48,8 @@ pub(super) struct Core {
     pub(super) retained: BTreeMap<String, Bytes>,
     pub(super) seen: Vec<Seen>,
     pub(super) connections: usize,
+    /// Messages that will be lost.
+    pub(super) to_lose: usize,
 }
 
 impl Core {
@@ -55,6 +61,7 @@ impl Core {
             retained: BTreeMap::new(),
             seen: Vec::new(),
             connections: 0,
+            to_lose: 0,
         }
     }
 
@@ -158,6 +165,10 @@ impl Core {
             self.retained.remove(&topic);
         } else if retain {
             self.retained.insert(topic.clone(), payload.clone());
+        }
+        if self.to_lose > 0 {
+            self.to_lose -= 1;
+            return true;
         }
         let twice = self.behaviour.twice;
         let mut wanted = false;

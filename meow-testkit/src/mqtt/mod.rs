@@ -50,6 +50,12 @@ pub struct Behaviour {
     pub ignores_limits: bool,
     /// Hangs up right after it has accepted a client.
     pub hangs_up: bool,
+    /// Sends what comes in quick succession in another order.
+    pub swaps: bool,
+    /// Takes no packets beyond so many bytes, and says so.
+    pub largest: Option<u32>,
+    /// Does not offer QoS 1, and says so.
+    pub only_qos_0: bool,
 }
 
 /// A running broker; it ends, and forgets everything, when dropped.
@@ -97,6 +103,19 @@ impl Broker {
     /// Every message since the start.
     pub fn seen(&self) -> Vec<Seen> {
         self.core().seen.clone()
+    }
+
+    /// Strikes out of its notes what it does not keep for subscribers to come: a long attack would fill the memory.
+    pub fn forget_seen(&self) {
+        let mut core = self.core();
+        let Core { seen, retained, .. } = &mut *core;
+        seen.retain(|seen| seen.retain && retained.contains_key(&seen.topic));
+        seen.shrink_to_fit();
+    }
+
+    /// Loses so many of the next messages, though it confirms them.
+    pub fn lose(&self, messages: usize) {
+        self.core().to_lose = messages;
     }
 
     /// The topics of the messages that it keeps.

@@ -1,12 +1,13 @@
 //! One connection to a broker: it comes back by itself, tells where messages belong, and packs what channels have to say.
 
+mod broker;
 mod options;
 mod publish;
 mod run;
 mod topics;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ use crate::wire::{Prefix, TopicId};
 
 /// How often channels are looked at.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
+
+/// So many topics in a row that are not confirmed in time: the broker does not serve.
+const STALLED: usize = 64;
 
 /// Where messages of a topic go. Queues that are full drop what comes: strangers may send as much as they like.
 pub(crate) enum Route {
@@ -50,7 +54,11 @@ pub(crate) struct Bus {
     talkative: Mutex<Vec<Arc<Channel>>>,
     work: Notify,
     outstanding: AtomicUsize,
+    /// Topics that the broker has not confirmed in time, since it last did.
+    unconfirmed: AtomicUsize,
     status: watch::Sender<Status>,
+    /// Why the connection is not there at the moment.
+    trouble: Mutex<Option<MqttError>>,
     /// The broker lost what it held for this connection.
     pub(crate) fresh: Notify,
     stop: CancellationToken,
@@ -82,7 +90,9 @@ impl Bus {
             talkative: Mutex::default(),
             work: Notify::new(),
             outstanding: AtomicUsize::new(0),
+            unconfirmed: AtomicUsize::new(0),
             status: watch::Sender::new(Status::Connecting),
+            trouble: Mutex::default(),
             fresh: Notify::new(),
             stop: CancellationToken::new(),
         });
@@ -110,6 +120,16 @@ impl Bus {
             }
             status.changed().await.map_err(|_| MqttError::Broken)?;
         }
+    }
+
+    /// Why the connection is not there at the moment, if it was lost.
+    pub(crate) fn trouble(&self) -> Option<MqttError> {
+        lock(&self.trouble).clone()
+    }
+
+    /// Whether the broker leaves so much undone that no more is asked of it for strangers.
+    pub(crate) fn stalls(&self) -> bool {
+        self.unconfirmed.load(Ordering::Acquire) >= STALLED
     }
 
     pub(crate) fn ended(&self) -> bool {

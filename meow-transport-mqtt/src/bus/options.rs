@@ -16,7 +16,7 @@ use crate::socket;
 /// Messages that the broker may send before it gets an acknowledgement.
 const RECEIVE_MAXIMUM: u16 = 256;
 /// The largest MQTT packet either way: the largest record, its topic, and room for properties.
-const MAX_PACKET: u32 = 36 * 1024;
+pub(super) const MAX_PACKET: u32 = 36 * 1024;
 
 pub(super) fn options(endpoint: &Endpoint, config: &BrokerConfig) -> Result<MqttOptions, MqttError> {
     let mut id = [0; 16];

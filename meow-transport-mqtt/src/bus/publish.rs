@@ -16,9 +16,17 @@ use crate::wire::TopicId;
 const OUTSTANDING: usize = 64;
 
 impl Bus {
-    /// Sends a hello or an answer.
-    pub(crate) fn publish(&self, to: TopicId, payload: Bytes) -> Result<(), MqttError> {
+    fn publish(&self, to: TopicId, payload: Bytes) -> Result<(), MqttError> {
         self.put(self.prefix.topic(to), payload, PublishOptions::new(QoS::AtLeastOnce))
+    }
+
+    /// Sends a hello or an answer, unless the broker takes so little that more of them would only lie here: whoever misses one
+    /// asks again.
+    pub(crate) fn offer(&self, to: TopicId, payload: Bytes) -> Result<(), MqttError> {
+        if self.outstanding.load(Ordering::Acquire) >= 4 * OUTSTANDING {
+            return Ok(());
+        }
+        self.publish(to, payload)
     }
 
     fn put(&self, topic: String, payload: Bytes, options: PublishOptions) -> Result<(), MqttError> {
@@ -59,6 +67,11 @@ impl Bus {
 
     pub(crate) fn add(&self, channel: &Arc<Channel>) {
         lock(&self.channels).push(Arc::clone(channel));
+    }
+
+    /// How many channels are there, with those that are still being closed.
+    pub(crate) fn channel_count(&self) -> usize {
+        lock(&self.channels).len()
     }
 
     pub(crate) fn channels(&self) -> Vec<Arc<Channel>> {

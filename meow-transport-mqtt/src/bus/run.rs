@@ -13,7 +13,7 @@ use rumqttc::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Bus, Route, Status, lock};
+use super::{Bus, Route, Status, broker, lock};
 use crate::channel::Channel;
 use crate::error::MqttError;
 use crate::socket;
@@ -44,7 +44,7 @@ impl Bus {
                     }
                 }
             };
-            match event {
+            match event.map(understood) {
                 None => break,
                 Some(Ok(Event::Incoming(Packet::ConnAck(ack)))) => {
                     since = Some(Instant::now());
@@ -61,15 +61,17 @@ impl Bus {
                     let _ = self.outstanding.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
                 }
                 Some(Ok(_)) => {}
-                Some(Err(ConnectionError::RequestsDone)) => break,
-                Some(Err(e)) => {
-                    let meaning = meaning(&e);
+                Some(Err(None)) => break,
+                Some(Err(Some(meaning))) => {
                     if !ever {
                         self.status.send_replace(Status::Down(meaning));
                         return;
                     }
-                    tracing::debug!("the connection to the broker is lost: {meaning}");
-                    self.status.send_replace(Status::Connecting);
+                    if matches!(meaning, MqttError::Broker(_)) {
+                        // What it said holds for as long as this connection lives.
+                        events.clean();
+                    }
+                    self.lost(&meaning);
                     match since.take().map(|since: Instant| since.elapsed() >= GOOD) {
                         Some(true) => (pause, short) = (self.config.first_pause, 0),
                         Some(false) if matches!(meaning, MqttError::Protocol) => short += SHORT / 3,
@@ -92,6 +94,16 @@ impl Bus {
         self.farewell(events).await;
     }
 
+    fn lost(&self, why: &MqttError) {
+        let known = lock(&self.trouble).replace(why.clone()).is_some_and(|before| before.lasts());
+        if why.lasts() && !known {
+            tracing::warn!("the broker does not take this connection any more: {why}");
+        } else {
+            tracing::debug!("the connection to the broker is lost: {why}");
+        }
+        self.status.send_replace(Status::Connecting);
+    }
+
     fn connected(&self, resumed: bool, again: bool) {
         if again && resumed {
             self.channels().iter().for_each(Channel::resumed);
@@ -103,6 +115,8 @@ impl Bus {
             self.channels().iter().for_each(Channel::end);
             self.fresh.notify_one();
         }
+        *lock(&self.trouble) = None;
+        self.unconfirmed.store(0, Ordering::Release);
         self.status.send_replace(Status::Up);
     }
 
@@ -162,6 +176,18 @@ fn jittered(pause: Duration) -> Duration {
     // Without randomness the pause is whole.
     let share = SystemRandom.fill(&mut dice).map_or(1.0, |()| 0.5 + f64::from(dice[0]) / 510.0);
     pause.mul_f64(share)
+}
+
+/// What an event means. An error of none: there is nothing more to do.
+fn understood(event: Result<Event, ConnectionError>) -> Result<Event, Option<MqttError>> {
+    match event {
+        Ok(Event::Incoming(Packet::ConnAck(ack))) => match broker::lacks(&ack) {
+            Some(what) => Err(Some(MqttError::Broker(what))),
+            None => Ok(Event::Incoming(Packet::ConnAck(ack))),
+        },
+        Err(ConnectionError::RequestsDone) => Err(None),
+        event => event.map_err(|e| Some(meaning(&e))),
+    }
 }
 
 fn meaning(e: &ConnectionError) -> MqttError {

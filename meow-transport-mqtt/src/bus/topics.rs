@@ -1,5 +1,7 @@
 //! Topics: subscribed, handed to others, left; and the search for announcements.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use rumqttc::QoS;
 use tokio::sync::mpsc;
@@ -26,7 +28,10 @@ impl Bus {
     async fn confirm(&self, filter: String) -> Result<(), MqttError> {
         let notice = self.client.subscribe_tracked(filter, QoS::AtLeastOnce).await;
         match notice.map_err(|_| MqttError::Broken)?.wait_completion_async().await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.unconfirmed.store(0, Ordering::Release);
+                Ok(())
+            }
             Err(rumqttc::SubscribeNoticeError::V5SubAckFailure(_)) => Err(MqttError::Topics),
             Err(_) => Err(MqttError::Broken),
         }
@@ -46,6 +51,12 @@ impl Bus {
             rest.push(payload);
         }
         rest
+    }
+
+    /// The broker did not confirm a topic in time.
+    pub(crate) fn not_confirmed(&self, id: TopicId) {
+        self.unconfirmed.fetch_add(1, Ordering::AcqRel);
+        self.leave_topic(id);
     }
 
     pub(crate) fn leave_topic(&self, id: TopicId) {

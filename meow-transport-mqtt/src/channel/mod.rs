@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::budget::{Rate, Unread};
 use crate::bus::Bus;
 use crate::config::BrokerConfig;
+use crate::error::MqttError;
 use crate::wire::{Direction, Item, TopicId};
 
 use state::{Incoming, Outgoing, OwnTopic, State};
@@ -65,6 +66,8 @@ impl Channel {
                 topic: to,
                 pending: VecDeque::new(),
                 pending_bytes: 0,
+                controls: 0,
+                pong: false,
                 crowded: false,
             },
             into: Incoming {
@@ -103,6 +106,17 @@ impl Channel {
 
     pub(crate) fn ended(&self) -> bool {
         self.state().ended
+    }
+
+    /// Why the connection that carries it is not there at the moment, if it was lost.
+    pub(crate) fn trouble(&self) -> Option<MqttError> {
+        self.bus.trouble()
+    }
+
+    /// Since when it has had no links, if it has none.
+    pub(crate) fn unused_since(&self) -> Option<Instant> {
+        let state = self.state();
+        state.links.is_empty().then_some(state.idle_since)
     }
 
     /// Whether nothing is left to be sent of a channel that has ended.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::links::CROWDED;
-use super::state::{Said, State, cost};
+use super::state::{Early, Said, State, cost};
 use super::{Channel, Side};
 use crate::link::Inbound;
 use crate::wire::{Item, Items, ROOM, TopicId, open_record, seal_record};
@@ -36,15 +36,13 @@ impl Channel {
             into.told = into.next;
             Item::Received(into.next).write(&mut items);
         }
-        let fits = |said: &&Said, taken: usize| !full && taken + said.size() <= ROOM;
-        while let Some(said) = out.pending.front().filter(|said| fits(said, items.len())) {
-            out.pending_bytes -= said.size();
+        while let Some(said) = state.pack(|said| !full && items.len() + said.size() <= ROOM) {
             match said {
-                Said::Data(id, frame) => Item::Data(*id, frame).write(&mut items),
+                Said::Data(id, frame) => Item::Data(id, &frame).write(&mut items),
                 Said::Item(item) => item.write(&mut items),
             }
-            out.pending.pop_front();
         }
+        let out = &mut state.out;
         let number = out.next;
         out.next += 1;
         let topic = out.topic;
@@ -73,8 +71,18 @@ impl Channel {
         if number - next >= HELD {
             state.end(true);
         } else if number > next {
-            state.into.held.insert(number, items);
-            state.into.gap.get_or_insert(now);
+            // Nobody knows yet whether this peer means well: what it lets wait counts like what lies unread.
+            let room = match &self.side {
+                Side::Server { unread, .. } => unread.hold(items.len()).map(Some),
+                Side::Client { .. } => Some(None),
+            };
+            match room {
+                Some(room) => {
+                    state.into.held.insert(number, Early { items, _room: room });
+                    state.into.gap.get_or_insert(now);
+                }
+                None => state.end(true),
+            }
         } else {
             let mut ready = Some(items);
             while let Some(items) = ready {
@@ -85,7 +93,7 @@ impl Channel {
                     break;
                 }
                 let next = state.into.next;
-                ready = state.into.held.remove(&next);
+                ready = state.into.held.remove(&next).map(|early| early.items);
             }
             if state.into.held.is_empty() {
                 state.into.gap = None;
@@ -113,7 +121,7 @@ impl Channel {
                 Item::Credit(id, more) => state.credited(id, more)?,
                 Item::Received(number) => state.arrived(number)?,
                 Item::Move(topic) => state.out.topic = topic,
-                Item::Ping => state.say(Item::Pong),
+                Item::Ping => state.pong(),
                 // That something came is all that it says.
                 Item::Pong => {}
                 Item::Leave => state.leaving = true,

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Room;
 use crate::link::Inbound;
 use crate::wire::{Direction, Item, TopicId};
 
@@ -16,6 +17,9 @@ use crate::wire::{Direction, Item, TopicId};
 pub(super) const WINDOW: usize = 64 * 1024;
 /// What a frame counts beside its bytes.
 const FRAME_COST: usize = 64;
+/// Items beside frames that may wait to be packed: more than links that behave bring about. A far side that goes on asking
+/// and takes no answers is left.
+const MOST_SAID: usize = 2048;
 /// How long a topic is listened to after its successor has come into use.
 const OVERLAP: Duration = Duration::from_secs(5);
 
@@ -44,6 +48,10 @@ pub(super) struct Outgoing {
     pub(super) topic: TopicId,
     pub(super) pending: VecDeque<Said>,
     pub(super) pending_bytes: usize,
+    /// How many of them are no frames.
+    pub(super) controls: usize,
+    /// One of them is a pong: it answers all pings before it.
+    pub(super) pong: bool,
     /// Somebody waits for `pending` to shrink.
     pub(super) crowded: bool,
 }
@@ -53,10 +61,17 @@ pub(super) struct Incoming {
     pub(super) next: u64,
     /// What the far side was told of `next`.
     pub(super) told: u64,
-    pub(super) held: BTreeMap<u64, Vec<u8>>,
+    pub(super) held: BTreeMap<u64, Early>,
     pub(super) gap: Option<Instant>,
     pub(super) topics: Vec<OwnTopic>,
     pub(super) moving: bool,
+}
+
+/// The items of a record that came before its turn.
+pub(super) struct Early {
+    pub(super) items: Vec<u8>,
+    /// What it takes of a server's memory.
+    pub(super) _room: Option<Room>,
 }
 
 pub(super) struct OwnTopic {
@@ -108,8 +123,33 @@ impl State {
         self.out.pending.push_back(said);
     }
 
+    /// Leaves an item to be packed, unless so many wait already that the far side cannot mean well: that ends the channel.
     pub(super) fn say(&mut self, item: Item<'static>) {
+        if self.out.controls >= MOST_SAID {
+            tracing::debug!("a channel was closed: its far side asks and takes no answers");
+            return self.end(true);
+        }
+        self.out.controls += 1;
         self.push(Said::Item(item));
+    }
+
+    /// Answers a ping.
+    pub(super) fn pong(&mut self) {
+        if !std::mem::replace(&mut self.out.pong, true) {
+            self.say(Item::Pong);
+        }
+    }
+
+    /// The next of what waits, if it fits.
+    pub(super) fn pack(&mut self, fits: impl FnOnce(&Said) -> bool) -> Option<Said> {
+        self.out.pending.front().filter(|said| fits(said))?;
+        let said = self.out.pending.pop_front()?;
+        self.out.pending_bytes -= said.size();
+        if let Said::Item(item) = &said {
+            self.out.controls -= 1;
+            self.out.pong &= *item != Item::Pong;
+        }
+        Some(said)
     }
 
     pub(super) fn hear(&mut self, at: TopicId, now: Instant) {
@@ -182,7 +222,7 @@ impl State {
         }
         self.ended = true;
         self.out.pending.clear();
-        self.out.pending_bytes = 0;
+        (self.out.pending_bytes, self.out.controls, self.out.pong) = (0, 0, false);
         self.into.held.clear();
         if tell {
             self.say(Item::Close);

@@ -1,6 +1,8 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub(crate) mod gate;
 mod mosquitto;
+pub(crate) mod peer;
 
 #[allow(unused_imports, reason = "not every test file needs it")]
 pub(crate) use mosquitto::Mosquitto;
