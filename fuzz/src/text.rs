@@ -109,7 +109,7 @@ pub fn policy(data: &[u8]) -> bool {
 pub fn policy_seeds() -> Vec<Seed> {
     let with = |routes: &str| {
         format!(
-            "routes = [{routes}]\nauthenticity = \"signed\"\nreceipts = [\"decrypted\"]\nform = \"by-link\"\npresence = false\n"
+            "routes = [{routes}]\nauthenticity = \"signed\"\nreceipts = [\"decrypted\"]\nform = \"by-link\"\npresence = false\npadding = 256\n"
         )
     };
     let plain = with("\"server\"");
@@ -124,6 +124,9 @@ pub fn policy_seeds() -> Vec<Seed> {
         seed("bad-form", plain.replace("by-link", "thick")),
         seed("bad-authenticity", plain.replace("signed", "sworn")),
         seed("bad-receipt", plain.replace("decrypted", "opened")),
+        seed("padded", plain.replace("256", "2048")),
+        seed("bad-padding", plain.replace("256", "300")),
+        seed("bad-thin-padded", plain.replace("256", "512").replace("by-link", "thin")),
         seed("bad-presence", plain.replace("false", "perhaps")),
         seed("bad-none", plain.replace("decrypted", "none")),
         seed("bad-no-equals", format!("{plain}cover")),
@@ -161,6 +164,8 @@ pub fn policy_words_seeds() -> Vec<Seed> {
         seed("chains", "routes=matriochka,server\nhops=4\nfirst=known\nbetween=pool:work\ndelay_ms=100"),
         seed("chains-kept", "routes=matriochka hops=5\nroutes=direct,matriochka"),
         seed("rest", "authenticity=deniable\nreceipts=decrypted,read\nform=thin\npresence=true"),
+        seed("padding", "padding=32768"),
+        seed("bad-padding", "padding=100"),
         seed("bad-no-chain", "hops=3"),
         seed("bad-number", "routes=matriochka\nhops=many"),
         seed("bad-delay", "routes=matriochka\ndelay_ms=-1"),

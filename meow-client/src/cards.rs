@@ -268,7 +268,7 @@ fn insert_contact(
     txn: &mut dyn StoreTxn,
     inner: &Inner,
     name: String,
-    machine: Contact,
+    mut machine: Contact,
     policy: Policy,
     item: Option<Vec<u8>>,
 ) -> Result<()> {
@@ -277,6 +277,7 @@ fn insert_contact(
     mailboxes_changed(txn)?;
     txn.put(Table::Names, name.as_bytes(), id.as_bytes())?;
     put_items(txn, inner, &id, item)?;
+    machine.set_padding(policy.padding);
     let record = ContactRecord { name, created_ms: inner.now_ms(), policy, machine, renewed_ms: 0 };
     save(txn, Table::Contacts, id.as_bytes(), &record)
 }

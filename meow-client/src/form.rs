@@ -1,7 +1,7 @@
 //! Thin or whole: in which form the messages to a contact are sealed.
 
 use meow_core::Result;
-use meow_core::policy::Form;
+use meow_core::policy::{Form, Padding};
 use meow_core::store::StoreTxn;
 use meow_core::transport::{Endpoint, LinkProfile, Pattern};
 
@@ -39,6 +39,8 @@ impl Inner {
         let straight = record.policy.shows_to_servers();
         let form = match record.policy.form {
             Form::ByLink if !straight => Form::Whole,
+            // A frame of a radio is no size to pad to.
+            Form::ByLink if record.policy.padding != Padding::P256 => Form::Whole,
             form => form,
         };
         let thin = thin(form, urls, |url| self.servers.estimate(url));

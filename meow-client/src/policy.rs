@@ -113,6 +113,7 @@ impl Inner {
             may_replace(&record.policy, &policy, weaken)?;
             let rerouted = record.policy.routes != policy.routes;
             record.policy = policy;
+            record.machine.set_padding(record.policy.padding);
             // A store that may be an older copy seals nothing; the wish goes out once it is proven.
             if inner.is_fresh(&id) {
                 inner.answer(txn, &id, &mut record)?;

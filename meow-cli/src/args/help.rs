@@ -80,6 +80,7 @@ Keys:
   receipts      what the contact is told: none, decrypted, read
   form          by-link, thin, whole
   presence      whether the contact may find this device: false, true
+  padding       size to which messages are padded at least: 256, 512, 2048, 8192, 32768
 
 What is not allowed is not done: where no route works, messages wait, and `meow status` says why. A policy that
 protects less than the one before needs the password once more.";

@@ -26,6 +26,7 @@ struct Shown {
     receipt_read: bool,
     form: String,
     presence: bool,
+    padding: usize,
     #[serde(skip)]
     text: String,
 }
@@ -45,6 +46,7 @@ impl Shown {
             receipt_read: policy.receipts.read,
             form: value("form"),
             presence: policy.presence,
+            padding: policy.padding.packet(),
             text,
         }
     }

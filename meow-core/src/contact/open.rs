@@ -15,6 +15,7 @@ use crate::crypto::{DhSecret, HashLabel, KemPublic, KemSecret, Random, SigningKe
 use crate::lane::{LaneEntry, ServerRef, VerifiedLaneList};
 use crate::message::{Confirm, Content, Prekeys};
 use crate::opening::{Handshake, Initiate, MAX_GREETING, Opened, OpeningError, Respond, Role, Terms};
+use crate::policy::Padding;
 use crate::wire::{Fixed, Text};
 
 /// Pairs of prekeys that are kept: the newest, and those that an older copy of the other side may still hold. One
@@ -91,6 +92,7 @@ impl Contact {
             budget: Budget::default(),
             verified: false,
             thin: false,
+            padding: Padding::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use super::event::{ContactError, Outgoing, SendError};
 use super::state::{Contact, Phase};
 use crate::crypto::Random;
 use crate::message::{Body, Content, seen_is_short};
+use crate::policy::Padding;
 use crate::ratchet::{Numbers, RatchetError};
 
 /// Messages that a lane may only listen to before it turns keys by itself.
@@ -90,7 +91,11 @@ impl Contact {
         let (ad, numbers) = (parties.associated_data(), Numbers { seq, epoch: body.epoch });
         let implied = short && ratchet.implies(turn, numbers);
         let overhead = ratchet.thin_overhead(turn);
-        let thin = if self.thin { body.fit_thin(implied, signed, overhead)? } else { None };
+        let thin = if self.thin && self.padding == Padding::P256 {
+            body.fit_thin(implied, signed, overhead)?
+        } else {
+            None
+        };
         if signed {
             body.sign(&parties, &self.me.lane)?;
         }
@@ -100,7 +105,7 @@ impl Contact {
                 ratchet.encrypt_thin(random, turn, &ad, numbers, !implied, &plain)?
             }
             None => {
-                let plain = body.to_padded(ratchet.overhead(turn))?;
+                let plain = body.to_padded_from(self.padding.item(), ratchet.overhead(turn))?;
                 ratchet.encrypt_numbered(random, turn, &ad, numbers, &plain)?
             }
         };

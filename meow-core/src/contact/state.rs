@@ -14,6 +14,7 @@ use crate::identity::ContactId;
 use crate::lane::{LaneId, ServerRef};
 use crate::message::{Parties, Prekeys};
 use crate::opening::Handshake;
+use crate::policy::Padding;
 use crate::ratchet::Ratchet;
 use crate::wire::Fixed;
 
@@ -41,6 +42,8 @@ pub struct Contact {
     pub(super) verified: bool,
     /// Messages are sealed in the thin form where they fit.
     pub(super) thin: bool,
+    /// To which size they are padded at least.
+    pub(super) padding: Padding,
 }
 
 /// This side.
@@ -256,6 +259,11 @@ impl Contact {
     /// Says in which form messages are sealed from now on. What is read does not depend on it.
     pub fn set_thin(&mut self, thin: bool) {
         self.thin = thin;
+    }
+
+    /// Says to which size messages are padded at least from now on. Where that is more than the wire asks for, none is thin.
+    pub fn set_padding(&mut self, padding: Padding) {
+        self.padding = padding;
     }
 
     /// Where to deposit for this contact; `None` before it has answered.

@@ -158,13 +158,22 @@ impl Body {
         }
     }
 
-    /// The padded plaintext, so that with `overhead` bytes of ratchet the item has an item size.
+    /// The padded plaintext, so that with `overhead` bytes of ratchet the item has an item size: the smallest that holds
+    /// it.
     ///
     /// # Errors
     /// [`WireError::TooLong`] beyond the largest item.
     pub fn to_padded(&self, overhead: usize) -> Result<Vec<u8>, WireError> {
+        self.to_padded_from(0, overhead)
+    }
+
+    /// The same for an item of `least` bytes or more.
+    ///
+    /// # Errors
+    /// [`WireError::TooLong`] beyond the largest item.
+    pub fn to_padded_from(&self, least: usize, overhead: usize) -> Result<Vec<u8>, WireError> {
         let mut plain = self.to_wire()?;
-        let size = item_size(plain.len() + 1 + overhead).ok_or(WireError::TooLong)?;
+        let size = item_size(least.max(plain.len() + 1 + overhead)).ok_or(WireError::TooLong)?;
         pad(&mut plain, size - overhead)?;
         Ok(plain)
     }

@@ -1,8 +1,10 @@
 //! The privacy policy of one contact: which ways a message may take, and what the contact learns.
 
+mod padding;
 mod text;
 mod toml;
 
+pub use padding::Padding;
 pub use text::{KEYS, pool_name};
 pub use toml::MAX_TEXT;
 
@@ -149,10 +151,13 @@ pub struct Policy {
     pub form: Form,
     /// The contact may find this device while it listens: it then knows this device's address. Needs [`Route::Direct`].
     pub presence: bool,
+    /// To which size messages are padded at least.
+    pub padding: Padding,
 }
 
 impl Default for Policy {
-    /// By server, signed, with receipts for decrypted messages and none for read ones, in the form that the links ask for.
+    /// By server, signed, with receipts for decrypted messages and none for read ones, in the form that the links ask for,
+    /// padded no further than the wire asks for.
     fn default() -> Self {
         Self {
             routes: List::take([Route::Server]),
@@ -160,20 +165,26 @@ impl Default for Policy {
             receipts: Receipts { decrypted: true, read: false },
             form: Form::ByLink,
             presence: false,
+            padding: Padding::default(),
         }
     }
 }
 
 impl Policy {
     /// # Errors
-    /// `Usage` for a policy without a route, with one twice, with presence where no direct link is allowed, or with a chain
-    /// out of bounds.
+    /// `Usage` for a policy without a route, with one twice, with presence where no direct link is allowed, with padding
+    /// where messages are to be thin, or with a chain out of bounds.
     pub fn check(&self) -> Result<(), Error> {
         if self.routes.is_empty() {
             return Err(Error::new(ErrorKind::Usage, "a policy needs at least one route"));
         }
         if self.presence && !self.routes.contains(&Route::Direct) {
             let text = "presence is for contacts that may be reached directly; allow the route `direct` too";
+            return Err(Error::new(ErrorKind::Usage, text));
+        }
+        if self.form == Form::Thin && self.padding != Padding::P256 {
+            let text =
+                "a thin message has the size of a radio frame: with `form=thin` leave `padding` at 256";
             return Err(Error::new(ErrorKind::Usage, text));
         }
         for (i, route) in self.routes.iter().enumerate() {
@@ -193,8 +204,8 @@ impl Policy {
     }
 
     /// Whether another policy in the place of this one would protect less: a route that none of these allows at its place or
-    /// before, this device's address shown to servers, more receipts, presence, or signatures where there were none. Such a
-    /// change needs the password.
+    /// before, this device's address shown to servers, more receipts, presence, signatures where there were none, or less
+    /// padding. Such a change needs the password.
     pub fn protects_more_than(&self, new: &Self) -> bool {
         let allowed =
             |place: usize, route: &Route| self.routes.iter().take(place + 1).any(|old| old.covers(route));
@@ -205,7 +216,8 @@ impl Policy {
             && (self.receipts.read || !new.receipts.read);
         let signed = self.authenticity == Authenticity::Signed || new.authenticity == Authenticity::Deniable;
         let presence = self.presence || !new.presence;
-        !(routes && hidden && receipts && signed && presence)
+        let padding = self.padding <= new.padding;
+        !(routes && hidden && receipts && signed && presence && padding)
     }
 }
 
@@ -279,6 +291,9 @@ mod tests {
         let found = Policy { presence: true, ..policy([Route::Server]) };
         assert_eq!(found.check().unwrap_err().kind(), ErrorKind::Usage);
         assert!(Policy { presence: true, ..policy([Route::Server, Route::Direct]) }.check().is_ok());
+        let padded = Policy { padding: Padding::P512, ..Policy::default() };
+        assert!(padded.check().is_ok());
+        assert_eq!(Policy { form: Form::Thin, ..padded }.check().unwrap_err().kind(), ErrorKind::Usage);
     }
 
     #[test]
@@ -335,6 +350,8 @@ mod tests {
         let direct = policy([Route::Direct, Route::Server]);
         let shown = Policy { presence: true, ..direct.clone() };
         assert!(direct.protects_more_than(&shown) && !shown.protects_more_than(&direct));
+        let padded = Policy { padding: Padding::P2048, ..old.clone() };
+        assert!(padded.protects_more_than(&old) && !old.protects_more_than(&padded));
         let deniable = Policy { authenticity: Authenticity::Deniable, ..old.clone() };
         assert!(deniable.protects_more_than(&old) && !old.protects_more_than(&deniable));
     }

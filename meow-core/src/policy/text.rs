@@ -8,7 +8,7 @@ use crate::wire::{List, Text};
 use crate::{Error, ErrorKind};
 
 /// The keys of [`Policy::set`], with what they take.
-pub const KEYS: [(&str, &str); 9] = [
+pub const KEYS: [(&str, &str); 10] = [
     ("routes", "what is allowed, in order: server, direct, matriochka; separated by commas"),
     ("hops", "servers of a chain, the mailbox server counted: 2 to 5"),
     ("first", "from which servers the first of a chain is drawn: trusted, pool:NAME, known"),
@@ -18,6 +18,7 @@ pub const KEYS: [(&str, &str); 9] = [
     ("receipts", "what the contact is told: none, decrypted, read; separated by commas"),
     ("form", "by-link, thin, whole"),
     ("presence", "whether the contact may find this device: false, true"),
+    ("padding", "size to which messages are padded at least: 256, 512, 2048, 8192, 32768"),
 ];
 
 pub(super) fn bad(text: String) -> Error {
@@ -149,6 +150,7 @@ impl Policy {
                     _ => return Err(bad(format!("presence is true or false, not {value:?}"))),
                 }
             }
+            "padding" => self.padding = value.parse()?,
             _ => {
                 let keys: Vec<_> = KEYS.iter().map(|(key, _)| *key).collect();
                 return Err(bad(format!("a policy has no {key:?}; it has {}", keys.join(", "))));
@@ -231,11 +233,13 @@ mod tests {
             ("authenticity", "deniable"),
             ("receipts", "decrypted,read"),
             ("form", "whole"),
+            ("padding", "2048"),
         ] {
             policy.set(key, value).unwrap_or_else(|e| panic!("{key}: {e}"));
         }
         let want = "routes = [\"matriochka hops=4 first=trusted between=pool:friends delay_ms=1500\", \"server\"]\n\
-                    authenticity = \"deniable\"\nreceipts = [\"decrypted\", \"read\"]\nform = \"whole\"\npresence = false";
+                    authenticity = \"deniable\"\nreceipts = [\"decrypted\", \"read\"]\nform = \"whole\"\npresence = false\n\
+                    padding = 2048";
         assert_eq!(policy.to_string(), want);
         assert!(policy.check().is_ok());
         policy.set("receipts", "none").unwrap();
@@ -252,6 +256,8 @@ mod tests {
             ("receipts", "all"),
             ("form", "fat"),
             ("presence", "yes"),
+            ("padding", "300"),
+            ("padding", "none"),
             ("cover", "1"),
         ] {
             assert_eq!(policy.set(key, value).unwrap_err().kind(), ErrorKind::Usage, "{key}={value}");

@@ -1,6 +1,6 @@
 //! Whole policies as TOML: what `meow policy` shows and reads, and what a store keeps.
 //!
-//! A policy needs little of TOML: strings without escapes, lists of them on one line, `true` and `false`. Anything else is
+//! A policy needs little of TOML: strings without escapes, lists of them on one line, numbers, `true` and `false`. Anything else is
 //! an error, as is a key that is missing, unknown or there twice: nobody is to protect less by a typing mistake.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use super::{Authenticity, Form, Policy};
 use crate::Error;
 
 /// Keys of a policy as TOML. Those of a chain stand within its route.
-const WHOLE: [&str; 5] = ["routes", "authenticity", "receipts", "form", "presence"];
+const WHOLE: [&str; 6] = ["routes", "authenticity", "receipts", "form", "presence", "padding"];
 
 /// Longest text of a policy, in bytes.
 pub const MAX_TEXT: usize = 8192;
@@ -39,7 +39,8 @@ impl fmt::Display for Policy {
         writeln!(f, "authenticity = \"{authenticity}\"")?;
         writeln!(f, "receipts = [{}]", quoted(told))?;
         writeln!(f, "form = \"{form}\"")?;
-        write!(f, "presence = {}", self.presence)
+        writeln!(f, "presence = {}", self.presence)?;
+        write!(f, "padding = {}", self.padding)
     }
 }
 
@@ -77,7 +78,7 @@ impl FromStr for Policy {
                     }
                     if all.is_empty() && *key == "receipts" { "none".to_owned() } else { all.join(",") }
                 }
-                ("presence", word) => word.to_owned(),
+                ("presence" | "padding", word) => word.to_owned(),
                 (_, word) => string(word).ok_or_else(|| wrong(&format!("{key} takes \"A\"")))?.to_owned(),
             };
             policy.set(key, &value).map_err(|e| wrong(&e.to_string()))?;
@@ -132,13 +133,14 @@ mod tests {
             ("receipts", "none"),
             ("authenticity", "deniable"),
             ("presence", "true"),
-            ("form", "thin"),
+            ("form", "whole"),
+            ("padding", "512"),
         ] {
             policy.set(key, value).unwrap();
         }
         assert_eq!(policy.to_string().parse::<Policy>().unwrap(), policy);
         let by_hand = "# Bob\n\n routes=[ \"matriochka hops=2\" , ] # at home\nreceipts = []\r\nform = \"whole\"\n\
-                       authenticity = \"signed\"\npresence = false";
+                       authenticity = \"signed\"\npresence = false\npadding = 256 # bytes";
         let policy: Policy = by_hand.parse().unwrap();
         assert_eq!(
             policy.routes.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -155,6 +157,9 @@ mod tests {
             ("presence = false", "presence = false\npresence = false"),
             ("presence = false", "presence = \"false\""),
             ("presence = false", "presence = true"),
+            ("padding = 256", "padding = \"256\""),
+            ("padding = 256", "padding = 300"),
+            ("padding = 256", ""),
             ("presence = false", "presence = false\ncover = 1"),
             ("[\"server\"]", "\"server\""),
             ("[\"server\"]", "[server]"),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::crypto::SigningKey;
-use crate::policy::Receipts;
+use crate::policy::{Padding, Receipts};
+use crate::request::ITEM_SIZES;
 
 const ALL: Receipts = Receipts { decrypted: true, read: true };
 
@@ -180,4 +181,29 @@ fn a27_what_the_user_does_not_see_earns_no_receipt() {
     assert!(alice.contact.take_receipt(ALL, &mut alice.random).unwrap().is_none());
     assert!(alice.contact.tick(u64::MAX, &mut alice.random).unwrap().is_none());
     assert!(alice.out.is_empty());
+}
+
+#[test]
+fn messages_are_padded_to_the_size_that_the_policy_says_or_a_larger_one() {
+    let (mut alice, mut bob) = established();
+    for (padding, least) in [(Padding::P256, 352), (Padding::P2048, 1888), (Padding::P8192, 8032)] {
+        alice.contact.set_padding(padding);
+        bob.contact.set_padding(padding);
+        alice.send("");
+        alice.send(&"long ".repeat(60));
+        alice.send(&"very long ".repeat(1000));
+        bob.send("back");
+        let sizes: Vec<_> = alice.out.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [least.min(8032), least.max(1888), 32_608], "{padding}");
+        settle(&mut alice, &mut bob);
+        // What the protocol says by itself is padded as texts are.
+        let receipt = bob.contact.take_receipt(ALL, &mut bob.random).unwrap().unwrap();
+        assert!(receipt.item.len() >= padding.item() && ITEM_SIZES.contains(&receipt.item.len()));
+        alice.receive(&receipt.item);
+    }
+    assert_eq!((bob.texts().len(), alice.texts().len()), (9, 3));
+    // A padded message is none for a radio.
+    alice.contact.set_thin(true);
+    alice.send("hi");
+    assert_eq!(alice.out.pop().unwrap().len(), 8032);
 }
