@@ -56,6 +56,10 @@ struct World {
     _dir: tempfile::TempDir,
 }
 
+fn password() -> Unlock {
+    Unlock::password("correct horse battery staple")
+}
+
 /// A relay that keeps so many sessions.
 async fn world(sessions: usize) -> World {
     let mut limits = RelayLimits::default();
@@ -72,7 +76,7 @@ async fn world(sessions: usize) -> World {
         .start()
         .await
         .unwrap();
-    let password = Unlock::password("correct horse battery staple");
+    let password = password();
     let mut people = Vec::new();
     for (name, transports, url) in [
         ("alice", Transports::new().with(Serial::new()), Some(line.url(1, RADIO))),
@@ -123,7 +127,7 @@ impl World {
     async fn wish(&self, authenticity: Authenticity) {
         for (client, other) in [(&self.alice, "bob"), (&self.bob, "alice")] {
             let policy = Policy { form: Form::Thin, authenticity, ..Policy::default() };
-            client.set_policy(other, policy).await.unwrap();
+            client.weaken_policy(other, policy, &password()).await.unwrap();
         }
         self.rounds(3).await;
     }

@@ -23,7 +23,7 @@ async fn rounds(alice: &Client, bob: &Client) {
 }
 
 async fn wish(client: &Client, other: &str, form: Form) {
-    client.set_policy(other, Policy { form, ..Policy::default() }).await.unwrap();
+    client.weaken_policy(other, Policy { form, ..Policy::default() }, &key()).await.unwrap();
 }
 
 #[tokio::test]

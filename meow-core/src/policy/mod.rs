@@ -76,22 +76,25 @@ impl Default for Chain {
 
 impl Chain {
     /// # Errors
-    /// `Usage` outside of the bounds that the fields state.
+    /// `Usage` outside of the bounds that the fields state; the text begins with the word that says so.
     pub fn check(&self) -> Result<(), Error> {
-        if !(2..=MAX_HOPS).contains(&usize::from(self.hops)) {
-            let text = format!("a chain has from 2 to {MAX_HOPS} servers, the mailbox server counted");
-            return Err(Error::new(ErrorKind::Usage, text));
+        let Self { hops, delay_ms, .. } = self;
+        let bad = |text: String| Err(Error::new(ErrorKind::Usage, text));
+        if !(2..=MAX_HOPS).contains(&usize::from(*hops)) {
+            return bad(format!(
+                "hops={hops}: a chain has from 2 to {MAX_HOPS} servers, the mailbox server counted"
+            ));
         }
-        if self.delay_ms > MAX_DELAY_MS {
-            let text = format!("the mean delay at one server is at most {MAX_DELAY_MS} milliseconds");
-            return Err(Error::new(ErrorKind::Usage, text));
+        if *delay_ms > MAX_DELAY_MS {
+            return bad(format!(
+                "delay_ms={delay_ms}: the mean delay at one server is at most {MAX_DELAY_MS} milliseconds"
+            ));
         }
         if self.delays() > Duration::from_millis(MAX_DELAYS_MS.into()) {
             let (stops, most) = (self.stops(), MAX_DELAYS_MS / self.stops());
-            let text = format!(
-                "a packet and its answer stop at {stops} servers of such a chain, so the mean delay at each is at most {most} milliseconds"
-            );
-            return Err(Error::new(ErrorKind::Usage, text));
+            return bad(format!(
+                "delay_ms={delay_ms}: a packet and its answer stop at {stops} servers of a chain with hops={hops}, so the mean delay at each is at most {most} milliseconds"
+            ));
         }
         Ok(())
     }
@@ -116,7 +119,8 @@ pub enum Authenticity {
     Deniable,
 }
 
-/// In which form messages are sealed.
+/// In which form messages are sealed. What is thin has one of three lengths near its own, which say more of what is in it than
+/// the classes of whole messages: how long it is, whether it is signed, whether keys turn; and nothing post-quantum renews it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// Thin when this device reaches the contact's servers over thin links only, whole otherwise.
@@ -204,8 +208,8 @@ impl Policy {
     }
 
     /// Whether another policy in the place of this one would protect less: a route that none of these allows at its place or
-    /// before, this device's address shown to servers, more receipts, presence, signatures where there were none, or less
-    /// padding. Such a change needs the password.
+    /// before, this device's address shown to servers, more receipts, presence, signatures where there were none, less
+    /// padding, or thin messages where there were fewer. Such a change needs the password.
     pub fn protects_more_than(&self, new: &Self) -> bool {
         let allowed =
             |place: usize, route: &Route| self.routes.iter().take(place + 1).any(|old| old.covers(route));
@@ -217,7 +221,19 @@ impl Policy {
         let signed = self.authenticity == Authenticity::Signed || new.authenticity == Authenticity::Deniable;
         let presence = self.presence || !new.presence;
         let padding = self.padding <= new.padding;
-        !(routes && hidden && receipts && signed && presence && padding)
+        let form = self.form.thinness() >= new.form.thinness();
+        !(routes && hidden && receipts && signed && presence && padding && form)
+    }
+}
+
+impl Form {
+    /// In how many cases messages are thin.
+    fn thinness(self) -> u8 {
+        match self {
+            Self::Whole => 0,
+            Self::ByLink => 1,
+            Self::Thin => 2,
+        }
     }
 }
 
@@ -354,5 +370,12 @@ mod tests {
         assert!(padded.protects_more_than(&old) && !old.protects_more_than(&padded));
         let deniable = Policy { authenticity: Authenticity::Deniable, ..old.clone() };
         assert!(deniable.protects_more_than(&old) && !old.protects_more_than(&deniable));
+        let forms = [Form::Whole, Form::ByLink, Form::Thin];
+        for (n, from) in forms.into_iter().enumerate() {
+            for (m, to) in forms.into_iter().enumerate() {
+                let [from, to] = [from, to].map(|form| Policy { form, ..old.clone() });
+                assert_eq!(from.protects_more_than(&to), n < m, "{from:?} {to:?}");
+            }
+        }
     }
 }

@@ -71,18 +71,24 @@ impl fmt::Display for Route {
 
 impl FromStr for Route {
     type Err = Error;
-    /// What a chain does not say is as in [`Chain::default`].
+    /// What a chain does not say is as in [`Chain::default`]. A line is taken whole or not at all: the words are read first, in
+    /// any order, and what they come to is checked at the end.
     fn from_str(s: &str) -> Result<Self, Error> {
         let mut words = s.split_whitespace();
         let route = match words.next() {
             Some("server") => Self::Server,
             Some("direct") => Self::Direct,
             Some("matriochka") => {
-                let mut chain = Chain::default();
+                let (mut chain, mut said) = (Chain::default(), Vec::new());
                 for word in words.by_ref() {
                     let (key, value) = word.split_once('=').unwrap_or((word, ""));
+                    if said.contains(&key) {
+                        return Err(bad(format!("{word}: {key} was said before")));
+                    }
                     chain.set(key, value)?;
+                    said.push(key);
                 }
+                chain.check()?;
                 Self::Matriochka(chain)
             }
             _ => return Err(bad(format!("{s:?} is no route: say server, direct or matriochka"))),
@@ -95,12 +101,14 @@ impl FromStr for Route {
 }
 
 impl Chain {
+    /// One word. Whether the whole holds is for [`check`](Self::check) to say.
     fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let number = || bad(format!("{key} needs a number, not {value:?}"));
+        let pool = || value.parse::<Pool>().map_err(|e| bad(format!("{key}: {e}")));
         match key {
             "hops" => self.hops = value.parse().map_err(|_| number())?,
-            "first" => self.first = value.parse()?,
-            "between" => self.between = value.parse()?,
+            "first" => self.first = pool()?,
+            "between" => self.between = pool()?,
             "delay_ms" => self.delay_ms = value.parse().map_err(|_| number())?,
             _ => {
                 return Err(bad(format!(
@@ -108,16 +116,17 @@ impl Chain {
                 )));
             }
         }
-        self.check()
+        Ok(())
     }
 }
 
 impl Policy {
-    /// Sets one of [`KEYS`]; what belongs to chains, for each chain among the routes.
+    /// Sets one of [`KEYS`]; what belongs to chains, for each chain among the routes. Several may be set one after the other, in
+    /// any order: whether the whole holds is for [`check`](Self::check) to say.
     ///
     /// # Errors
-    /// `Usage` for another key, a value that it does not take, or a chain's key where no route is a chain. Whether the
-    /// whole holds is for [`check`](Self::check) to say.
+    /// `Usage` for another key, a value that it does not take, or a chain's key where no route is a chain. Nothing is changed
+    /// then.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         match key {
             "routes" => {
@@ -222,6 +231,35 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_taken_whole_or_not_at_all_and_the_error_names_the_word() {
+        // 12,000 is too much for the three servers that are the default, and right for the two that are said after it.
+        let late: Route = "matriochka delay_ms=20000 hops=2".parse().unwrap();
+        assert_eq!(late, "matriochka hops=2 delay_ms=20000".parse().unwrap());
+        for (line, word) in [
+            ("matriochka delay_ms=12001 between=known", "delay_ms=12001"),
+            ("matriochka delay_ms=6667 hops=5", "delay_ms=6667"),
+            ("matriochka hops=9 delay_ms=1", "hops=9"),
+            ("matriochka delay_ms=30000 hops=2", "delay_ms=30000"),
+            ("matriochka hops=2 hops=3", "hops=3"),
+            ("matriochka first=all hops=2", "first"),
+            ("matriochka delay=5", "delay"),
+        ] {
+            let e = line.parse::<Route>().unwrap_err();
+            assert!(e.kind() == ErrorKind::Usage && e.to_string().contains(word), "{line}: {e}");
+        }
+        // The same of changes to a policy: in any order, and judged at the end.
+        let mut policy: Policy =
+            Policy { routes: List::take(["matriochka".parse().unwrap()]), ..Policy::default() };
+        policy.set("delay_ms", "20000").unwrap();
+        assert!(policy.check().unwrap_err().to_string().contains("delay_ms=20000"));
+        policy.set("hops", "2").unwrap();
+        policy.check().unwrap();
+        let before = policy.clone();
+        assert!(policy.set("first", "all").is_err() && policy.set("routes", "server,tor").is_err());
+        assert_eq!(policy, before);
+    }
+
+    #[test]
     fn keys_set_what_they_name_and_nothing_else_is_taken() {
         let mut policy = Policy::default();
         for (key, value) in [
@@ -248,7 +286,6 @@ mod tests {
         for (key, value) in [
             ("routes", ""),
             ("routes", "server,server,server,server,server,server,server,server,server"),
-            ("hops", "1"),
             ("hops", "many"),
             ("first", "pool:"),
             ("delay_ms", "-1"),
