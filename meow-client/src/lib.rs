@@ -49,7 +49,7 @@ pub use keys::KeyStorage;
 pub use log::Message;
 pub use meow_core::contact::Status;
 pub use moving::MoveReport;
-pub use route::{HopMarks, HopShown, KnownHop, RouteCost, RouteReport};
+pub use route::{ChainWarning, HopMarks, HopShown, KnownHop, RouteCost, RouteReport};
 pub use run::SyncReport;
 pub use servers::OwnServer;
 pub use unlock::{KeyProvider, Unlock};

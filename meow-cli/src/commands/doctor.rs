@@ -100,6 +100,7 @@ pub(super) async fn run(context: &Context) -> Outcome {
     }
     servers(&mut doctor, &client).await?;
     mail(&mut doctor, &client).await?;
+    chains(&mut doctor, &client).await?;
     queue(&mut doctor, &client).await?;
     Ok(if doctor.well { Exit::Done } else { Exit::Failed })
 }
@@ -211,6 +212,18 @@ async fn mail(doctor: &mut Doctor, client: &Client) -> Result<(), Failure> {
         Ok(Ok(report)) => report.problems.iter().try_for_each(|e| doctor.ill("mail", None, e)),
         Ok(Err(e)) => doctor.ill("mail", None, &e),
         Err(_) => doctor.odd("mail", None, "sending and fetching take too long; check the network"),
+    }
+}
+
+/// Are the chains that policies allow as strong as they look?
+async fn chains(doctor: &mut Doctor, client: &Client) -> Result<(), Failure> {
+    match timeout(reach::PATIENCE, client.chain_warnings()).await {
+        Ok(Ok(all)) => all.into_iter().try_for_each(|warning| {
+            let about = warning.contact.unwrap_or_else(|| "new contacts".to_owned());
+            doctor.odd("chains", Some(about), warning.text)
+        }),
+        Ok(Err(e)) => doctor.ill("chains", None, &e),
+        Err(_) => doctor.odd("chains", None, "asking for catalogs takes too long; check the network"),
     }
 }
 

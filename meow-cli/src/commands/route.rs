@@ -25,6 +25,9 @@ struct Explained {
     problem: Option<String>,
     there: Vec<Hop>,
     back: Vec<Hop>,
+    /// What is weak about it though it works.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// Bytes on this device's link for a text of 100 bytes, or for one look for mail.
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_up: Option<u64>,
@@ -60,6 +63,7 @@ impl Explained {
             problem: report.problem,
             there: report.there.into_iter().map(Hop::from).collect(),
             back: report.back.into_iter().map(Hop::from).collect(),
+            warnings: report.warnings,
             bytes_up: report.cost.map(|cost| cost.up),
             bytes_down: report.cost.map(|cost| cost.down),
             latency_ms: report.cost.map(|cost| u64::try_from(cost.latency.as_millis()).unwrap_or(u64::MAX)),
@@ -68,13 +72,14 @@ impl Explained {
 }
 
 impl Record for Explained {
-    /// A line for the route, and one for each server.
+    /// A line for the route, one for each server, and one for each weakness.
     fn text(&self) -> String {
         let what = if self.purpose == "fetch" { "fetch from" } else { "send to" };
         let to = if self.server.is_empty() { "the contact's device" } else { &self.server };
         let head = format!("{what} {} by {}", one_line(to), self.route);
+        let weak: String = self.warnings.iter().map(|w| format!("\n  weak: {}", one_line(w))).collect();
         if let Some(problem) = &self.problem {
-            return format!("{head}: not now: {}", one_line(problem));
+            return format!("{head}: not now: {}{weak}", one_line(problem));
         }
         let line =
             |mark: &str, hop: &Hop| format!("\n  {mark} {}  {}", one_line(&hop.url), one_line(&hop.why));
@@ -87,7 +92,7 @@ impl Record for Explained {
             }
             _ => String::new(),
         };
-        format!("{head}{there}{back}{cost}")
+        format!("{head}{there}{back}{cost}{weak}")
     }
 }
 

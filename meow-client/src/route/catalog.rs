@@ -12,8 +12,9 @@ use meow_core::request::{Answer, CatalogGet, CatalogPage, Descriptor, MAX_ONWARD
 use meow_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, timeout};
 
+use super::failed::Failed;
 use super::hops::{KnownHop, known_hops};
-use super::path::Place;
+use super::path::{First, Path, Place};
 use super::place::groups;
 use crate::client::Inner;
 use crate::mailbox::unexpected;
@@ -38,6 +39,17 @@ const PAGE: Room = Room::Class(4);
 pub(crate) struct Directory {
     catalogs: HashMap<[u8; 32], Catalog>,
     asked: HashMap<[u8; 32], Asked>,
+    failed: Failed,
+}
+
+/// What chains can be drawn of now.
+pub(super) struct Known {
+    /// All servers that chains can lead through.
+    pub(super) places: Vec<Place>,
+    /// Those that the user named for the first place.
+    pub(super) firsts: Vec<First>,
+    /// Those between of chains to the target that failed, the worst first.
+    pub(super) failed: Vec<HopId>,
 }
 
 /// What one server has shown: its own descriptor, and those of the servers that it sends on to.
@@ -107,6 +119,12 @@ impl Directory {
     /// Asks for every catalog anew: keys have turned, or the network or what the user says has changed.
     pub(crate) fn forget(&mut self) {
         self.asked.clear();
+        self.failed.forget();
+    }
+
+    /// No answer came by this path.
+    pub(super) fn failed(&mut self, path: &Path) {
+        self.failed.note(path);
     }
 
     /// A packet was lost, perhaps because a key has turned: catalogs that are not of this moment are asked for anew.
@@ -153,6 +171,14 @@ fn place(fingerprint: [u8; 32], directory: &Directory, named: Option<&KnownHop>,
     })
 }
 
+/// What a server that the user named may have in common with others, as far as it is known.
+fn groups_of(hop: &KnownHop, directory: &Directory) -> BTreeSet<String> {
+    let fingerprint = &hop.reference.fingerprint;
+    let descriptor = directory.shown(fingerprint).or_else(|| directory.said(fingerprint));
+    let urls = descriptor.iter().flat_map(|d| d.urls.iter()).filter_map(|url| url.parse().ok());
+    groups(urls.chain([hop.reference.url.clone()]), hop.marks.operator.as_deref())
+}
+
 /// Whether the user's marks put a server into a pool.
 fn in_pool(hop: &KnownHop, pool: &Pool) -> bool {
     match pool {
@@ -175,7 +201,7 @@ impl Inner {
         asked.or_else(|| self.directory().shown(fingerprint).cloned())
     }
 
-    /// All servers that chains can lead through, after the catalogs of those that may be first were asked for where they
+    /// What chains to a server can be drawn of, after the catalogs of those that may be first were asked for where they
     /// are not fresh. Whole catalogs: what is asked says nothing of who is meant. None of `avoid` is asked.
     ///
     /// # Errors
@@ -183,7 +209,12 @@ impl Inner {
     ///
     /// # Cancel safety
     /// Cancel-safe.
-    pub(super) async fn places(self: &Arc<Self>, chain: &Chain, avoid: &[[u8; 32]]) -> Result<Vec<Place>> {
+    pub(super) async fn places(
+        self: &Arc<Self>,
+        chain: &Chain,
+        target: &HopId,
+        avoid: &[[u8; 32]],
+    ) -> Result<Known> {
         let (hops, own) = self.read(|txn| Ok((known_hops(txn)?, own_servers(txn)?))).await?;
         let due: Vec<_> = {
             let directory = self.directory();
@@ -196,12 +227,21 @@ impl Inner {
         join_all(due.into_iter().map(|hop| self.ask_catalog(hop))).await;
         let mut directory = self.directory();
         directory.keep(&hops);
+        let is_own = |fingerprint: &[u8; 32]| own.iter().any(|own| own.reference.fingerprint == *fingerprint);
         let place = |fingerprint: &[u8; 32]| {
             let named = hops.iter().find(|hop| hop.reference.fingerprint == *fingerprint);
-            let own = own.iter().any(|server| server.reference.fingerprint == *fingerprint);
-            place(*fingerprint, &directory, named, own)
+            place(*fingerprint, &directory, named, is_own(fingerprint))
         };
-        Ok(directory.servers().iter().filter_map(place).collect())
+        let first = |hop: &KnownHop| {
+            let fingerprint = hop.reference.fingerprint;
+            let (own, answers) = (is_own(&fingerprint), directory.answers(&fingerprint));
+            First { fingerprint, groups: groups_of(hop, &directory), own, answers }
+        };
+        Ok(Known {
+            places: directory.servers().iter().filter_map(place).collect(),
+            firsts: hops.iter().filter(|hop| in_pool(hop, &chain.first)).map(first).collect(),
+            failed: directory.failed.of(target),
+        })
     }
 
     async fn ask_catalog(&self, hop: &KnownHop) {

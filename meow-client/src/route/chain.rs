@@ -11,10 +11,11 @@ use meow_core::request::{Answer, ClearAnswer, ClearCode, PendingAnswer, Request,
 use meow_core::wire::SIZE_CLASSES;
 use meow_core::{Error, ErrorKind, Result, Retry};
 
-use super::path::{NoPath, Path, Place, choose};
+use super::catalog::Known;
+use super::path::{Draw, NoPath, Path, Place, choose};
 use super::ways::Ways;
 use crate::client::Inner;
-use crate::server::{Room, counter_of_own};
+use crate::server::{NotCarried, Room, counter_of_own};
 
 /// Packets that one request may take, each by another path. A pull takes one: its counter is for one request.
 const ATTEMPTS: usize = 3;
@@ -34,7 +35,8 @@ pub(crate) fn longest_hold(chain: &Chain) -> Duration {
 }
 
 impl Inner {
-    /// Asks a server through a chain of others, drawn anew for each packet.
+    /// Asks a server through a chain of others, drawn anew for each packet; after one that brought no answer, of other servers
+    /// where there are enough.
     ///
     /// # Errors
     /// `Unreachable` where there is no chain now, or no answer came back, with what to do; `Limit` for what no packet
@@ -76,9 +78,10 @@ impl Inner {
         server: &ServerRef,
     ) -> Result<Path> {
         let avoid: Vec<_> = ways.avoid.iter().map(|fingerprint| fingerprint.0).collect();
-        let places = self.places(chain, &avoid).await?;
         let target = HopId::of(server.fingerprint());
-        choose(&places, chain, &target, &avoid, &mut *self.random.lock()).map_err(no_path)
+        let Known { places, firsts, failed } = self.places(chain, &target, &avoid).await?;
+        let draw = Draw { chain, target: &target, avoid: &avoid, firsts: &firsts, failed: &failed };
+        choose(&places, &draw, &mut *self.random.lock()).map_err(no_path)
     }
 
     /// Whether some chain that the policy for new contacts allows leads to a server now.
@@ -129,32 +132,41 @@ impl Inner {
         let fits = |packet: &[u8]| reply.open(packet.to_vec()).is_ok();
         let came =
             self.servers.carry(&at, Some(&hop.reference.url), &packet, patience, &fits).await.map_err(
-                |e| {
+                |NotCarried { error, sent }| {
+                    let mut directory = self.directory();
+                    if sent {
+                        // Who has lost it does not show.
+                        directory.failed(path);
+                    }
                     // Perhaps it is away: it is first again once it has shown its catalog.
-                    self.directory().doubt(&first.fingerprint);
-                    Error::new(e.kind(), format!("Matriochka: {e}; `meow route` explains"))
+                    directory.doubt(&first.fingerprint);
+                    Error::new(error.kind(), format!("Matriochka: {error}; `meow route` explains"))
                         .with_retry(Retry::After(10))
-                        .with_source(e)
+                        .with_source(error)
                 },
             )?;
         if ClearAnswer::matches(&came) {
-            return Err(self.refused_by_first(first, &ClearAnswer::from_packet(&came)?));
+            return Err(self.refused_by_first(path, first, &ClearAnswer::from_packet(&came)?));
         }
         // Noise: whoever made it stops no other chain by that.
         let inside = reply.open(came.to_vec()).map_err(|e| {
-            self.directory().doubt(&first.fingerprint);
+            let mut directory = self.directory();
+            directory.failed(path);
+            directory.doubt(&first.fingerprint);
             lost().with_source(e)
         })?;
         self.opened(&inside, pending)
     }
 
     /// What the first server said in the place of an answer.
-    fn refused_by_first(&self, first: &Place, clear: &ClearAnswer) -> Error {
+    fn refused_by_first(&self, path: &Path, first: &Place, clear: &ClearAnswer) -> Error {
         match clear {
             ClearAnswer::Refused(ClearCode::Busy) => busy(),
             ClearAnswer::Taken => {
                 // Somebody on the way has lost the packet, or has other keys by now.
-                self.directory().look_again();
+                let mut directory = self.directory();
+                directory.failed(path);
+                directory.look_again();
                 lost()
             }
             _ => {

@@ -12,6 +12,7 @@ use meow_core::{Error, Result};
 
 use super::cost::{RouteCost, Sample};
 use super::path::{Path, Place};
+use super::warn::servers_of;
 use super::ways::{Ways, no_way};
 use crate::client::{Client, Inner};
 use crate::records::{ContactRecord, contact, contact_of};
@@ -34,6 +35,8 @@ pub struct RouteReport {
     pub there: Vec<HopShown>,
     /// The servers on the way back, without the mailbox server.
     pub back: Vec<HopShown>,
+    /// What is weak about it though it works, and what to do.
+    pub warnings: Vec<String>,
     /// What a short text costs by this route, or one look for mail; `None` where that cannot be told.
     pub cost: Option<RouteCost>,
 }
@@ -71,8 +74,7 @@ impl Client {
             })
             .await?;
         let ways = Ways::of(&record);
-        let theirs =
-            record.machine.deposit_target().map(|target| target.servers.to_vec()).unwrap_or_default();
+        let theirs = servers_of(&record);
         let own =
             record.machine.mailboxes().last().map(|mailbox| mailbox.servers.to_vec()).unwrap_or_default();
         let mut all = Vec::new();
@@ -94,6 +96,9 @@ impl Client {
                         false => inner.sample_deposit(&record, in_session)?,
                     };
                     let mut report = inner.explain(route, &ways, server, fetching, sample.as_ref()).await;
+                    if let Route::Matriochka(chain) = route {
+                        report.warnings = inner.weak(chain, &ways, Some(server), &theirs).await?;
+                    }
                     report.cost = report.cost.filter(|_| report.problem.is_none());
                     all.push(report);
                 }
@@ -118,6 +123,7 @@ impl Inner {
             problem,
             there: Vec::new(),
             back: Vec::new(),
+            warnings: Vec::new(),
             cost: None,
         })
     }
@@ -138,6 +144,7 @@ impl Inner {
             problem: None,
             there: Vec::new(),
             back: Vec::new(),
+            warnings: Vec::new(),
             cost: None,
         };
         match route {

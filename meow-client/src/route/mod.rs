@@ -2,15 +2,18 @@
 //! chapter "Matriochka").
 //!
 //! `hops` is what the user says of servers, `catalog` what servers say of themselves, `path` draws a chain, `chain` sends a
-//! request along one, `explain` tells the user, with what `cost` reckons.
+//! request along one, `failed` remembers those that brought no answer, `explain` tells the user, with what `cost` reckons and
+//! `warn` finds weak.
 
 mod catalog;
 mod chain;
 mod cost;
 mod explain;
+mod failed;
 mod hops;
 mod path;
 mod place;
+mod warn;
 mod ways;
 
 pub(crate) use catalog::Directory;
@@ -18,4 +21,5 @@ pub(crate) use chain::longest_hold;
 pub use cost::RouteCost;
 pub use explain::{HopShown, RouteReport};
 pub use hops::{HopMarks, KnownHop};
+pub use warn::ChainWarning;
 pub(crate) use ways::{Ways, no_way};

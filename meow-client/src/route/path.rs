@@ -60,70 +60,154 @@ pub(crate) struct Path {
     pub(crate) back: Vec<Place>,
 }
 
+/// A server that the user named for the first place, whether or not it answers now.
+#[derive(Clone, Debug)]
+pub(crate) struct First {
+    pub(crate) fingerprint: [u8; 32],
+    pub(crate) groups: BTreeSet<String>,
+    pub(crate) own: bool,
+    /// It has shown its catalog.
+    pub(crate) answers: bool,
+}
+
+/// What a path is drawn for.
+#[derive(Clone, Copy)]
+pub(crate) struct Draw<'a> {
+    pub(crate) chain: &'a Chain,
+    pub(crate) target: &'a HopId,
+    /// The mailbox servers of both sides: they stand at the end or nowhere.
+    pub(crate) avoid: &'a [[u8; 32]],
+    pub(crate) firsts: &'a [First],
+    /// Servers between of chains to this target that brought no answer, the worst first.
+    pub(crate) failed: &'a [HopId],
+}
+
 /// Why there is no chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoPath {
     #[error("no server of the pool for the first one is known, answers, and keeps no mail for this contact")]
     NoFirst,
+    #[error(
+        "the servers that may be first and answer now are of one operator, network or domain with the mailbox server, and you named others that are not: bring those back, or take them off the list"
+    )]
+    CloseFirst,
     #[error("the mailbox server is in no catalog of the servers that may be first")]
     Unknown,
     #[error("the mailbox server is no hop: its operator has to start it with --hop")]
     NoHop,
     #[error(
-        "no chain of this length leads to the mailbox server and back: too few servers, or they do not send on to each other, or they are of one operator or network"
+        "no chain of this length leads to the mailbox server and back: too few servers, or they do not send on to each other, or they are of one operator or network, or keep mail for you or this contact"
     )]
     NoChain,
     #[error(transparent)]
     Random(#[from] CryptoError),
 }
 
-/// Draws a path to `target`. Servers of one group together are as likely as one that stands alone, so whoever runs a
+/// Draws a path. Servers of one group together are as likely as one that stands alone, so whoever runs a
 /// thousand on one network has one chance; one of several groups counts to the largest, so no further name makes it
-/// stand alone. None of `avoid` is the first.
-pub(crate) fn choose(
-    places: &[Place],
-    chain: &Chain,
-    target: &HopId,
-    avoid: &[[u8; 32]],
-    random: &mut dyn Random,
-) -> Result<Path, NoPath> {
+/// stand alone. No mailbox server is first or between.
+///
+/// A first server that belongs together with the mailbox server could tell who writes to which mailbox, so one is taken only if
+/// the user named no other: not if the others are away, which somebody may have brought about.
+///
+/// The first one is drawn without regard to what failed. Then servers between that failed are passed over, as far as
+/// [`passed_over`] says, or, where no chain is left without them, not.
+pub(crate) fn choose(places: &[Place], draw: &Draw<'_>, random: &mut dyn Random) -> Result<Path, NoPath> {
+    let Draw { chain, target, avoid, .. } = draw;
     let firsts = places.iter().filter(|p| {
         p.answers
             && p.is_in(&chain.first)
             && p.descriptor.hop.is_some()
-            && p.id != *target
+            && p.id != **target
             && !avoid.contains(&p.fingerprint)
     });
     let firsts = drawn(firsts.collect(), random)?;
     if firsts.is_empty() {
         return Err(NoPath::NoFirst);
     }
-    let last = places.iter().find(|p| p.id == *target && p.shown).ok_or(NoPath::Unknown)?;
+    let last = places.iter().find(|p| p.id == **target && p.shown).ok_or(NoPath::Unknown)?;
     if last.descriptor.hop.is_none() {
         return Err(NoPath::NoHop);
     }
-    let between = usize::from(chain.hops).saturating_sub(2);
-    let mut looks = MAX_LOOKS;
-    for first in firsts.into_iter().filter(|first| !first.too_close(last)) {
-        let mut walk = Walk { places, pool: &chain.between, random: &mut *random, looks: &mut looks };
-        let Some(there) = walk.go_on(vec![first], last, between)? else { continue };
-        let Some(back) = walk.go_on(vec![last], first, between)? else { continue };
-        return Ok(Path {
-            there: there.into_iter().cloned().collect(),
-            back: back.into_iter().skip(1).cloned().collect(),
-        });
+    let firsts: Vec<_> = firsts.into_iter().filter(|first| may_be_first(first, last, draw.firsts)).collect();
+    if firsts.is_empty() {
+        return Err(NoPath::CloseFirst);
+    }
+    let number = usize::from(chain.hops).saturating_sub(2);
+    let between = places.iter().filter(|p| {
+        p.is_in(&chain.between)
+            && p.shown
+            && p.descriptor.hop.is_some()
+            && p.id != **target
+            && !p.own
+            && !avoid.contains(&p.fingerprint)
+    });
+    let all: Vec<_> = between.collect();
+    let passed_over = passed_over(&all, draw.failed);
+    let apart: Vec<_> = all.iter().copied().filter(|p| !passed_over.contains(&p.id)).collect();
+    // One budget for each, so that a maze of one leaves time for the other.
+    let (mut looks, mut more_looks) = (MAX_LOOKS, MAX_LOOKS);
+    for first in firsts {
+        let mut found = Walk { between: &apart, random: &mut *random, looks: &mut looks }
+            .there_and_back(first, last, number)?;
+        if found.is_none() && apart.len() < all.len() {
+            let mut walk = Walk { between: &all, random: &mut *random, looks: &mut more_looks };
+            found = walk.there_and_back(first, last, number)?;
+        }
+        if let Some(path) = found {
+            return Ok(path);
+        }
     }
     Err(NoPath::NoChain)
 }
 
+/// Whether both would be one, as far as can be told: and the user's own choice leaves others. What a contact's servers take
+/// away is none of the user's choice.
+fn may_be_first(first: &Place, last: &Place, named: &[First]) -> bool {
+    let apart = |groups: &BTreeSet<String>| groups.is_disjoint(&last.groups);
+    let other = |named: &First| !named.own && named.fingerprint != last.fingerprint && apart(&named.groups);
+    apart(&first.groups) || (!first.too_close(last) && !named.iter().any(other))
+}
+
+/// Which of these servers are passed over, since chains with them failed: the worst first, a stranger with all that
+/// may belong to it, and never more than half of the chances. Whoever lets packets fail until only friends are left so at
+/// most doubles their share.
+fn passed_over(between: &[&Place], failed: &[HopId]) -> BTreeSet<HopId> {
+    let chances = chances(between);
+    let most = chances.iter().collect::<BTreeSet<_>>().len() / 2;
+    let mut over = BTreeSet::new();
+    for hop in failed {
+        let chance =
+            between.iter().zip(&chances).find(|(place, _)| place.id == *hop).map(|(_, chance)| chance);
+        if let Some(chance) = chance
+            && over.len() < most
+        {
+            over.insert(chance);
+        }
+    }
+    let both = between.iter().zip(&chances);
+    both.filter(|(_, chance)| over.contains(chance)).map(|(place, _)| place.id).collect()
+}
+
 struct Walk<'a, 'r> {
-    places: &'a [Place],
-    pool: &'r Pool,
+    between: &'r [&'a Place],
     random: &'r mut dyn Random,
     looks: &'r mut usize,
 }
 
 impl<'a> Walk<'a, '_> {
+    fn there_and_back(
+        &mut self,
+        first: &'a Place,
+        last: &'a Place,
+        between: usize,
+    ) -> Result<Option<Path>, NoPath> {
+        let Some(there) = self.go_on(vec![first], last, between)? else { return Ok(None) };
+        let Some(back) = self.go_on(vec![last], first, between)? else { return Ok(None) };
+        let back = back.into_iter().skip(1).cloned().collect();
+        Ok(Some(Path { there: there.into_iter().cloned().collect(), back }))
+    }
+
     /// Goes on from the end of `path` through `between` others to `to`; back a step where there is no way on.
     fn go_on(
         &mut self,
@@ -136,11 +220,8 @@ impl<'a> Walk<'a, '_> {
             let whole = at.descriptor.sends_to(&to.id).then(|| [path.as_slice(), &[to]].concat());
             return Ok(whole);
         }
-        let next = self.places.iter().filter(|p| {
-            p.is_in(self.pool)
-                && p.shown
-                && p.descriptor.hop.is_some()
-                && at.descriptor.sends_to(&p.id)
+        let next = self.between.iter().copied().filter(|p| {
+            at.descriptor.sends_to(&p.id)
                 && path.iter().chain([&to]).all(|before| before.id != p.id && !before.too_close(p))
         });
         for place in drawn(next.collect(), self.random)? {
@@ -157,18 +238,25 @@ impl<'a> Walk<'a, '_> {
     }
 }
 
-/// In random order: one of each group, then a second of each, and so on.
-fn drawn<'a>(places: Vec<&'a Place>, random: &mut dyn Random) -> Result<Vec<&'a Place>, CryptoError> {
+/// Of each server the chance that it shares with those that may belong to it.
+fn chances(places: &[&Place]) -> Vec<String> {
     let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
     for group in places.iter().filter(|place| place.stranger()).flat_map(|place| &place.groups) {
         *sizes.entry(group).or_default() += 1;
     }
-    let mut groups: BTreeMap<String, Vec<&'a Place>> = BTreeMap::new();
-    for (n, place) in places.into_iter().enumerate() {
+    let chance = |(n, place): (usize, &&Place)| {
         let largest = place.groups.iter().max_by_key(|group| sizes.get(group.as_str()));
         // Whom the user vouches for stands alone.
-        let group = largest.filter(|_| place.stranger()).map_or_else(|| format!("{n}"), Clone::clone);
-        groups.entry(group).or_default().push(place);
+        largest.filter(|_| place.stranger()).map_or_else(|| format!("{n}"), Clone::clone)
+    };
+    places.iter().enumerate().map(chance).collect()
+}
+
+/// In random order: one of each group, then a second of each, and so on.
+fn drawn<'a>(places: Vec<&'a Place>, random: &mut dyn Random) -> Result<Vec<&'a Place>, CryptoError> {
+    let mut groups: BTreeMap<String, Vec<&'a Place>> = BTreeMap::new();
+    for (chance, place) in chances(&places).into_iter().zip(places) {
+        groups.entry(chance).or_default().push(place);
     }
     let mut groups: Vec<_> = groups.into_values().collect();
     for group in &mut groups {
@@ -201,7 +289,10 @@ fn below(n: usize, random: &mut dyn Random) -> Result<usize, CryptoError> {
 }
 
 #[cfg(test)]
-mod tests {
+mod hostile;
+
+#[cfg(test)]
+pub(super) mod tests {
     use std::collections::HashMap;
 
     use meow_core::crypto::{SeededRandom, SigningKey};
@@ -211,14 +302,14 @@ mod tests {
 
     use super::*;
 
-    fn id(n: u16) -> HopId {
+    pub(in crate::route) fn id(n: u16) -> HopId {
         let mut id = [0; 16];
         id[..2].copy_from_slice(&n.to_be_bytes());
         HopId(id)
     }
 
     /// A server that sends on to those of `onward`; a stranger.
-    fn place(n: u16, onward: &[u16], group: &str) -> Place {
+    pub(in crate::route) fn place(n: u16, onward: &[u16], group: &str) -> Place {
         let limits =
             Limits { item: 1, mailbox_items: 1, mailbox_bytes: 1, keep_secs: 1, wait_secs: 1, blob: 1 };
         let mut fingerprint = [0; 32];
@@ -244,22 +335,32 @@ mod tests {
         }
     }
 
-    fn trusted(n: u16, onward: &[u16]) -> Place {
+    pub(super) fn trusted(n: u16, onward: &[u16]) -> Place {
         Place { trusted: true, ..place(n, onward, "same") }
     }
 
-    fn ids(path: &[Place]) -> Vec<u16> {
+    pub(super) fn ids(path: &[Place]) -> Vec<u16> {
         path.iter().map(|p| u16::from_be_bytes([p.id.0[0], p.id.0[1]])).collect()
     }
 
-    fn chain(hops: u8, first: Pool, between: Pool) -> Chain {
+    pub(super) fn chain(hops: u8, first: Pool, between: Pool) -> Chain {
         Chain { hops, first, between, delay_ms: 0 }
+    }
+
+    fn choose(
+        places: &[Place],
+        chain: &Chain,
+        target: &HopId,
+        avoid: &[[u8; 32]],
+        random: &mut dyn Random,
+    ) -> Result<Path, NoPath> {
+        super::choose(places, &Draw { chain, target, avoid, firsts: &[], failed: &[] }, random)
     }
 
     const ALL: [u16; 6] = [1, 2, 3, 4, 5, 9];
 
     /// Five trusted servers and a mailbox server, which all know each other.
-    fn mesh() -> Vec<Place> {
+    pub(super) fn mesh() -> Vec<Place> {
         let mut all: Vec<_> = (1..=5).map(|n| trusted(n, &ALL)).collect();
         all.push(place(9, &ALL, "theirs"));
         all

@@ -11,4 +11,5 @@ mod told;
 
 pub(crate) use ask::{Answered, Ask, Servers, refused};
 pub(crate) use sealed::{Room, Seal, Session};
+pub(crate) use through::NotCarried;
 pub(crate) use told::counter_of_own;

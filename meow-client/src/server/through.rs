@@ -5,12 +5,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use meow_core::lane::ServerRef;
 use meow_core::transport::Endpoint;
-use meow_core::{Error, ErrorKind, Result};
+use meow_core::{Error, ErrorKind};
 
 use super::ask::Servers;
 use super::choose::order;
 use super::exchange::{Fits, exchange};
 use super::reach::open;
+
+/// Why a packet brought nothing back.
+#[derive(Debug)]
+pub(crate) struct NotCarried {
+    pub(crate) error: Error,
+    /// It may have left: a link was open.
+    pub(crate) sent: bool,
+}
+
+impl From<Error> for NotCarried {
+    fn from(error: Error) -> Self {
+        Self { error, sent: false }
+    }
+}
 
 impl Servers {
     /// Carries one packet to a server and brings back one, by whichever URL of the server opens. What breaks then is not
@@ -29,7 +43,7 @@ impl Servers {
         packet: &[u8],
         patience: Duration,
         fits: Fits<'_>,
-    ) -> Result<Bytes> {
+    ) -> Result<Bytes, NotCarried> {
         let fingerprint = server.fingerprint();
         let named = self.told().urls(fingerprint).into_iter().chain(server.endpoints());
         let mut ways = order(&self.transports, private_url.cloned(), named, &self.failures())?;
@@ -43,7 +57,7 @@ impl Servers {
             let none = || {
                 Error::new(ErrorKind::Usage, "this server has no usable URL; ask for its current reference")
             };
-            return Err(last.unwrap_or_else(none));
+            return Err(last.unwrap_or_else(none).into());
         };
         match exchange(link, &url, packet, patience, fits).await {
             Ok(answer) => {
@@ -52,7 +66,7 @@ impl Servers {
                 Ok(answer)
             }
             // The way is fine as far as can be told: what was lost may have been lost behind this server.
-            Err(e) => Err(e),
+            Err(error) => Err(NotCarried { error, sent: true }),
         }
     }
 }
