@@ -56,12 +56,16 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Most open connections of one address, or of one /64 network (128).
     pub max_per_address: usize,
-    /// From this many open connections on, an address is made to answer before anything is kept for it (256).
+    /// From this many open connections on, an address is made to answer before anything is kept for it (256); so it is from a
+    /// quarter of [`max_per_address`](Self::max_per_address) of its own on.
     pub retry_from: usize,
     /// Most links at a time on one connection; further ones wait at the client (256).
     pub max_links: u32,
     /// Most links that wait to be accepted; further ones are reset (1,024).
     pub max_waiting: usize,
+    /// Most bytes that wait for the rest of their frame on all links together, beyond 64 KiB for each connection; a link that
+    /// brings more is broken off (32 MiB).
+    pub max_unread: usize,
     /// How long closing waits for open links (10 s).
     pub drain: Duration,
 }
@@ -78,6 +82,7 @@ impl Default for ServerConfig {
             retry_from: 256,
             max_links: 256,
             max_waiting: 1024,
+            max_unread: 32 * 1024 * 1024,
             drain: Duration::from_secs(10),
         }
     }

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use meow_core::Result;
 use meow_core::transport::{Endpoint, Host, Link, Peer};
 use quinn::crypto::rustls::QuicClientConfig;
@@ -20,6 +22,8 @@ use crate::{WINDOW, proof};
 
 /// QUIC wants a name; it is not sent, and a raw public key is for no name.
 const NO_NAME: &str = "meow";
+/// How long an address of a name is dialled alone before the next one is dialled beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// How long a place is dialled as usual before more is done to come through.
 const FIRST_TRY: Duration = Duration::from_millis(2500);
 
@@ -76,7 +80,7 @@ impl Dialer {
             (live, held)
         };
         let streams = live.connection.open_bi().await.map_err(UdpError::Broken)?;
-        let link = link(streams, self.config.max_frame, live.peer.clone(), &live.open);
+        let link = link(streams, self.config.max_frame, live.peer.clone(), &live.open, None);
         drop(held);
         Ok(link)
     }
@@ -96,27 +100,30 @@ impl Dialer {
         if any > 0 && found.is_empty() {
             return Err(UdpError::Address);
         }
-        // A silent address costs no more than its share of the time.
-        let share = self.config.connect_timeout / u32::try_from(found.len().max(1)).unwrap_or(u32::MAX);
+        let live = Arc::new(self.first_of(found).await?);
+        let watched = Arc::clone(&live);
+        tokio::spawn(watch(Arc::downgrade(self), Arc::clone(place), endpoint.authority(), watched));
+        Ok(live)
+    }
+
+    /// Dials one address after the other, the next one a moment after the one before or as soon as that has failed; the
+    /// first connection that comes about is taken. A silent address costs that moment, not its time.
+    async fn first_of(&self, addresses: Vec<SocketAddr>) -> Result<Live, UdpError> {
+        let (mut left, mut dialling) = (addresses.into_iter(), FuturesUnordered::new());
         let mut last = UdpError::NoAddress;
-        for address in found {
-            match tokio::time::timeout(share, self.dial_at(address)).await {
-                Ok(Ok(live)) => {
-                    let live = Arc::new(live);
-                    let watched = Arc::clone(&live);
-                    tokio::spawn(watch(
-                        Arc::downgrade(self),
-                        Arc::clone(place),
-                        endpoint.authority(),
-                        watched,
-                    ));
-                    return Ok(live);
-                }
-                Ok(Err(e)) => last = e,
-                Err(_) => last = UdpError::ConnectTimeout,
+        loop {
+            let next = left.next();
+            let more = next.is_some();
+            dialling.extend(next.map(|address| self.dial_at(address)));
+            tokio::select! {
+                dialled = dialling.next() => match dialled {
+                    Some(Ok(live)) => return Ok(live),
+                    Some(Err(e)) => last = e,
+                    None => return Err(last),
+                },
+                () = tokio::time::sleep(HEAD_START), if more => {}
             }
         }
-        Err(last)
     }
 
     async fn dial_at(&self, address: SocketAddr) -> Result<Live, UdpError> {
@@ -125,7 +132,7 @@ impl Dialer {
 
     async fn dial_from(&self, from: &quinn::Endpoint, address: SocketAddr) -> Result<Live, UdpError> {
         let connecting = from.connect_with(self.quic()?, address, NO_NAME).map_err(UdpError::Dial)?;
-        let connection = connecting.await.map_err(UdpError::Connect)?;
+        let connection = connecting.await.map_err(UdpError::connecting)?;
         let mut peer = Peer::at(connection.remote_address().ip());
         peer.server = Some(proof::proved(&connection).ok_or(UdpError::NoProof)?);
         Ok(Live { connection, peer, open: Arc::new(TaskTracker::new()) })
@@ -162,7 +169,7 @@ impl Dialer {
             .await
             .unwrap_or(Err(UdpError::ConnectTimeout))?;
         let streams = live.connection.open_bi().await.map_err(UdpError::Broken)?;
-        let link = link(streams, self.config.max_frame, live.peer.clone(), &live.open);
+        let link = link(streams, self.config.max_frame, live.peer.clone(), &live.open, None);
         tokio::spawn(async move {
             live.open.close();
             tokio::select! {
@@ -278,5 +285,37 @@ async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, name: String, live: Arc<
 fn leave(current: &mut Option<Arc<Live>>, live: &Arc<Live>) {
     if current.as_ref().is_some_and(|other| Arc::ptr_eq(other, live)) {
         *current = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meow_core::crypto::SigningKey;
+    use meow_core::request::fingerprint;
+    use meow_core::transport::Transport as _;
+
+    use super::*;
+    use crate::{ServerConfig, Udp};
+
+    #[tokio::test]
+    async fn a_silent_address_of_a_name_does_not_keep_the_next_one_waiting() {
+        let skp = SigningKey::from_seed(&[7; 32]);
+        let mut server = ServerConfig::default();
+        server.identity = Some(skp.clone());
+        let server = Udp::new(ClientConfig::default(), server);
+        let (silent, mut config) = (UdpSocket::bind("127.0.0.1:0").unwrap(), ClientConfig::default());
+        // A share of this for each would be a day.
+        config.connect_timeout = Duration::from_secs(3 * 86_400);
+        let dialer = Dialer::new(config);
+        for listen in ["udp://[::1]:0", "udp://127.0.0.1:0"] {
+            let listener = server.listen(&listen.parse().unwrap()).await.unwrap();
+            let good: SocketAddr = listener.local().authority().parse().unwrap();
+            let quiet = silent.local_addr().unwrap();
+            for addresses in [vec![quiet, quiet, good], vec![good, quiet]] {
+                let live = dialer.first_of(addresses).await.unwrap();
+                assert_eq!(live.peer.server, Some(fingerprint(&skp.public())));
+            }
+        }
+        assert!(matches!(dialer.first_of(vec![]).await, Err(UdpError::NoAddress)));
     }
 }

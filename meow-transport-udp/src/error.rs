@@ -31,7 +31,7 @@ pub(crate) enum UdpError {
     Dial(#[source] quinn::ConnectError),
     #[error("the server cannot be reached over UDP; check its address, or whether a firewall drops UDP")]
     Connect(#[source] quinn::ConnectionError),
-    #[error("the server proved no key; do not go on unless its operator explains it")]
+    #[error("who answers at this address proves no server key; do not go on unless its operator explains it")]
     NoProof,
     #[error("no link to the server came about in time; it may be busy, or a firewall may drop UDP")]
     ConnectTimeout,
@@ -41,6 +41,8 @@ pub(crate) enum UdpError {
     Closed,
     #[error("this side of the link was finished or broken off; open another link")]
     Finished,
+    #[error("too much waits here for the rest of its frame; the link was given up")]
+    NoRoom,
     #[error("the far side breaks the framing of the udp binding: the frame is too long")]
     TooLong,
     #[error("the far side sent an empty frame, which the udp binding does not allow")]
@@ -48,6 +50,17 @@ pub(crate) enum UdpError {
 }
 
 impl UdpError {
+    /// Why no connection came about.
+    pub(crate) fn connecting(e: quinn::ConnectionError) -> Self {
+        let code = match &e {
+            quinn::ConnectionError::TransportError(e) => u64::from(e.code),
+            quinn::ConnectionError::ConnectionClosed(e) => u64::from(e.error_code),
+            _ => 0,
+        };
+        // What TLS says against a handshake (RFC 9001, section 4.8): the far side proved nothing, or is no server of ours.
+        if (0x100..0x200).contains(&code) { Self::NoProof } else { Self::Connect(e) }
+    }
+
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Endpoint(_) | Self::NoIdentity | Self::Setting | Self::Finished => ErrorKind::Usage,
@@ -61,6 +74,7 @@ impl UdpError {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Broken(_)
+            | Self::NoRoom
             | Self::Closed => ErrorKind::Unreachable,
         }
     }

@@ -51,6 +51,11 @@ impl Reader {
         Ok(Some(self.rest.split_to(length).freeze()))
     }
 
+    /// Bytes that wait for the rest of their frame.
+    pub(crate) fn kept(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Whether nothing is left of a frame that is not complete.
     pub(crate) fn is_empty(&self) -> bool {
         self.whole.is_none() && self.rest.is_empty()

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::budget::{Kept, Room};
 use crate::error::UdpError;
 use crate::framing::Reader;
 
@@ -27,16 +28,24 @@ pub(crate) fn profile(max_frame: usize) -> LinkProfile {
     LinkProfile::new(Pattern::Session, max_frame)
 }
 
-/// Both halves of a stream. `open` counts the link until all that it sent has arrived or is given up.
+/// Both halves of a stream. `open` counts the link until all that it sent has arrived or is given up; `kept` bounds what is
+/// kept of frames that are not complete.
 pub(crate) fn link(
     (tx, rx): (SendStream, RecvStream),
     max_frame: usize,
     peer: Peer,
     open: &Arc<TaskTracker>,
+    kept: Option<Arc<Kept>>,
 ) -> Link {
     let out = Out { stream: tx, finished: false };
     let tx = Tx { writer: Writer::Idle(out), max_frame, open: Arc::clone(open), _counted: open.token() };
-    let rx = Rx { stream: rx, frames: Reader::new(max_frame), state: Inbound::Open, _counted: open.token() };
+    let rx = Rx {
+        stream: rx,
+        frames: Reader::new(max_frame),
+        room: Room::new(kept),
+        state: Inbound::Open,
+        _counted: open.token(),
+    };
     Link::new(tx, rx, profile(max_frame), peer)
 }
 
@@ -173,6 +182,7 @@ enum Inbound {
 struct Rx {
     stream: RecvStream,
     frames: Reader,
+    room: Room,
     state: Inbound,
     _counted: TaskTrackerToken,
 }
@@ -182,6 +192,11 @@ impl Rx {
         loop {
             if let Some(frame) = self.frames.next()? {
                 return Ok(Some(frame));
+            }
+            if !self.room.set(self.frames.kept()) {
+                // The stream may be gone already.
+                let _ = self.stream.stop(BUSY);
+                return Err(UdpError::NoRoom);
             }
             match self.stream.read_chunk(usize::MAX, true).await {
                 Ok(Some(chunk)) => self.frames.push(&chunk.bytes),

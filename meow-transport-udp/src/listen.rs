@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::{Kept, Pool};
 use crate::config::ServerConfig;
 use crate::dial::Dialer;
 use crate::error::UdpError;
@@ -33,6 +34,8 @@ struct Shared {
     /// Set when the listener takes no more links.
     leaving: CancellationToken,
     per_address: Mutex<HashMap<IpAddr, usize>>,
+    /// For frames that are not complete.
+    unread: Arc<Pool>,
     /// Who dials from this socket too.
     dialler: Option<Weak<Dialer>>,
 }
@@ -55,7 +58,7 @@ pub(crate) async fn listen(
     let socket = UdpSocket::bind(address).map_err(UdpError::Bind)?;
     let bound = socket.local_addr().map_err(UdpError::Bind)?;
     let skp = config.identity.as_ref().ok_or(UdpError::NoIdentity)?;
-    let (sides, accepting) = (reset::endpoint(skp), server(config, skp)?);
+    let (sides, accepting) = (reset::endpoint(skp, bound), server(config, skp)?);
     let own = Own::new(socket, sides, Some(accepting))?;
     let local = endpoint.clone().with_port(bound.port());
     let (arrivals, queue) = mpsc::channel(config.max_waiting.max(1));
@@ -69,6 +72,7 @@ pub(crate) async fn listen(
         open: Arc::new(TaskTracker::new()),
         leaving: CancellationToken::new(),
         per_address: Mutex::default(),
+        unread: Pool::new(config.max_unread),
         dialler: dialler.map(Arc::downgrade),
     });
     tokio::spawn(Arc::clone(&shared).receive());
@@ -101,13 +105,22 @@ impl Shared {
             let open = self.endpoint.open_connections();
             if self.leaving.is_cancelled() || open >= self.config.max_connections {
                 incoming.refuse();
-            } else if open >= self.config.retry_from && incoming.may_retry() {
+            } else if (open >= self.config.retry_from || self.crowded(incoming.remote_address().ip()))
+                && incoming.may_retry()
+            {
                 // Asked for by `may_retry`: it cannot fail then, and what it gives back would be refused anyway.
                 let _ = incoming.retry();
             } else {
                 self.admit(incoming);
             }
         }
+    }
+
+    /// Whether an address has so many connections that it is made to answer before another one: who gives a forged address
+    /// takes no more than a part of the seats from its owner.
+    fn crowded(&self, address: IpAddr) -> bool {
+        let taken = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.get(&network(address)).is_some_and(|count| *count >= self.config.max_per_address.div_ceil(4))
     }
 
     fn admit(self: &Arc<Self>, incoming: Incoming) {
@@ -128,6 +141,7 @@ impl Shared {
     }
 
     async fn serve(&self, connection: Connection) {
+        let kept = Kept::new(&self.unread);
         loop {
             let streams = tokio::select! {
                 streams = connection.accept_bi() => streams,
@@ -138,7 +152,13 @@ impl Shared {
                 Ok(place) => {
                     let mut peer = Peer::at(connection.remote_address().ip());
                     peer.port = Some(connection.remote_address().port());
-                    place.send(link((tx, rx), self.config.max_frame, peer, &self.open));
+                    place.send(link(
+                        (tx, rx),
+                        self.config.max_frame,
+                        peer,
+                        &self.open,
+                        Some(Arc::clone(&kept)),
+                    ));
                 }
                 Err(_) => {
                     // The stream may be gone already.

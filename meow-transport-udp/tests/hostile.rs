@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
+#[path = "common/nat.rs"]
+mod nat;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{PATIENCE, ask, echo, udp};
@@ -15,6 +16,7 @@ use meow_core::crypto::{SigningKey, SystemRandom};
 use meow_core::request::fingerprint;
 use meow_core::transport::{Addresses, Endpoint, Transport};
 use meow_transport_udp::{ClientConfig, ServerConfig, Udp};
+use nat::Nat;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -24,50 +26,6 @@ fn at(address: SocketAddr) -> Endpoint {
 
 fn address(of: &Endpoint) -> SocketAddr {
     of.authority().parse().unwrap()
-}
-
-/// Passes datagrams on between any number of clients and one server. Each call of `next` gives the sockets that it uses
-/// towards the server from then on, so the server sees clients come from elsewhere.
-struct Nat {
-    local: SocketAddr,
-    generation: Arc<AtomicUsize>,
-    passed: Arc<AtomicUsize>,
-}
-
-impl Nat {
-    async fn before(server: SocketAddr) -> Self {
-        let inside = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let local = inside.local_addr().unwrap();
-        let (generation, passed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (current, count) = (Arc::clone(&generation), Arc::clone(&passed));
-        tokio::spawn(async move {
-            let mut outside: Option<(usize, SocketAddr, Arc<UdpSocket>)> = None;
-            let mut buffer = vec![0; 65_536];
-            while let Ok((length, from)) = inside.recv_from(&mut buffer).await {
-                count.fetch_add(1, Ordering::SeqCst);
-                let now = current.load(Ordering::SeqCst);
-                if outside.as_ref().is_none_or(|(made, client, _)| *made != now || *client != from) {
-                    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-                    tokio::spawn(back(Arc::clone(&socket), Arc::clone(&inside), from));
-                    outside = Some((now, from, socket));
-                }
-                let (_, _, socket) = outside.as_ref().unwrap();
-                socket.send_to(&buffer[..length], server).await.unwrap();
-            }
-        });
-        Self { local, generation, passed }
-    }
-
-    fn rebind(&self) {
-        self.generation.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-async fn back(outside: Arc<UdpSocket>, inside: Arc<UdpSocket>, client: SocketAddr) {
-    let mut buffer = vec![0; 65_536];
-    while let Ok(length) = outside.recv(&mut buffer).await {
-        inside.send_to(&buffer[..length], client).await.unwrap();
-    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 
-const ALPN: &[u8] = b"meow/0";
+pub(crate) const ALPN: &[u8] = b"meow/0";
 const PUBLIC_HEAD: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 const PRIVATE_HEAD: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
@@ -48,16 +48,33 @@ pub(crate) fn server() -> Endpoint {
 /// The same with other limits.
 pub(crate) fn server_with(transport: Arc<TransportConfig>) -> Endpoint {
     let key = SigningKey::generate(&mut SystemRandom).unwrap();
-    let private = [PRIVATE_HEAD.as_slice(), key.seed().as_slice()].concat();
+    serving(raw_key(&key, &key), ALPN, transport)
+}
+
+/// A server that shows one key and signs with another one, or the same.
+pub(crate) fn raw_key(shown: &SigningKey, signs: &SigningKey) -> rustls::ServerConfig {
+    let private = [PRIVATE_HEAD.as_slice(), signs.seed().as_slice()].concat();
     let signing = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(private)).unwrap();
-    let public = [PUBLIC_HEAD.as_slice(), key.public().as_bytes()].concat();
+    let public = [PUBLIC_HEAD.as_slice(), shown.public().as_bytes()].concat();
     let proof = Arc::new(CertifiedKey::new(vec![CertificateDer::from(public)], signing));
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+    tls().with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(proof)))
+}
+
+/// TLS of a server that has yet to say who it is.
+pub(crate) fn tls() -> rustls::ConfigBuilder<rustls::ServerConfig, rustls::server::WantsServerCert> {
+    rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(proof)));
-    tls.alpn_protocols = vec![ALPN.to_vec()];
+}
+
+/// On a free port of the loopback interface.
+pub(crate) fn serving(
+    mut tls: rustls::ServerConfig,
+    alpn: &[u8],
+    transport: Arc<TransportConfig>,
+) -> Endpoint {
+    tls.alpn_protocols = vec![alpn.to_vec()];
     tls.send_tls13_tickets = 0;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).unwrap()));
     config.transport_config(transport);
@@ -66,6 +83,11 @@ pub(crate) fn server_with(transport: Arc<TransportConfig>) -> Endpoint {
 
 /// How a client dials.
 pub(crate) fn client() -> quinn::ClientConfig {
+    client_with(rustls::client::Resumption::disabled())
+}
+
+/// The same with what it remembers of servers.
+pub(crate) fn client_with(resumption: rustls::client::Resumption) -> quinn::ClientConfig {
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -73,7 +95,8 @@ pub(crate) fn client() -> quinn::ClientConfig {
         .with_custom_certificate_verifier(Arc::new(Anybody))
         .with_no_client_auth();
     tls.alpn_protocols = vec![ALPN.to_vec()];
-    tls.resumption = rustls::client::Resumption::disabled();
+    tls.resumption = resumption;
+    tls.enable_early_data = true;
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     config.transport_config(Arc::new(transport()));
     config
