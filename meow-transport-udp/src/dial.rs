@@ -300,13 +300,12 @@ mod tests {
     #[tokio::test]
     async fn a_silent_address_of_a_name_does_not_keep_the_next_one_waiting() {
         let skp = SigningKey::from_seed(&[7; 32]);
-        let mut server = ServerConfig::default();
-        server.identity = Some(skp.clone());
+        let server = ServerConfig { identity: Some(skp.clone()), ..ServerConfig::default() };
         let server = Udp::new(ClientConfig::default(), server);
-        let (silent, mut config) = (UdpSocket::bind("127.0.0.1:0").unwrap(), ClientConfig::default());
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         // A share of this for each would be a day.
-        config.connect_timeout = Duration::from_secs(3 * 86_400);
-        let dialer = Dialer::new(config);
+        let connect_timeout = Duration::from_secs(3 * 86_400);
+        let dialer = Dialer::new(ClientConfig { connect_timeout, ..ClientConfig::default() });
         for listen in ["udp://[::1]:0", "udp://127.0.0.1:0"] {
             let listener = server.listen(&listen.parse().unwrap()).await.unwrap();
             let good: SocketAddr = listener.local().authority().parse().unwrap();
