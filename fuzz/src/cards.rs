@@ -102,16 +102,16 @@ fn by_hand(lanes: &VerifiedLaneList, ckp: &meow_core::crypto::SigningKey) -> Vec
 /// The parked KEM key of one card.
 pub fn kem_blob(data: &[u8]) -> bool {
     let (file, _) = world::card();
-    let Ok(kem) = file.card().open_kem(data) else { return false };
+    let Ok(kem) = file.card().open_kem(data, &[1; 32]) else { return false };
     assert_eq!(Some(&kem), file.kem());
-    assert_eq!(file.card().seal_kem(&kem).expect("seals"), data);
+    assert_eq!(file.card().seal_kem(&kem, &[1; 32]).expect("seals"), data);
     true
 }
 
 /// Seeds of [`kem_blob`].
 pub fn kem_blob_seeds() -> Vec<Seed> {
     let (file, _) = world::card();
-    let whole = file.card().seal_kem(file.kem().expect("the file form")).expect("seals");
+    let whole = file.card().seal_kem(file.kem().expect("the file form"), &[1; 32]).expect("seals");
     vec![
         seed("blob", whole.clone()),
         seed("bad-flipped", [&whole[..9], &[!whole[9]], &whole[10..]].concat()),

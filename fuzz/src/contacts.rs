@@ -186,8 +186,9 @@ fn statements() -> Talk {
     let mut talk = Talk::established();
     let mode = talk.taker.0.set_deniable(true, &mut talk.taker.1).expect("established");
     talk.issuer_gets(mode.expect("a new wish").item);
-    let (lkp, random) = (world::signing(94), &mut talk.taker.1);
-    let lookup = talk.taker.0.begin_rotation(lkp, [9; 16], world::servers(), random).expect("established");
+    let (taker, random) = &mut talk.taker;
+    let plan = taker.plan_on(world::two_servers());
+    let lookup = taker.begin_rotation(plan, random).expect("established").expect("nobody else moves them");
     talk.issuer_gets(lookup.item);
     for content in [Content::Unknown { kind: 77, body: Default::default() }, Content::Empty] {
         let item = talk.taker_sends(&content);

@@ -2,9 +2,9 @@
 
 use meow_core::crypto::{DhSecret, SigningKey};
 use meow_core::lane::{
-    LaneEntry, LaneId, LaneList, MergedLanes, Revoked, ServerRef, SignedLaneList, VerifiedLaneList,
+    LaneEntry, LaneId, LaneList, Lookup, MergedLanes, Revoked, ServerRef, SignedLaneList, VerifiedLaneList,
 };
-use meow_core::wire::{Fixed, List};
+use meow_core::wire::{Fixed, List, Wire};
 
 use crate::{Seed, Target, encoded, seed, strict, with_damage, world};
 
@@ -25,9 +25,7 @@ fn entry(stream: u64) -> LaneEntry {
         key: world::signing(stream + 1).public(),
         prekey: prekey.public(),
         kem: Fixed([9; 32]),
-        lkp: world::signing(stream + 2).public(),
-        token: Fixed([8; 16]),
-        servers: List::new(world::servers()).expect("few"),
+        lookup: world::lookup(stream + 2),
     }
 }
 
@@ -102,14 +100,25 @@ pub fn lane_entry(data: &[u8]) -> bool {
 /// Seeds of [`lane_entry`].
 pub fn lane_entry_seeds() -> Vec<Seed> {
     let mut bare = entry(140);
-    bare.servers = List::default();
+    bare.lookup = Lookup::new(world::secret(141), Vec::new()).expect("no place is fine here");
     let (_, whole) = encoded("", &bare);
     // the prekey stands second
     let low_order = [&whole[..32], &[0; 32], &whole[64..]].concat();
     let over_p = [&whole[..32], &[0xff; 32], &whole[64..]].concat();
+    let lookup = world::lookup(142);
+    let wrap = world::secret(142);
+    let place = |n: usize| lookup.places().get(n).expect("two places").to_wire().expect("encodes");
+    let (_, head) = encoded("", &entry(140));
+    let with = |places: &[Vec<u8>]| {
+        let count = u8::try_from(places.len()).expect("few");
+        seed("", [&head[..96], wrap.expose(), &[count], &places.concat()].concat()).1
+    };
     with_damage::<LaneEntry>(vec![
         encoded("entry", &entry(140)),
         encoded("entry-without-servers", &bare),
+        seed("entry-with-two-places", with(&[place(0), place(1)])),
+        seed("bad-place-twice", with(&[place(0), place(0)])),
+        seed("bad-five-places", with(&[place(0), place(1), place(0), place(1), place(0)])),
         seed("bad-prekey-zero", low_order),
         seed("bad-prekey-not-canonical", over_p),
     ])

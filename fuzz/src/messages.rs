@@ -2,8 +2,7 @@
 
 use meow_core::crypto::KemSecret;
 use meow_core::direct::DirectOffer;
-use meow_core::lane::MAX_SERVERS;
-use meow_core::message::{Body, Confirm, Content, Lookup, Prekeys, Receipt, Seen};
+use meow_core::message::{Body, Confirm, Content, Prekeys, Receipt, Seen};
 use meow_core::ratchet::{Numbers, THIN_OVERHEAD};
 use meow_core::wire::{Blob, Fixed, List, Wire, unpad};
 
@@ -56,7 +55,6 @@ fn contents() -> Vec<(&'static str, Content)> {
     let kem = KemSecret::generate(&mut world::random(50)).expect("seeded").public();
     let parties = world::parties();
     let prekeys = Prekeys::sign(world::dh(51).public(), kem, &parties.from, &parties.to, &lane);
-    let servers = List::take(world::servers().into_iter().take(MAX_SERVERS));
     let receipt = Receipt { decrypted: 4, read: 2, also: List::take([6, 300]) };
     let (sig, mac) = (Fixed([3; 64]), Fixed([4; 32]));
     let confirm = Confirm { sig, mac, prekeys, have: 1, next: 2, base: 0 };
@@ -66,14 +64,7 @@ fn contents() -> Vec<(&'static str, Content)> {
         ("data", Content::data(1, "application/json", b"{\"t\":21.5}".to_vec()).expect("short")),
         ("receipt", Content::Receipt(receipt)),
         ("confirm", Content::Confirm(Box::new(confirm))),
-        (
-            "lookup",
-            Content::Lookup(Box::new(Lookup {
-                lkp: world::signing(52).public(),
-                token: Fixed([5; 16]),
-                servers,
-            })),
-        ),
+        ("lookup", Content::Lookup(Box::new(world::lookup(52)))),
         ("mode", Content::Mode { deniable: true }),
         ("direct", Content::Direct(DirectOffer { secret: Some(world::secret(53)) })),
         ("direct-withdrawn", Content::Direct(DirectOffer { secret: None })),

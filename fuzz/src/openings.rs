@@ -3,7 +3,7 @@
 use meow_core::card::{CardFile, CardSecrets};
 use meow_core::crypto::{KemSecret, SigningKey};
 use meow_core::lane::{LaneId, VerifiedLaneList};
-use meow_core::message::{Lookup, Parties};
+use meow_core::message::Parties;
 use meow_core::opening::{Initiate, KnownPeer, Opened, Respond, Statement, Terms};
 use meow_core::wire::{Fixed, List, Text};
 
@@ -75,11 +75,7 @@ fn answer_with(
 fn renewal_with(secrets: &CardSecrets, lanes: &VerifiedLaneList, (have, next): (u64, u64)) -> Vec<u8> {
     let ((_, own), known) = (world::card(), known());
     let terms = Terms::renewal(&known.secret, &known.parties);
-    let mailbox = Lookup {
-        lkp: secrets.lkp.public(),
-        token: Fixed([1; 16]),
-        servers: List::new(world::servers()).expect("few"),
-    };
+    let mailbox = secrets.lookup.lookup(world::servers()).expect("few");
     let (prekey, kem) = (own.prekey.public(), own.kem.public());
     let made = Initiate::renewal(terms, (&prekey, &kem), &secrets.lane, lanes, mailbox, (have, next));
     made.seal(&mut world::random(84)).expect("seals").item

@@ -3,7 +3,7 @@
 use meow_core::card::{CardFile, CardSecrets};
 use meow_core::crypto::{DhSecret, Secret, SeededRandom, SigningKey};
 use meow_core::identity::{Master, Root};
-use meow_core::lane::{LaneId, ServerRef};
+use meow_core::lane::{LaneId, Lookup, LookupSecrets, ServerRef};
 use meow_core::message::Parties;
 use meow_core::request::{SealingKey, fingerprint};
 
@@ -59,6 +59,17 @@ pub fn servers() -> Vec<ServerRef> {
     let urls =
         ["http://mail.example.org:8080/box", "https://[2001:db8::7]"].map(|u| u.parse().expect("a URL"));
     vec![ServerRef::new(server_fingerprint(), &urls).expect("a server")]
+}
+
+/// Where to deposit: two servers.
+pub fn lookup(stream: u64) -> Lookup {
+    let own = LookupSecrets::generate(&mut random(stream)).expect("seeded randomness does not fail");
+    own.lookup(two_servers()).expect("two servers")
+}
+
+pub fn two_servers() -> Vec<ServerRef> {
+    let url = ["udp://192.0.2.7:41325".parse().expect("a URL")];
+    servers().into_iter().chain([ServerRef::new([7; 32], &url).expect("a server")]).collect()
 }
 
 /// A card in the file form, and what its issuer keeps.

@@ -20,7 +20,7 @@ use crate::direct::Direct;
 use crate::keys::{KeyStorage, KeyVault};
 use crate::others::Trouble;
 use crate::random::SharedRandom;
-use crate::records::{DEVICE, Device, load, save};
+use crate::records::{DEVICE, Device, check_records, load, mark_records, save};
 use crate::server::Servers;
 use crate::sessions::Sessions;
 use crate::unlock::Unlock;
@@ -173,7 +173,10 @@ impl ClientBuilder {
             // The store first: a key file without a store would look like a lost one.
             let store = store.open(&root.ukp().store_key(), true)?;
             let device = Device { created_ms: now, next_recovery: 0, recovery: RecoveryKeys::of(&master, 0) };
-            store.write(&mut |txn| save(txn, Table::Meta, DEVICE, &device))?;
+            store.write(&mut |txn| {
+                mark_records(txn)?;
+                save(txn, Table::Meta, DEVICE, &device)
+            })?;
             keys.create(&unlock, cost, &root, &mut *random)?;
             Ok((keys, store, Words(master.words())))
         })
@@ -184,14 +187,15 @@ impl ClientBuilder {
     /// Opens an identity that was made before.
     ///
     /// # Errors
-    /// `NotFound` when there is none, `WrongSecret` for another password, `Damaged`, `NewerVersion`, `System`.
+    /// `NotFound` when there is none, `WrongSecret` for another password, `Damaged`, `NewerVersion`, `System`; `Usage` for one
+    /// that was made before the first release.
     pub async fn open(self, unlock: &Unlock) -> Result<Client> {
         let (keys, store) = self.parts()?;
         let unlock = unlock.clone();
         let (keys, store) = blocking(move || {
             let store = store.open(&keys.ukp(&unlock)?.store_key(), false)?;
             store.read(&mut |txn| match load::<Device>(txn, Table::Meta, DEVICE)? {
-                Some(_) => Ok(()),
+                Some(_) => check_records(txn),
                 None => {
                     Err(Error::new(ErrorKind::Damaged, "the store holds no device record; restore a backup"))
                 }

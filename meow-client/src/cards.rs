@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use meow_core::card::{CardFile, CardSecrets};
 use meow_core::contact::Contact;
+use meow_core::crypto::Random;
 use meow_core::identity::Root;
 use meow_core::lane::ServerRef;
 use meow_core::opening::MAX_GREETING;
@@ -26,6 +27,9 @@ use crate::unlock::Unlock;
 
 /// Most servers that hold one's mailbox for a contact.
 pub(crate) const MAX_OWN_SERVERS: usize = 4;
+
+/// In seconds.
+const DAY: u64 = 24 * 60 * 60;
 
 /// A card to hand over.
 #[derive(Clone)]
@@ -74,7 +78,7 @@ impl Client {
             let mut random = inner.random.lock();
             fresh.secrets.card(&fresh.recovery, fresh.servers.clone(), expires, &mut *random)?
         };
-        let kem = file.card().seal_kem(&fresh.secrets.kem.public())?;
+        let kem = fresh.secrets.kem.public();
         let mailboxes = inner.open_mailboxes(&fresh, &[]).await?;
         if let Err(e) = inner.keep_for(&mailboxes, valid) {
             for mailbox in &mailboxes {
@@ -83,7 +87,10 @@ impl Client {
             return Err(e);
         }
         for mailbox in mailboxes {
-            inner.park(&mailbox, file.card().kem_blob_name(), kem.clone(), expires).await?;
+            let server = mailbox.server.fingerprint();
+            let (name, content) = (file.card().kem_blob_name(server), file.card().seal_kem(&kem, server)?);
+            let until = apart(expires, &mut *inner.random.lock())?;
+            inner.park(&mailbox, name, content, until).await?;
         }
         let card = NewCard { uri: file.to_uri()?, file: file.to_bytes()?, expires };
         let machine = Contact::issue(fresh.secrets, file.card().clone());
@@ -128,7 +135,8 @@ impl Client {
             None => inner.fetch_kem(card).await?,
         };
         let fresh = inner.fresh_identity(name, unlock).await?;
-        inner.open_mailboxes(&fresh, &card.card().lane().servers).await?;
+        let theirs: Vec<_> = card.card().lane().lookup.servers().cloned().collect();
+        inner.open_mailboxes(&fresh, &theirs).await?;
         let policy = fresh.policy;
         let (machine, answer) = {
             let mut random = inner.random.lock();
@@ -194,10 +202,11 @@ impl Inner {
         let mut opened = Vec::new();
         let ways = Ways::new(fresh.policy.routes.clone(), theirs.iter().chain(&fresh.servers));
         for server in &fresh.servers {
-            let mailbox =
-                OwnMailbox { lkp: fresh.secrets.lkp.clone(), server: server.clone(), ways: ways.clone() };
+            let (lkp, token) = fresh.secrets.lookup.keys(server.fingerprint());
+            let wrap = fresh.secrets.lookup.wrap().clone();
+            let mailbox = OwnMailbox { lkp, server: server.clone(), wrap, ways: ways.clone() };
             let what =
-                Registering { mailbox: &mailbox, token: &fresh.secrets.token.0, close: &fresh.secrets.close };
+                Registering { mailbox: &mailbox, token: token.as_bytes(), close: &fresh.secrets.close };
             self.register(what).await?;
             opened.push(mailbox);
         }
@@ -253,6 +262,14 @@ impl Inner {
         })
         .await
     }
+}
+
+/// Until when a server may keep the key of a card: within a day after the card is over. The same second at two servers would
+/// be something that they have in common.
+fn apart(expires: u64, random: &mut dyn Random) -> Result<u64> {
+    let mut bytes = [0; 8];
+    random.fill(&mut bytes)?;
+    Ok(expires.saturating_add(u64::from_be_bytes(bytes) % DAY))
 }
 
 /// A time in the largest unit that divides it well enough for a sentence.

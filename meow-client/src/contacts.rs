@@ -2,9 +2,7 @@
 
 use meow_core::card::SafetyCode;
 use meow_core::contact::Status;
-use meow_core::crypto::SigningKey;
 use meow_core::identity::ContactId;
-use meow_core::lane::ServerRef;
 use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 
@@ -124,13 +122,7 @@ pub(crate) fn every_contact(txn: &dyn StoreTxn) -> Result<Vec<(ContactId, Contac
 /// The mailboxes that a contact's machine polls, one per server.
 pub(crate) fn own_mailboxes(record: &ContactRecord) -> Vec<OwnMailbox> {
     let ways = Ways::of(record);
-    let mailbox = |lkp: &SigningKey, server: &ServerRef| OwnMailbox {
-        lkp: lkp.clone(),
-        server: server.clone(),
-        ways: ways.clone(),
-    };
-    let all = record.machine.mailboxes().iter();
-    all.flat_map(|m| m.servers.iter().map(|server| mailbox(&m.lkp, server))).collect()
+    record.machine.mailboxes().iter().map(|mailbox| OwnMailbox::new(mailbox, &ways)).collect()
 }
 
 fn info(txn: &dyn StoreTxn, record: &ContactRecord) -> Result<ContactInfo> {

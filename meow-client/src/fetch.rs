@@ -72,7 +72,8 @@ impl Inner {
             if !none {
                 upto = highest(upto, &items)?;
                 count += items.len();
-                self.process(id, items.into_vec()).await?;
+                let items = items.into_vec().into_iter().map(|item| mailbox.unwrap(item.item.into_vec()));
+                self.process(id, items.collect()).await?;
             }
             if !more {
                 break;
@@ -250,10 +251,15 @@ impl Inner {
     /// out by that, even if nothing was fetched since.
     pub(crate) async fn count(self: &Arc<Self>, id: ContactId) -> Result<()> {
         let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?))).await?;
+        let mut failed = None;
         for mailbox in &mailboxes {
-            self.acknowledge(id, mailbox, 0).await?;
+            match self.acknowledge(id, mailbox, 0).await {
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => failed = Some(e),
+                Ok(()) => {}
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// The policy still lets this device go straight to servers, whatever was tried meanwhile.

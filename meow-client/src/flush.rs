@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meow_core::contact::{DepositTarget, SendError};
+use meow_core::contact::SendError;
 use meow_core::delivery::{Delivery, Way};
 use meow_core::identity::ContactId;
-use meow_core::lane::ServerRef;
+use meow_core::lane::{Lookup, Place};
 use meow_core::policy::Route;
 use meow_core::request::{Answer, Deposit, MAX_ITEM, RefusalCode, RequestKind};
 use meow_core::session::SessionKind;
@@ -24,7 +24,7 @@ use crate::records::{ContactRecord, LogEntry, OutboxEntry, Stage, contact, decod
 use crate::route::{Ways, no_way};
 use crate::run::of_the_store;
 use crate::server::{Room, refused};
-use crate::sessions::{Place, Right};
+use crate::sessions::{Place as SessionPlace, Right};
 use crate::upkeep::{await_receipt, awaited_no_more};
 
 /// What became of a flush.
@@ -47,7 +47,7 @@ enum Next {
     Deposit {
         key: [u8; 24],
         item: Vec<u8>,
-        target: Box<DepositTarget>,
+        target: Box<Lookup>,
         /// How the contact and its servers may be reached.
         ways: Box<Ways>,
         /// They were sealed just now.
@@ -210,7 +210,7 @@ impl Inner {
         self: &Arc<Self>,
         id: ContactId,
         ways: &Ways,
-        target: &DepositTarget,
+        target: &Lookup,
         item: Vec<u8>,
     ) -> Result<Way> {
         let mut waits = None;
@@ -220,11 +220,9 @@ impl Inner {
             }
             let passed = match route {
                 Route::Direct => self.hand_over(id, &item).await.map(|()| Way::Direct),
-                Route::Server => {
-                    self.deposit(id, target, route, ways, item.clone()).await.map(|()| Way::Server)
-                }
+                Route::Server => self.deposit(id, target, route, ways, &item).await.map(|()| Way::Server),
                 Route::Matriochka(_) => {
-                    self.deposit(id, target, route, ways, item.clone()).await.map(|()| Way::Matriochka)
+                    self.deposit(id, target, route, ways, &item).await.map(|()| Way::Matriochka)
                 }
                 _ => Err(Error::new(ErrorKind::Usage, "this version knows no such route; change the policy")),
             };
@@ -242,22 +240,25 @@ impl Inner {
     async fn deposit(
         self: &Arc<Self>,
         id: ContactId,
-        target: &DepositTarget,
+        target: &Lookup,
         route: &Route,
         ways: &Ways,
-        item: Vec<u8>,
+        item: &[u8],
     ) -> Result<()> {
-        let item = Blob::new(item).map_err(|_| Error::new(ErrorKind::Bug, "a sealed item is too long"))?;
         let mut last = Error::new(ErrorKind::Malformed, "the contact named no server; ask for a new card");
-        for (n, server) in target.servers.iter().enumerate() {
+        for (n, place) in target.places().iter().enumerate() {
+            let server = &place.server;
+            let item = target.wrap(place, item)?;
+            let item =
+                Blob::new(item).map_err(|_| Error::new(ErrorKind::Bug, "a sealed item is too long"))?;
             // The server before may have taken long.
             if n > 0 && !self.still_allows(id, route).await? {
                 break;
             }
             let answered = match route {
-                Route::Server => self.deposit_at(id, target, server, &item).await,
+                Route::Server => self.deposit_at(id, place, &item).await,
                 _ => {
-                    let kind = deposit(target, &item);
+                    let kind = deposit(place, &item);
                     self.ask_by(route, ways, server, kind, Room::Small, Duration::ZERO).await
                 }
             };
@@ -277,12 +278,11 @@ impl Inner {
     async fn deposit_at(
         self: &Arc<Self>,
         id: ContactId,
-        target: &DepositTarget,
-        server: &ServerRef,
+        to: &Place,
         item: &Blob<MAX_ITEM>,
     ) -> Result<Answer> {
-        let (mailbox, token) = (target.lkp, target.token);
-        let place = Place { contact: id, server, right: Right::Depositor { mailbox, token } };
+        let (mailbox, token, server) = (to.lkp, to.token, &to.server);
+        let place = SessionPlace { contact: id, server, right: Right::Depositor { mailbox, token } };
         let kind = SessionKind::Deposit { keep_secs: 0, item: item.clone() };
         if let Some(session) = self.session(&place).await?
             && let Some(answer) =
@@ -291,7 +291,7 @@ impl Inner {
             return Ok(answer);
         }
         self.still_straight(id).await?;
-        self.ask(server, deposit(target, item), Room::Small, Duration::ZERO).await
+        self.ask(server, deposit(to, item), Room::Small, Duration::ZERO).await
     }
 
     /// Takes an entry that a server, or the contact itself, has confirmed out of the outbox.
@@ -362,8 +362,8 @@ impl Inner {
 }
 
 /// The same however often it is made.
-fn deposit(target: &DepositTarget, item: &Blob<MAX_ITEM>) -> RequestKind {
-    let (mailbox, token) = (target.lkp, target.token);
+fn deposit(to: &Place, item: &Blob<MAX_ITEM>) -> RequestKind {
+    let (mailbox, token) = (to.lkp, to.token);
     let id = Deposit::item_id(&mailbox, item);
     RequestKind::Deposit(Deposit { mailbox, token, id, keep_secs: 0, item: item.clone() })
 }

@@ -1,6 +1,7 @@
 //! Thin or whole: in which form the messages to a contact are sealed.
 
 use meow_core::Result;
+use meow_core::lane::{Lookup, ServerRef};
 use meow_core::policy::{Form, Padding};
 use meow_core::store::StoreTxn;
 use meow_core::transport::{Endpoint, LinkProfile, Pattern};
@@ -33,8 +34,8 @@ fn thin(
 impl Inner {
     /// Before something is sealed for a contact: decides in which form, and tells when that has changed.
     pub(crate) fn choose_form(&self, txn: &mut dyn StoreTxn, record: &mut ContactRecord) -> Result<()> {
-        let servers = record.machine.deposit_target().map(|t| t.servers.as_slice()).unwrap_or_default();
-        let urls = servers.iter().flat_map(meow_core::lane::ServerRef::endpoints);
+        let target = record.machine.deposit_target().into_iter();
+        let urls = target.flat_map(Lookup::servers).flat_map(ServerRef::endpoints);
         // Where a chain leads there, what the last link is like is not for this device to see.
         let straight = record.policy.shows_to_servers();
         let form = match record.policy.form {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use meow_core::crypto::{SigningKey, VerifyKey};
-use meow_core::lane::ServerRef;
+use meow_core::contact::Mailbox;
+use meow_core::crypto::{Secret, SigningKey, VerifyKey};
+use meow_core::lane::{ServerRef, unwrap_item};
 use meow_core::request::{Answer, BlobPut, Close, Deposit, RefusalCode, Register, RequestKind};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::wire::{Blob, Fixed};
@@ -20,6 +21,8 @@ use crate::server::{Room, refused};
 pub(crate) struct OwnMailbox {
     pub(crate) lkp: SigningKey,
     pub(crate) server: ServerRef,
+    /// What items there are wrapped under.
+    pub(crate) wrap: Secret,
     /// How the server may be reached for it.
     pub(crate) ways: Ways,
 }
@@ -32,6 +35,20 @@ pub(crate) struct Registering<'a> {
 }
 
 impl OwnMailbox {
+    pub(crate) fn new(mailbox: &Mailbox, ways: &Ways) -> Self {
+        Self {
+            lkp: mailbox.lkp.clone(),
+            server: mailbox.server.clone(),
+            wrap: mailbox.wrap().clone(),
+            ways: ways.clone(),
+        }
+    }
+
+    /// An item as its sender sealed it. What is too short to be one stays as it is: no key opens it.
+    pub(crate) fn unwrap(&self, item: Vec<u8>) -> Vec<u8> {
+        unwrap_item(&self.wrap, self.server.fingerprint(), &self.lkp.public(), &item).unwrap_or(item)
+    }
+
     /// Key of its record: mailbox, then server.
     pub(crate) fn key(&self) -> [u8; 64] {
         counter_key(&self.lkp.public(), self.server.fingerprint())

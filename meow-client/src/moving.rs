@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use meow_core::contact::Status;
+use meow_core::contact::{Mailbox, Status};
 use meow_core::identity::ContactId;
 use meow_core::lane::ServerReference;
 use meow_core::store::{StoreTxn, Table};
@@ -130,9 +130,8 @@ impl Inner {
         (report.moving, report.left) = self
             .write(move |txn, _| {
                 let all = every_contact(txn)?;
-                let at = |record: &ContactRecord| {
-                    record.machine.mailboxes().iter().any(|m| has(&m.servers, &from))
-                };
+                let at =
+                    |record: &ContactRecord| record.machine.mailboxes().iter().any(|m| at_server(m, &from));
                 let left = all.iter().filter(|(_, record)| at(record)).count();
                 let done = left == 0 && !crate::removal::is_left_over_at(txn, &from)?;
                 if done {
@@ -162,16 +161,9 @@ impl Inner {
         self.replace_lost(id, gone).await?;
         self.write(move |txn, _| {
             let mut record = contact(txn, &id)?;
-            let Some((newest, others)) = record.machine.mailboxes().split_last() else { return Ok(()) };
             // Where no server took another, the one that is lost stays the only one that the contact knows.
-            if has(&newest.servers, &from) {
-                return Ok(());
-            }
-            let old: Vec<_> = others
-                .iter()
-                .filter(|m| m.servers.iter().all(|server| *server.fingerprint() == from))
-                .map(|m| m.lkp.public())
-                .collect();
+            let left = record.machine.mailboxes().iter().filter(|m| !m.is_current() && at_server(m, &from));
+            let old: Vec<_> = left.map(|m| m.lkp.public()).collect();
             old.iter().for_each(|lkp| record.machine.mailbox_closed(lkp));
             mailboxes_changed(txn)?;
             save(txn, Table::Contacts, id.as_bytes(), &record)
@@ -185,12 +177,12 @@ impl Inner {
 /// The contacts whose newest mailbox is at a server, and whether keys with them are confirmed.
 fn to_move(txn: &dyn StoreTxn, from: &[u8; 32]) -> Result<Vec<(ContactId, String, bool)>> {
     let mut found = every_contact(txn)?;
-    found.retain(|(_, record)| record.machine.mailboxes().last().is_some_and(|m| has(&m.servers, from)));
+    found.retain(|(_, record)| record.machine.current_mailboxes().any(|m| at_server(m, from)));
     let ready =
         |record: &ContactRecord| matches!(record.machine.status(), Status::Established | Status::Renewing);
     Ok(found.into_iter().map(|(id, record)| (id, record.name.clone(), ready(&record))).collect())
 }
 
-fn has(servers: &[meow_core::lane::ServerRef], fingerprint: &[u8; 32]) -> bool {
-    servers.iter().any(|server| server.fingerprint() == fingerprint)
+fn at_server(mailbox: &Mailbox, fingerprint: &[u8; 32]) -> bool {
+    mailbox.server.fingerprint() == fingerprint
 }

@@ -9,7 +9,6 @@ use meow_core::delivery::Delivery;
 use meow_core::identity::ContactId;
 use meow_core::message::Content;
 use meow_core::policy::Authenticity;
-use meow_core::request::MailItem;
 use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 
@@ -28,13 +27,12 @@ const MAX_DONE: usize = 2000;
 impl Inner {
     /// Gives pulled items to the contact's machine, and makes what comes of them durable as one. At the end
     /// a receipt if the policy wants one, and a turn of keys if it is due.
-    pub(crate) async fn process(self: &Arc<Self>, id: ContactId, items: Vec<MailItem>) -> Result<()> {
+    pub(crate) async fn process(self: &Arc<Self>, id: ContactId, items: Vec<Vec<u8>>) -> Result<()> {
         self.write(move |txn, inner| {
             let mut record = contact(txn, &id)?;
-            let card = record.machine.card_blob_name();
+            let card = record.machine.card_out().cloned();
             let mut unreadable = false;
             for item in items {
-                let item = item.item.into_vec();
                 let done = item_key(&id, DONE, &item);
                 if txn.get(Table::Items, &done)?.is_some() {
                     continue;
@@ -50,8 +48,8 @@ impl Inner {
                 // One for all of them: whoever can deposit could send any number.
                 inner.emit(txn, &record.name, EventKind::Unreadable)?;
             }
-            if let Some(name) = card.filter(|_| record.machine.card_blob_name().is_none()) {
-                note_used(txn, &id, &name)?;
+            if let Some(card) = card.filter(|_| record.machine.card_out().is_none()) {
+                note_used(txn, &id, &card)?;
             }
             trim_done(txn, &id)?;
             inner.resume(txn, &id, &mut record)?;

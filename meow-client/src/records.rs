@@ -119,6 +119,36 @@ pub(crate) struct Device {
 
 pub(crate) const DEVICE: &[u8] = b"device";
 
+/// Key of the version of all records.
+const RECORDS: &[u8] = b"records";
+/// The version that this program reads and writes. 2: mailboxes with keys of their own at each server.
+const VERSION: u32 = 2;
+
+/// Notes in a new store what its records are.
+pub(crate) fn mark_records(txn: &mut dyn StoreTxn) -> Result<()> {
+    save(txn, Table::Meta, RECORDS, &VERSION)
+}
+
+/// Whether this program can read the records of a store.
+///
+/// # Errors
+/// `NewerVersion`; `Usage` for those that were written before the first release: they cannot be carried over.
+pub(crate) fn check_records(txn: &dyn StoreTxn) -> Result<()> {
+    let (kind, text) = match load::<u32>(txn, Table::Meta, RECORDS)?.unwrap_or(1) {
+        VERSION => return Ok(()),
+        1 => (
+            ErrorKind::Usage,
+            "this store was written before the first release, with one mailbox key for all servers of a contact, which \
+             servers do not take any more: make a new home (`meow init`), and exchange cards again",
+        ),
+        _ => (
+            ErrorKind::NewerVersion,
+            "the store was written by a newer version of this program: update, then open it again",
+        ),
+    };
+    Err(Error::new(kind, text))
+}
+
 /// Reads a record.
 pub(crate) fn load<T: DeserializeOwned>(txn: &dyn StoreTxn, table: Table, key: &[u8]) -> Result<Option<T>> {
     txn.get(table, key)?.map(|bytes| decode(table, &bytes)).transpose()
@@ -180,4 +210,23 @@ pub(crate) fn contact_of(txn: &dyn StoreTxn, name: &str) -> Result<ContactId> {
 pub(crate) fn contact(txn: &dyn StoreTxn, id: &ContactId) -> Result<ContactRecord> {
     load(txn, Table::Contacts, id.as_bytes())?
         .ok_or_else(|| Error::new(ErrorKind::NotFound, "this contact was removed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use meow_core::store::ClientStore;
+
+    use super::*;
+    use crate::store::MemoryClientStore;
+
+    #[test]
+    fn records_of_another_version_are_refused_and_said_to_be_so() {
+        let store = MemoryClientStore::default();
+        let check = || store.read(&mut |txn| check_records(txn));
+        assert_eq!(check().unwrap_err().kind(), ErrorKind::Usage, "before there were versions");
+        store.write(&mut |txn| mark_records(txn)).unwrap();
+        check().unwrap();
+        store.write(&mut |txn| save(txn, Table::Meta, RECORDS, &(VERSION + 1))).unwrap();
+        assert_eq!(check().unwrap_err().kind(), ErrorKind::NewerVersion);
+    }
 }

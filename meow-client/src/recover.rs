@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use meow_core::contact::Status;
-use meow_core::crypto::{SigningKey, VerifyKey};
 use meow_core::identity::ContactId;
-use meow_core::lane::ServerRef;
 use meow_core::request::{Answer, RefusalCode};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result, Retry};
 
-use crate::cards::MAX_OWN_SERVERS;
 use crate::client::Inner;
 use crate::event::EventKind;
 use crate::mailbox::{OwnMailbox, Registering, unexpected};
@@ -18,6 +15,8 @@ use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::receive::closing_key;
 use crate::records::{ContactRecord, MailboxRecord, contact, load, save};
+use crate::rotation::overtaken;
+use crate::run::of_the_store;
 use crate::server::refused;
 use crate::servers::{OwnServer, staying_servers};
 use crate::sessions::forget_sessions;
@@ -26,7 +25,7 @@ use crate::sessions::forget_sessions;
 const MAX_COUNTER_JUMP: u64 = 1 << 40;
 /// Keys of a contact are not made anew more often than this because of somebody's word, in milliseconds.
 const RENEWAL_PAUSE_MS: u64 = 60 * 60 * 1000;
-/// Most mailboxes of one contact, the retired ones included, that are replaced because of a server's word.
+/// Most mailboxes of one contact at one server, the retired ones included, that are replaced because of its word.
 const MAX_MAILBOXES: usize = 8;
 
 impl Inner {
@@ -117,8 +116,7 @@ impl Inner {
                 let Some(own) = record.machine.mailboxes().iter().find(|m| m.lkp.public() == lkp) else {
                     return Ok(None);
                 };
-                let newest = record.machine.mailboxes().last().is_some_and(|m| m.lkp.public() == lkp);
-                let token = own.token.0;
+                let (newest, token) = (own.is_current(), own.token);
                 let known = txn.get(Table::Meta, &gone_key(&key))?.is_some();
                 if txn.get(Table::Meta, &closing_key(&id, &lkp))?.is_some() || (known && !newest) {
                     return Ok(None);
@@ -134,13 +132,15 @@ impl Inner {
             return Err(denied);
         };
         let close = *record.machine.close_key();
-        let what = Registering { mailbox, token: &token, close: &close };
+        let what = Registering { mailbox, token: token.as_bytes(), close: &close };
         match self.ask_register(&what).await? {
             Answer::Done => self.reopened(id, mailbox).await,
             Answer::Refused(r) if matches!(r.code, RefusalCode::Denied | RefusalCode::NotInvited) => {
-                let replace = newest && has_keys(&record) && record.machine.mailboxes().len() < MAX_MAILBOXES;
+                let server = mailbox.server.fingerprint();
+                let here = record.machine.mailboxes().iter().filter(|m| m.server.fingerprint() == server);
+                let replace = newest && has_keys(&record) && here.count() < MAX_MAILBOXES;
                 match replace {
-                    true => self.replace(id, mailbox, &close).await?,
+                    true => self.replace(id, mailbox).await?,
                     false => self.tell_gone(id, mailbox).await?,
                 }
                 Err(denied)
@@ -187,32 +187,34 @@ impl Inner {
     pub(crate) async fn replace_lost(self: &Arc<Self>, id: ContactId, gone: &OwnMailbox) -> Result<()> {
         let record = self.read(move |txn| contact(txn, &id)).await?;
         may_renew(self, &record)?;
-        self.replace(id, gone, record.machine.close_key()).await
+        self.replace(id, gone).await
     }
 
     /// Makes another mailbox for a contact in place of one that is gone for good.
-    async fn replace(self: &Arc<Self>, id: ContactId, gone: &OwnMailbox, close: &VerifyKey) -> Result<()> {
-        let servers = self.read(staying_servers).await?;
-        let servers =
-            servers.iter().take(MAX_OWN_SERVERS).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
-        let ways = gone.ways.and_on(&servers);
-        let (lkp, token) = self.new_mailbox()?;
-        let mut opened: Vec<ServerRef> = Vec::new();
-        for server in servers {
-            let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone(), ways: ways.clone() };
-            match self.register(Registering { mailbox: &mailbox, token: &token, close }).await {
-                Ok(()) => opened.push(server),
-                Err(e) => tracing::debug!(kind = e.kind().name(), "a server does not take a new mailbox"),
+    async fn replace(self: &Arc<Self>, id: ContactId, gone: &OwnMailbox) -> Result<()> {
+        let (record, servers) = self.read(move |txn| Ok((contact(txn, &id)?, staying_servers(txn)?))).await?;
+        let servers = servers.iter().map(OwnServer::public).collect::<Result<Vec<_>>>()?;
+        let mut plan = record.machine.plan_anew(servers, &mut *self.random.lock())?;
+        for planned in self.planned(&record, &plan) {
+            match self.register(planned.registering(&record)).await {
+                Ok(()) => {}
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => {
+                    tracing::debug!(kind = e.kind().name(), "a server does not take a new mailbox");
+                    plan.leave_out(planned.mailbox.server.fingerprint());
+                }
             }
         }
-        if opened.is_empty() {
+        if plan.mailboxes().is_empty() {
             return self.tell_gone(id, gone).await;
         }
         let (key, server) = (gone.key(), host(gone));
         self.write(move |txn, inner| {
             txn.put(Table::Meta, &gone_key(&key), &[])?;
             let mut record = contact(txn, &id)?;
-            record.machine.move_mailbox(lkp, token, opened);
+            if !record.machine.move_mailboxes(plan) {
+                return Err(overtaken());
+            }
             mailboxes_changed(txn)?;
             inner.renew(txn, &id, &mut record, EventKind::MailboxGone { server })?;
             save(txn, Table::Contacts, id.as_bytes(), &record)
@@ -221,14 +223,6 @@ impl Inner {
         self.mailboxes.notify_waiters();
         self.outbox.notify_one();
         Ok(())
-    }
-
-    /// The keys of a new mailbox: Lkp and deposit token.
-    pub(crate) fn new_mailbox(&self) -> Result<(SigningKey, [u8; 16])> {
-        let mut random = self.random.lock();
-        let mut token = [0; 16];
-        random.fill(&mut token)?;
-        Ok((SigningKey::generate(&mut *random)?, token))
     }
 
     /// Makes the keys with a contact anew, if there are any yet, and says why.

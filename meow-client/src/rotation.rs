@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meow_core::contact::{Mailbox, MailboxPlan};
 use meow_core::crypto::VerifyKey;
 use meow_core::identity::ContactId;
 use meow_core::store::Table;
-use meow_core::{Error, ErrorKind, Result};
+use meow_core::wire::Fixed;
+use meow_core::{Error, ErrorKind, Result, Retry};
 
-use crate::cards::MAX_OWN_SERVERS;
 use crate::client::{Client, Inner};
 use crate::contacts::own_mailboxes;
 use crate::mailbox::{OwnMailbox, Registering};
@@ -16,7 +17,7 @@ use crate::moving::is_lost;
 use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::receive::CLOSING;
-use crate::records::{contact, contact_of, save};
+use crate::records::{ContactRecord, contact, contact_of, save};
 use crate::route::Ways;
 use crate::run::of_the_store;
 use crate::servers::{OwnServer, staying_servers};
@@ -42,16 +43,8 @@ impl Client {
 impl Inner {
     /// Moves the mailbox for a contact to a new lookup key, on the servers that stay.
     pub(crate) async fn rotate(self: &Arc<Self>, id: ContactId) -> Result<()> {
-        let (inner, (close, servers, ways)) = (
-            self,
-            self.read(move |txn| {
-                let record = contact(txn, &id)?;
-                Ok((*record.machine.close_key(), staying_servers(txn)?, Ways::of(&record)))
-            })
-            .await?,
-        );
-        let servers =
-            servers.iter().take(MAX_OWN_SERVERS).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
+        let (record, servers) = self.read(move |txn| Ok((contact(txn, &id)?, staying_servers(txn)?))).await?;
+        let servers = servers.iter().map(OwnServer::public).collect::<Result<Vec<_>>>()?;
         if servers.is_empty() {
             return Err(Error::new(
                 ErrorKind::Usage,
@@ -59,27 +52,64 @@ impl Inner {
             ));
         }
         // Sealing a statement is sealing: the store must be current. Asked first, so that nothing is left over elsewhere.
-        inner.prove_current(id).await?;
-        let ways = ways.and_on(&servers);
-        let (lkp, token) = inner.new_mailbox()?;
-        for server in &servers {
-            let mailbox = OwnMailbox { lkp: lkp.clone(), server: server.clone(), ways: ways.clone() };
-            inner.register(Registering { mailbox: &mailbox, token: &token, close: &close }).await?;
+        self.prove_current(id).await?;
+        let plan = record.machine.plan_anew(servers, &mut *self.random.lock())?;
+        for mailbox in self.planned(&record, &plan) {
+            self.register(mailbox.registering(&record)).await?;
         }
-        inner
-            .write(move |txn, inner| {
-                let mut record = contact(txn, &id)?;
-                inner.choose_form(txn, &mut record)?;
-                let out = record.machine.begin_rotation(lkp, token, servers, &mut *inner.random.lock())?;
-                put_items(txn, inner, &id, [out.item])?;
-                mailboxes_changed(txn)?;
-                save(txn, Table::Contacts, id.as_bytes(), &record)
-            })
-            .await?;
-        inner.mailboxes.notify_waiters();
-        inner.outbox.notify_one();
+        self.tell_rotation(id, plan).await
+    }
+
+    /// The mailboxes of a plan, none of whose servers is the first of a chain that registers another.
+    pub(crate) fn planned(&self, record: &ContactRecord, plan: &MailboxPlan) -> Vec<Planned> {
+        let servers: Vec<_> = plan.mailboxes().iter().map(|mailbox| mailbox.server.clone()).collect();
+        let ways = Ways::of(record).and_on(&servers);
+        let planned =
+            |mailbox: &Mailbox| Planned { token: mailbox.token, mailbox: OwnMailbox::new(mailbox, &ways) };
+        plan.mailboxes().iter().map(planned).collect()
+    }
+
+    /// Tells a contact of mailboxes that are registered.
+    ///
+    /// # Errors
+    /// `Limit` where they were moved meanwhile by somebody else.
+    pub(crate) async fn tell_rotation(self: &Arc<Self>, id: ContactId, plan: MailboxPlan) -> Result<()> {
+        self.write(move |txn, inner| {
+            let mut record = contact(txn, &id)?;
+            inner.choose_form(txn, &mut record)?;
+            let out = record.machine.begin_rotation(plan, &mut *inner.random.lock())?;
+            let out = out.ok_or_else(overtaken)?;
+            put_items(txn, inner, &id, [out.item])?;
+            mailboxes_changed(txn)?;
+            save(txn, Table::Contacts, id.as_bytes(), &record)
+        })
+        .await?;
+        self.mailboxes.notify_waiters();
+        self.outbox.notify_one();
         Ok(())
     }
+}
+
+/// A mailbox that is about to be registered.
+pub(crate) struct Planned {
+    pub(crate) mailbox: OwnMailbox,
+    token: Fixed<16>,
+}
+
+impl Planned {
+    pub(crate) fn registering<'a>(&'a self, record: &'a ContactRecord) -> Registering<'a> {
+        Registering {
+            mailbox: &self.mailbox,
+            token: self.token.as_bytes(),
+            close: record.machine.close_key(),
+        }
+    }
+}
+
+/// Another process, or another task of this one, has moved the mailboxes.
+pub(crate) fn overtaken() -> Error {
+    Error::new(ErrorKind::Limit, "the mailboxes of this contact were moved just now; try again")
+        .with_retry(Retry::Now)
 }
 
 impl Inner {

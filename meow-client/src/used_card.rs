@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meow_core::card::CardFile;
+use meow_core::card::{Card, CardFile};
 use meow_core::crypto::KemPublic;
 use meow_core::identity::ContactId;
-use meow_core::lane::ServerRef;
+use meow_core::lane::Place;
 use meow_core::request::{Answer, BlobGet, RequestKind};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::wire::Fixed;
@@ -21,15 +21,14 @@ use crate::route::Ways;
 use crate::run::of_the_store;
 use crate::server::{Room, refused};
 
-/// Prefix of the notes on cards that are used while their KEM key is still parked: the contact; the value is the name
-/// of the blob.
+/// Prefix of the notes on cards that are used while their KEM key is still parked: the contact; the value is the card.
 pub(crate) const USED: &[u8] = b"used card:";
 /// A card in file form needs nothing from its server: how long one that does not answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Notes that a card of ours was answered.
-pub(crate) fn note_used(txn: &mut dyn StoreTxn, id: &ContactId, name: &[u8; 16]) -> Result<()> {
-    save(txn, Table::Meta, &[USED, id.as_bytes()].concat(), name)
+pub(crate) fn note_used(txn: &mut dyn StoreTxn, id: &ContactId, card: &Card) -> Result<()> {
+    save(txn, Table::Meta, &[USED, id.as_bytes()].concat(), card)
 }
 
 impl Inner {
@@ -39,7 +38,7 @@ impl Inner {
         let notes = self.read(|txn| txn.scan(Table::Meta, USED, None, 64, false)).await?;
         let mut failed = None;
         for (key, value) in notes {
-            match self.withdraw(&key, decode(Table::Meta, &value)?).await {
+            match self.withdraw(&key, &decode(Table::Meta, &value)?).await {
                 Err(e) if of_the_store(&e) => return Err(e),
                 Err(e) => failed = Some(e),
                 Ok(()) => self.write(move |txn, _| txn.delete(Table::Meta, &key)).await?,
@@ -48,7 +47,7 @@ impl Inner {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn withdraw(self: &Arc<Self>, key: &[u8], name: [u8; 16]) -> Result<()> {
+    async fn withdraw(self: &Arc<Self>, key: &[u8], card: &Card) -> Result<()> {
         let id = key.last_chunk::<16>().map(|id| ContactId::from_bytes(*id)).ok_or_else(|| {
             Error::new(ErrorKind::Damaged, "the store holds a damaged note; restore a backup")
         })?;
@@ -58,6 +57,7 @@ impl Inner {
             .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(Vec::new()) } else { Err(e) })?;
         let now = self.now_ms() / 1000;
         for mailbox in &mailboxes {
+            let name = card.kem_blob_name(mailbox.server.fingerprint());
             match self.park(mailbox, name, Vec::new(), now).await {
                 // A mailbox that is gone holds no blob either.
                 Err(e) if e.kind() != ErrorKind::Refused => return Err(e),
@@ -70,11 +70,13 @@ impl Inner {
     /// Fetches the ML-KEM key that goes with a card in URI form.
     pub(crate) async fn fetch_kem(self: &Arc<Self>, card: &CardFile) -> Result<KemPublic> {
         let mut last = Error::new(ErrorKind::Malformed, "the card names no server; ask for a new one");
-        for server in card.card().lane().servers.iter() {
-            last = match self.ask_parked(server, card).await {
+        for place in card.card().lane().lookup.places() {
+            last = match self.ask_parked(place, card).await {
                 Ok(Answer::Blob(blob)) if blob.is_empty() => return Err(used()),
-                Ok(Answer::Blob(blob)) => return Ok(card.card().open_kem(&blob)?),
-                Ok(Answer::Refused(r)) => used().with_source(refused(server, r)),
+                Ok(Answer::Blob(blob)) => {
+                    return Ok(card.card().open_kem(&blob, place.server.fingerprint())?);
+                }
+                Ok(Answer::Refused(r)) => used().with_source(refused(&place.server, r)),
                 Ok(_) => unexpected(),
                 Err(e) => e,
             };
@@ -84,8 +86,8 @@ impl Inner {
 
     /// Asks whether a card in file form was used already. A server that cannot say does not stand in the way.
     pub(crate) async fn check_unused(self: &Arc<Self>, card: &CardFile) -> Result<()> {
-        for server in card.card().lane().servers.iter() {
-            match timeout(PATIENCE, self.ask_parked(server, card)).await {
+        for place in card.card().lane().lookup.places() {
+            match timeout(PATIENCE, self.ask_parked(place, card)).await {
                 Ok(Ok(Answer::Blob(blob))) if blob.is_empty() => return Err(used()),
                 Ok(Ok(Answer::Blob(_))) => return Ok(()),
                 Ok(Ok(_)) => tracing::debug!("a server does not say whether the card was used"),
@@ -96,11 +98,12 @@ impl Inner {
         Ok(())
     }
 
-    async fn ask_parked(self: &Arc<Self>, server: &ServerRef, card: &CardFile) -> Result<Answer> {
-        let (lane, name) = (card.card().lane(), Fixed(card.card().kem_blob_name()));
-        let kind = RequestKind::BlobGet(BlobGet { mailbox: lane.lkp, token: lane.token, name });
+    async fn ask_parked(self: &Arc<Self>, place: &Place, card: &CardFile) -> Result<Answer> {
+        let (card, server) = (card.card(), &place.server);
+        let name = Fixed(card.kem_blob_name(server.fingerprint()));
+        let kind = RequestKind::BlobGet(BlobGet { mailbox: place.lkp, token: place.token, name });
         let routes = self.default_policy().await?.routes;
-        let ways = Ways::new(routes, lane.servers.iter());
+        let ways = Ways::new(routes, card.lane().lookup.servers());
         self.ask_any(&ways, server, kind, Room::Class(2)).await
     }
 }

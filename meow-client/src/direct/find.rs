@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meow_core::direct::{Reach, ReachFor, ReachUse};
-use meow_core::lane::ServerRef;
+use meow_core::lane::{Lookup, Place, ServerRef};
 use meow_core::policy::Route;
 use meow_core::request::{Answer, Found, Knock, PresenceGet, RefusalCode, RequestKind, Seen};
 use meow_core::transport::{Endpoint, Host};
@@ -136,9 +136,9 @@ impl Inner {
             if !record.policy.shows_to_servers() {
                 return Ok(Vec::new());
             }
-            let Some(target) = record.machine.deposit_target() else { return Ok(Vec::new()) };
-            let theirs = || Theirs { lkp: target.lkp, token: target.token };
-            Ok(target.servers.iter().map(|server| (server.clone(), theirs())).collect())
+            let places = record.machine.deposit_target().into_iter().flat_map(Lookup::places);
+            let theirs = |place: &Place| Theirs { lkp: place.lkp, token: place.token };
+            Ok(places.map(|place| (place.server.clone(), theirs(place))).collect())
         })
         .await
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meow_core::direct::{DirectFrame, DirectLink};
 use meow_core::identity::ContactId;
-use meow_core::request::MailItem;
+use meow_core::request::MAX_ITEM;
 use meow_core::transport::Link;
 use meow_core::wire::Blob;
 use meow_core::{Error, ErrorKind, Result};
@@ -30,7 +30,7 @@ const UNDER_WAY: usize = 16;
 
 /// An item on its way, and where to say what became of it.
 struct HandOver {
-    item: Blob<{ meow_core::request::MAX_ITEM }>,
+    item: Blob<MAX_ITEM>,
     taken: oneshot::Sender<bool>,
 }
 
@@ -175,8 +175,10 @@ impl Inner {
         if !self.is_fresh(&id) {
             self.prove_current(id).await?;
         }
-        let item = Blob::new(item).map_err(|_| Error::new(ErrorKind::Malformed, "the item is too long"))?;
-        self.process(id, vec![MailItem { number: 0, item }]).await?;
+        if item.len() > MAX_ITEM {
+            return Err(Error::new(ErrorKind::Malformed, "the item is too long"));
+        }
+        self.process(id, vec![item]).await?;
         self.outbox.notify_one();
         Ok(())
     }

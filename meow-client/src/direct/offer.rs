@@ -102,8 +102,8 @@ impl Inner {
             return Ok(());
         }
         let mut direct = direct_record(txn, id)?;
-        let newest = record.machine.mailboxes().last().map(|mailbox| mailbox.lkp.public());
-        let (Some(lkp), Some((own, contact))) = (newest, record.machine.ckps()) else { return Ok(()) };
+        let first = record.machine.current_mailboxes().next().map(|mailbox| mailbox.lkp.public());
+        let (Some(lkp), Some((own, contact))) = (first, record.machine.ckps()) else { return Ok(()) };
         let mine = match (&direct.mine, may_be_found(&record.policy)) {
             (Some(mine), true) if mine.lkp == lkp => return Ok(()),
             (None, false) => return Ok(()),

@@ -72,15 +72,11 @@ impl Inner {
                 let mine = direct_record(txn, &contact)?.mine;
                 let shows = may_be_found(&record.policy) && record.policy.shows_to_servers();
                 let (Some(mine), true) = (mine, shows) else { continue };
-                let Some(newest) = record.machine.mailboxes().last() else { continue };
-                all.extend(newest.servers.iter().map(|server| Shown {
+                let ways = Ways::of(&record);
+                all.extend(record.machine.current_mailboxes().map(|mailbox| Shown {
                     contact,
-                    mailbox: OwnMailbox {
-                        lkp: newest.lkp.clone(),
-                        server: server.clone(),
-                        ways: Ways::of(&record),
-                    },
-                    token: newest.token,
+                    mailbox: OwnMailbox::new(mailbox, &ways),
+                    token: mailbox.token,
                     secret: mine.secret.clone(),
                 }));
             }
@@ -181,10 +177,10 @@ impl Inner {
         self.read(move |txn| match contact(txn, &id) {
             Ok(record) if !record.policy.shows_to_servers() => Ok(Wish::Hide),
             Ok(record) => {
-                let newest = record.machine.mailboxes().last().is_some_and(|m| m.lkp.public() == lkp);
+                let current = record.machine.current_mailboxes().any(|m| m.lkp.public() == lkp);
                 let mine = direct_record(txn, &id)?.mine;
                 let wished = may_be_found(&record.policy) && mine.is_some_and(|mine| mine.secret == secret);
-                Ok(if newest && wished { Wish::Show } else { Wish::Withdraw })
+                Ok(if current && wished { Wish::Show } else { Wish::Withdraw })
             }
             // Its mailboxes are closed, by the routes that its policy had.
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(Wish::Hide),

@@ -60,7 +60,9 @@ impl Inner {
     /// A deposit of a text; `None` while keys are not confirmed. Seals with a copy of the state that is thrown away with
     /// what it sealed, since only that knows how long an item is.
     pub(super) fn sample_deposit(&self, record: &ContactRecord, in_session: bool) -> Result<Option<Sample>> {
-        let Some(target) = record.machine.deposit_target() else { return Ok(None) };
+        let Some(place) = record.machine.deposit_target().and_then(|lookup| lookup.places().first()) else {
+            return Ok(None);
+        };
         let content = Content::text(self.now_ms(), "x".repeat(TEXT))?;
         let item = match record.machine.clone().send(&content, &mut *self.random.lock()) {
             Ok(out) => Blob::<MAX_ITEM>::new(out.item)
@@ -68,7 +70,7 @@ impl Inner {
             Err(SendError::NotYet) => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let (mailbox, token) = (target.lkp, target.token);
+        let (mailbox, token) = (place.lkp, place.token);
         let id = Deposit::item_id(&mailbox, &item);
         let session = in_session.then(|| SessionKind::Deposit { keep_secs: 0, item: item.clone() });
         let kind = RequestKind::Deposit(Deposit { mailbox, token, id, keep_secs: 0, item });
@@ -77,7 +79,7 @@ impl Inner {
 
     /// A pull, or in a session a look.
     pub(super) fn sample_pull(&self, record: &ContactRecord, in_session: bool) -> Option<Sample> {
-        let mailbox = record.machine.mailboxes().last()?.lkp.public();
+        let mailbox = record.machine.current_mailboxes().next()?.lkp.public();
         let session = in_session.then_some(SessionKind::Look { wait_secs: 50 });
         let pull = Pull { mailbox, counter: 1000, acknowledge: 0, wait_secs: 50, sig: Fixed([0; 64]) };
         Some(Sample { kind: RequestKind::Pull(pull), session, room: Room::Items })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meow_core::identity::ContactId;
-use meow_core::lane::ServerRef;
+use meow_core::lane::{Lookup, ServerRef};
 use meow_core::policy::{Chain, Pool, Route};
 use meow_core::store::StoreTxn;
 use meow_core::transport::Endpoint;
@@ -75,8 +75,7 @@ impl Client {
             .await?;
         let ways = Ways::of(&record);
         let theirs = servers_of(&record);
-        let own =
-            record.machine.mailboxes().last().map(|mailbox| mailbox.servers.to_vec()).unwrap_or_default();
+        let own: Vec<_> = record.machine.current_mailboxes().map(|mailbox| mailbox.server.clone()).collect();
         let mut all = Vec::new();
         for (fetching, servers) in [(false, &theirs), (true, &own)] {
             let routes: Vec<_> = if fetching {
@@ -195,15 +194,11 @@ fn kept(
         }
         Ok(())
     };
-    if let Some(target) = record.machine.deposit_target() {
-        for server in &target.servers {
-            look(false, server, Right::Depositor { mailbox: target.lkp, token: target.token })?;
-        }
+    for place in record.machine.deposit_target().into_iter().flat_map(Lookup::places) {
+        look(false, &place.server, Right::Depositor { mailbox: place.lkp, token: place.token })?;
     }
-    if let Some(mailbox) = record.machine.mailboxes().last() {
-        for server in mailbox.servers.iter() {
-            look(true, server, Right::Owner(&mailbox.lkp))?;
-        }
+    for mailbox in record.machine.current_mailboxes() {
+        look(true, &mailbox.server, Right::Owner(&mailbox.lkp))?;
     }
     Ok(all)
 }

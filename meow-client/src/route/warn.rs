@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use meow_core::Result;
-use meow_core::lane::ServerRef;
+use meow_core::lane::{Lookup, ServerRef};
 use meow_core::onion::HopId;
 use meow_core::policy::{Chain, Route};
 
@@ -42,7 +42,7 @@ impl Client {
         for (_, record) in inner.read(every_contact).await? {
             let ways = Ways::of(&record);
             let theirs = servers_of(&record);
-            let own = record.machine.mailboxes().last().map(|m| m.servers.to_vec()).unwrap_or_default();
+            let own: Vec<_> = record.machine.current_mailboxes().map(|m| m.server.clone()).collect();
             for target in theirs.iter().chain(&own) {
                 let contact = Some(record.name.clone());
                 looked.push((contact, ways.clone(), theirs.clone(), Some(target.clone())));
@@ -66,7 +66,7 @@ impl Client {
 
 /// Where a contact keeps its mailbox.
 pub(super) fn servers_of(record: &ContactRecord) -> Vec<ServerRef> {
-    record.machine.deposit_target().map(|target| target.servers.to_vec()).unwrap_or_default()
+    record.machine.deposit_target().into_iter().flat_map(Lookup::servers).cloned().collect()
 }
 
 impl Inner {

@@ -1,10 +1,11 @@
 //! Which ways requests about one contact may go, and going them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meow_core::identity::ContactId;
-use meow_core::lane::ServerRef;
+use meow_core::lane::{Lookup, ServerRef};
 use meow_core::policy::{MAX_ROUTES, Route};
 use meow_core::request::{Answer, RequestKind};
 use meow_core::wire::{Fixed, List};
@@ -33,7 +34,10 @@ impl Ways {
         routes: List<Route, MAX_ROUTES>,
         mailboxes: impl Iterator<Item = &'a ServerRef>,
     ) -> Self {
-        Self { routes, avoid: List::take(mailboxes.map(|server| Fixed(*server.fingerprint()))) }
+        let mut seen = BTreeSet::new();
+        let avoid =
+            mailboxes.map(|server| Fixed(*server.fingerprint())).filter(|server| seen.insert(*server));
+        Self { routes, avoid: List::take(avoid) }
     }
 
     /// These, where mailboxes are made on further servers.
@@ -45,8 +49,8 @@ impl Ways {
 
     /// Those that the policy of a contact allows.
     pub(crate) fn of(record: &ContactRecord) -> Self {
-        let own = record.machine.mailboxes().iter().rev().flat_map(|mailbox| mailbox.servers.iter());
-        let theirs = record.machine.deposit_target().into_iter().flat_map(|target| target.servers.iter());
+        let own = record.machine.mailboxes().iter().rev().map(|mailbox| &mailbox.server);
+        let theirs = record.machine.deposit_target().into_iter().flat_map(Lookup::servers);
         Self::new(record.policy.routes.clone(), theirs.chain(own))
     }
 }

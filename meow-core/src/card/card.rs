@@ -75,7 +75,7 @@ impl Card {
             [lane] if list.epoch == 0 && list.revoked.is_empty() => lane.clone(),
             _ => return Err(CardError::Malformed),
         };
-        if !lane.servers.iter().any(|s| s.urls().next().is_some()) {
+        if !lane.lookup.servers().any(|s| s.urls().next().is_some()) {
             return Err(CardError::NoServer);
         }
         Ok(Self { lanes, lane, secret, expires, sig })
@@ -123,31 +123,32 @@ impl Card {
         if now <= self.expires.saturating_add(CARD_GRACE) { Ok(()) } else { Err(CardError::Expired) }
     }
 
-    /// Name of the blob in the issuer's mailbox in which the KEM key of a URI card waits.
-    pub fn kem_blob_name(&self) -> [u8; 16] {
-        derive(KeyLabel::CardBlob, &[], self.secret.expose(), &[b"name"])
+    /// Name of the blob in the issuer's mailbox at the server of this fingerprint in which the KEM key of a URI card
+    /// waits. Another one at each server, as is the key that seals it: two servers cannot compare what they hold.
+    pub fn kem_blob_name(&self, server: &[u8; 32]) -> [u8; 16] {
+        derive(KeyLabel::CardBlob, &[], self.secret.expose(), &[b"name", server])
     }
 
-    fn kem_blob_key(&self) -> Secret {
-        derive_key(KeyLabel::CardBlob, &[], self.secret.expose(), &[b"key"])
+    fn kem_blob_key(&self, server: &[u8; 32]) -> Secret {
+        derive_key(KeyLabel::CardBlob, &[], self.secret.expose(), &[b"key", server])
     }
 
     /// The content of that blob: 1,200 bytes. Sealing the same key again gives the same bytes.
     ///
     /// # Errors
     /// [`CardError::Malformed`] when the key is not the one that the card names.
-    pub fn seal_kem(&self, kem: &KemPublic) -> Result<Vec<u8>, CardError> {
+    pub fn seal_kem(&self, kem: &KemPublic, server: &[u8; 32]) -> Result<Vec<u8>, CardError> {
         self.check_kem(kem)?;
         // One key, and one plaintext that the card fixes: the zero nonce never meets a second plaintext.
-        Ok(seal_gcm(&self.kem_blob_key(), &[0; 12], &self.hash()?, kem.as_bytes())?)
+        Ok(seal_gcm(&self.kem_blob_key(server), &[0; 12], &self.hash()?, kem.as_bytes())?)
     }
 
-    /// Opens the blob and checks that the KEM key is the one that the card names.
+    /// Opens the blob of a server and checks that the KEM key is the one that the card names.
     ///
     /// # Errors
     /// [`CardError::Malformed`].
-    pub fn open_kem(&self, blob: &[u8]) -> Result<KemPublic, CardError> {
-        let bytes = open_gcm(&self.kem_blob_key(), &[0; 12], &self.hash()?, blob)
+    pub fn open_kem(&self, blob: &[u8], server: &[u8; 32]) -> Result<KemPublic, CardError> {
+        let bytes = open_gcm(&self.kem_blob_key(server), &[0; 12], &self.hash()?, blob)
             .map_err(|_| CardError::Malformed)?;
         let bytes = bytes.as_slice().try_into().map_err(|_| CardError::Malformed)?;
         let kem = KemPublic::from_bytes(bytes).map_err(|_| CardError::Malformed)?;

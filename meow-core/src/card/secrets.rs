@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Card, CardError, CardFile};
 use crate::crypto::{CryptoError, DhSecret, KemSecret, Random, Secret, SigningKey, VerifyKey};
 use crate::identity::{ContactId, Root, recovery_commitment};
-use crate::lane::{LaneEntry, LaneError, LaneId, LaneList, ServerRef, VerifiedLaneList};
-use crate::wire::{Fixed, List};
+use crate::lane::{LaneEntry, LaneError, LaneId, LaneList, LookupSecrets, ServerRef, VerifiedLaneList};
+use crate::wire::Fixed;
 
 /// Everything secret behind one fresh contact identity and its first lane. The issuer of a card keeps it
 /// until the answer comes (so that an answer needs no password), the taker until the contact is established.
@@ -29,10 +29,8 @@ pub struct CardSecrets {
     pub prekey: DhSecret,
     /// The lane's ML-KEM-768 prekey.
     pub kem: KemSecret,
-    /// The lookup key: names the mailbox, signs pulls.
-    pub lkp: SigningKey,
-    /// Lets the contact deposit into the mailbox.
-    pub token: Fixed<16>,
+    /// What names the lane's mailboxes, signs pulls, and lets the contact deposit.
+    pub lookup: LookupSecrets,
 }
 
 impl CardSecrets {
@@ -43,8 +41,6 @@ impl CardSecrets {
     pub fn generate(root: &Root, random: &mut dyn Random) -> Result<Self, CryptoError> {
         let contact_id = ContactId::generate(random)?;
         let lane = SigningKey::generate(random)?;
-        let mut token = [0u8; 16];
-        random.fill(&mut token)?;
         Ok(Self {
             contact_id,
             generation: root.generation(),
@@ -53,23 +49,21 @@ impl CardSecrets {
             lane,
             prekey: DhSecret::generate(random)?,
             kem: KemSecret::generate(random)?,
-            lkp: SigningKey::generate(random)?,
-            token: Fixed(token),
+            lookup: LookupSecrets::generate(random)?,
         })
     }
 
     /// What the contact gets to see of the lane.
     ///
     /// # Errors
-    /// [`LaneError::Full`] beyond [`MAX_SERVERS`](crate::lane::MAX_SERVERS).
+    /// [`LaneError::Full`] beyond [`MAX_SERVERS`](crate::lane::MAX_SERVERS), [`LaneError::Inconsistent`] where one stands
+    /// twice.
     pub fn lane_entry(&self, servers: Vec<ServerRef>) -> Result<LaneEntry, LaneError> {
         Ok(LaneEntry {
             key: self.lane.public(),
             prekey: self.prekey.public(),
             kem: Fixed(self.kem.public().digest()),
-            lkp: self.lkp.public(),
-            token: self.token,
-            servers: List::new(servers).map_err(|_| LaneError::Full)?,
+            lookup: self.lookup.lookup(servers)?,
         })
     }
 

@@ -21,4 +21,5 @@ mod state;
 mod tests;
 
 pub use event::{ContactError, ContactEvent, Outgoing, Output, Received, SendError};
-pub use state::{Contact, DepositTarget, Mailbox, Status};
+pub use rotate::MailboxPlan;
+pub use state::{Contact, Mailbox, Status};

@@ -7,8 +7,8 @@ use super::event::{ContactError, ContactEvent, Outgoing, Output, Received};
 use super::renew::Numbers;
 use super::sequence::{Got, Sent};
 use super::state::{
-    CardOut, Confirming, Contact, DepositTarget, Early, Listening, Mailbox, Me, Modes, Peer, Phase,
-    PrekeySecrets, Session, Told,
+    CardOut, Confirming, Contact, Early, Listening, Mailbox, Me, Modes, Peer, Phase, PrekeySecrets, Session,
+    Told,
 };
 use crate::card::{CARD_GRACE, Card, CardSecrets};
 use crate::crypto::{DhSecret, HashLabel, KemPublic, KemSecret, Random, SigningKey, hash};
@@ -25,7 +25,7 @@ const KEPT_PREKEYS: usize = 4;
 impl Contact {
     /// A contact to be, whose card is out.
     pub fn issue(secrets: CardSecrets, card: Card) -> Self {
-        let servers = card.lane().servers.to_vec();
+        let servers = card.lane().lookup.servers().cloned().collect();
         let mut contact = Self::fresh(&secrets, card.lanes().clone(), servers);
         contact.phase = Phase::CardOut(Box::new(CardOut { secrets, card }));
         contact
@@ -44,7 +44,8 @@ impl Contact {
         greeting: Text<MAX_GREETING>,
         random: &mut dyn Random,
     ) -> Result<(Self, Outgoing), ContactError> {
-        let servers = lanes.list().lanes.first().map(|l| l.servers.to_vec()).unwrap_or_default();
+        let own = lanes.list().lanes.first();
+        let servers = own.map(|lane| lane.lookup.servers().cloned().collect()).unwrap_or_default();
         let made = Initiate::answer(
             Terms::answer(card)?,
             (&card.lane().prekey, kem),
@@ -67,7 +68,6 @@ impl Contact {
     }
 
     fn fresh(secrets: &CardSecrets, lanes: VerifiedLaneList, servers: Vec<ServerRef>) -> Self {
-        let mailbox = Mailbox { lkp: secrets.lkp.clone(), token: secrets.token, servers, replaced_by: None };
         Self {
             id: secrets.contact_id,
             me: Me {
@@ -75,7 +75,8 @@ impl Contact {
                 close: secrets.close,
                 lane: secrets.lane.clone(),
                 lanes: lanes.into(),
-                mailboxes: vec![mailbox],
+                lookup: secrets.lookup.clone(),
+                mailboxes: servers.into_iter().map(|server| Mailbox::new(&secrets.lookup, server)).collect(),
                 prekeys: VecDeque::new(),
             },
             peer: None,
@@ -215,12 +216,11 @@ impl Contact {
 
 impl Peer {
     fn new(lanes: VerifiedLaneList, lane: &LaneEntry) -> Self {
-        let target = DepositTarget { lkp: lane.lkp, token: lane.token, servers: lane.servers.to_vec() };
         Self {
             ckp: lanes.list().ckp,
             lane: lane.key,
             lanes: lanes.into(),
-            target,
+            target: lane.lookup.clone(),
             target_at: 0,
             seen: 0,
             prekeys: None,

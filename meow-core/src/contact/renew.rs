@@ -1,12 +1,12 @@
 //! Renewals: fresh keys with a contact, after a store was found to be older than its server remembers.
 
 use super::event::{ContactError, ContactEvent, Outgoing, Output, Received};
-use super::state::{Confirming, Contact, DepositTarget, Modes, Phase};
+use super::state::{Confirming, Contact, Modes, Phase};
 use crate::crypto::{HashLabel, Random, hash};
-use crate::message::{Content, Lookup, Parties};
+use crate::message::{Content, Parties};
 use crate::opening::{Initiate, KnownPeer, Opened, OpeningError, Respond, Role, Terms};
 use crate::ratchet::Ratchet;
-use crate::wire::{Fixed, List, WireError};
+use crate::wire::Fixed;
 
 /// Ratchets that are kept for stragglers.
 const KEPT_RATCHETS: usize = 2;
@@ -163,8 +163,7 @@ impl Contact {
         let old = std::mem::replace(&mut session.ratchet, opened.ratchet);
         self.keep_former(old);
         if let (Some(peer), Some(lookup)) = (&mut self.peer, statement.mailbox) {
-            peer.target =
-                DepositTarget { lkp: lookup.lkp, token: lookup.token, servers: lookup.servers.into_vec() };
+            peer.target = lookup;
             // Statements that are still under way are older, except when this side lost some.
             peer.target_at = self.got.top;
         }
@@ -222,15 +221,6 @@ impl Contact {
         let base = next.saturating_sub(1).max(last.saturating_sub(MAX_RESENT));
         self.sent.restart(transcript, base, next);
         base
-    }
-
-    fn own_lookup(&self) -> Result<Lookup, ContactError> {
-        let mailbox = self.me.mailboxes.last().ok_or(ContactError::NotEstablished)?;
-        Ok(Lookup {
-            lkp: mailbox.lkp.public(),
-            token: mailbox.token,
-            servers: List::new(mailbox.servers.clone()).map_err(|_| WireError::TooLong)?,
-        })
     }
 
     fn keep_former(&mut self, ratchet: Ratchet) {

@@ -1,52 +1,127 @@
-//! Rotating the Lkp: both mailboxes are polled until the contact has seen the statement.
+//! Moving mailboxes: those that are left are polled until the contact has seen the statement.
 
 use super::event::{ContactError, ContactEvent, Outgoing, Output};
-use super::state::{Contact, DepositTarget, Mailbox};
-use crate::crypto::{Random, SigningKey, VerifyKey};
-use crate::lane::ServerRef;
-use crate::message::{Content, Lookup};
-use crate::wire::{Fixed, List, WireError};
+use super::state::{Contact, Mailbox};
+use crate::crypto::{CryptoError, Random, VerifyKey};
+use crate::lane::{Lookup, LookupSecrets, MAX_SERVERS, ServerRef};
+use crate::message::Content;
+
+/// Mailboxes as they are to be: to be registered before the contact is told.
+#[derive(Clone, Debug)]
+pub struct MailboxPlan {
+    /// What was current when it was made.
+    base: LookupSecrets,
+    lookup: LookupSecrets,
+    mailboxes: Vec<Mailbox>,
+}
+
+impl MailboxPlan {
+    /// All of them, those that stay too.
+    pub fn mailboxes(&self) -> &[Mailbox] {
+        &self.mailboxes
+    }
+
+    /// Leaves one out, whose server does not take it.
+    pub fn leave_out(&mut self, server: &[u8; 32]) {
+        self.mailboxes.retain(|mailbox| mailbox.server.fingerprint() != server);
+    }
+
+    fn lookup(&self) -> Result<Lookup, ContactError> {
+        lookup(&self.lookup, self.mailboxes.iter())
+    }
+}
+
+/// What the contact gets to see of these mailboxes.
+fn lookup<'a>(
+    secrets: &LookupSecrets,
+    mailboxes: impl Iterator<Item = &'a Mailbox>,
+) -> Result<Lookup, ContactError> {
+    Ok(Lookup::new(secrets.wrap().clone(), mailboxes.map(Mailbox::place).collect())?)
+}
 
 impl Contact {
-    /// Moves to another mailbox, which is registered already. The contact deposits there once it has seen the
-    /// statement.
+    /// Plans mailboxes on these servers, the preferred one first, at most [`MAX_SERVERS`]: all under new keys.
     ///
     /// # Errors
-    /// [`ContactError::Send`] before the contact is established, [`ContactError::Wire`] for more than four servers.
+    /// [`CryptoError::NoRandomness`].
+    pub fn plan_anew(
+        &self,
+        servers: impl IntoIterator<Item = ServerRef>,
+        random: &mut dyn Random,
+    ) -> Result<MailboxPlan, CryptoError> {
+        let lookup = LookupSecrets::generate(random)?;
+        let mailboxes =
+            servers.into_iter().take(MAX_SERVERS).map(|server| Mailbox::new(&lookup, server)).collect();
+        Ok(MailboxPlan { base: self.me.lookup.clone(), lookup, mailboxes })
+    }
+
+    /// Plans mailboxes on these servers, the preferred one first, at most [`MAX_SERVERS`]: where there is one now, it stays.
+    /// Made again it is the same, so that what was registered for one that came to nothing serves the next.
+    pub fn plan_on(&self, servers: impl IntoIterator<Item = ServerRef>) -> MailboxPlan {
+        let lookup = self.me.lookup.again();
+        let on = |server: ServerRef| {
+            let stays = self.current_mailboxes().find(|m| m.server.fingerprint() == server.fingerprint());
+            match stays {
+                Some(mailbox) => Mailbox { server, ..mailbox.clone() },
+                None => Mailbox::new(&lookup, server),
+            }
+        };
+        let mailboxes = servers.into_iter().take(MAX_SERVERS).map(on).collect();
+        MailboxPlan { base: self.me.lookup.clone(), lookup, mailboxes }
+    }
+
+    /// Moves to the mailboxes of a plan, which are registered already. The contact deposits there once it has seen the
+    /// statement. `None`, and nothing is changed, where mailboxes were moved since the plan was made.
+    ///
+    /// # Errors
+    /// [`ContactError::Send`] before the contact is established, [`ContactError::Lanes`] where a server stands twice.
     pub fn begin_rotation(
         &mut self,
-        lkp: SigningKey,
-        token: [u8; 16],
-        servers: Vec<ServerRef>,
+        plan: MailboxPlan,
         random: &mut dyn Random,
-    ) -> Result<Outgoing, ContactError> {
-        let lookup = Lookup {
-            lkp: lkp.public(),
-            token: Fixed(token),
-            servers: List::new(servers.clone()).map_err(|_| WireError::TooLong)?,
-        };
-        let out = self.send(&Content::Lookup(Box::new(lookup)), random)?;
-        self.add_mailbox(Mailbox { lkp, token: Fixed(token), servers, replaced_by: None }, out.seq);
-        Ok(out)
+    ) -> Result<Option<Outgoing>, ContactError> {
+        if plan.base != self.me.lookup {
+            return Ok(None);
+        }
+        let out = self.send(&Content::Lookup(Box::new(plan.lookup()?)), random)?;
+        self.adopt(plan, out.seq);
+        Ok(Some(out))
     }
 
-    /// Moves to another mailbox, which is registered already, without a statement of its own: the renewal that
-    /// the driver begins next tells it.
-    pub fn move_mailbox(&mut self, lkp: SigningKey, token: [u8; 16], servers: Vec<ServerRef>) {
-        // The renewal comes before whatever gets this sequence.
-        self.add_mailbox(Mailbox { lkp, token: Fixed(token), servers, replaced_by: None }, self.sent.next);
+    /// Moves to the mailboxes of a plan, which are registered already, without a statement of its own: the renewal that
+    /// the driver begins next tells it. False, and nothing is changed, where mailboxes were moved since the plan was made.
+    pub fn move_mailboxes(&mut self, plan: MailboxPlan) -> bool {
+        let holds = plan.base == self.me.lookup;
+        if holds {
+            // The renewal comes before whatever gets this sequence.
+            self.adopt(plan, self.sent.next);
+        }
+        holds
     }
 
-    fn add_mailbox(&mut self, new: Mailbox, told_by: u64) {
+    fn adopt(&mut self, plan: MailboxPlan, told_by: u64) {
+        let stays = |old: &Mailbox| plan.mailboxes.iter().any(|new| new.lkp.public() == old.lkp.public());
+        self.me.mailboxes.retain(|old| !stays(old));
         for old in &mut self.me.mailboxes {
             old.replaced_by.get_or_insert(told_by);
         }
-        self.me.mailboxes.push(new);
+        self.me.mailboxes.extend(plan.mailboxes);
+        self.me.lookup = plan.lookup;
+    }
+
+    /// Where this side wants to be written to.
+    pub(super) fn own_lookup(&self) -> Result<Lookup, ContactError> {
+        lookup(&self.me.lookup, self.current_mailboxes())
+    }
+
+    /// The mailboxes that the contact is, or is being, told of; the preferred one first.
+    pub fn current_mailboxes(&self) -> impl Iterator<Item = &Mailbox> {
+        self.me.mailboxes.iter().filter(|mailbox| mailbox.is_current())
     }
 
     /// The driver has closed a mailbox: it is polled no more.
     pub fn mailbox_closed(&mut self, lkp: &VerifyKey) {
-        self.me.mailboxes.retain(|m| m.replaced_by.is_none() || m.lkp.public() != *lkp);
+        self.me.mailboxes.retain(|m| m.is_current() || m.lkp.public() != *lkp);
     }
 
     /// The sequence up to which the contact has said, in messages of its own, that it has everything of ours.
@@ -73,8 +148,7 @@ impl Contact {
         // The newest statement counts, in whatever order they come.
         if seq >= peer.target_at {
             peer.target_at = seq;
-            peer.target =
-                DepositTarget { lkp: lookup.lkp, token: lookup.token, servers: lookup.servers.into_vec() };
+            peer.target = lookup;
         }
     }
 }

@@ -11,7 +11,7 @@ use super::sequence::{Got, Sent};
 use crate::card::{Card, CardSecrets, SafetyCode};
 use crate::crypto::{DhSecret, KemSecret, Secret, SigningKey, VerifyKey};
 use crate::identity::ContactId;
-use crate::lane::{LaneId, ServerRef};
+use crate::lane::{LaneId, Lookup, LookupSecrets, Place, ServerRef};
 use crate::message::{Parties, Prekeys};
 use crate::opening::Handshake;
 use crate::policy::Padding;
@@ -54,12 +54,14 @@ pub(super) struct Me {
     pub(super) close: VerifyKey,
     pub(super) lane: SigningKey,
     pub(super) lanes: Lanes,
+    /// What the keys of the current mailboxes were made from.
+    pub(super) lookup: LookupSecrets,
     pub(super) mailboxes: Vec<Mailbox>,
     /// For renewals, the newest last.
     pub(super) prekeys: VecDeque<PrekeySecrets>,
 }
 
-/// A mailbox of this side.
+/// A mailbox of this side, at one server.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Mailbox {
     /// Names the mailbox and signs for it.
@@ -67,9 +69,33 @@ pub struct Mailbox {
     /// Lets the contact deposit.
     pub token: Fixed<16>,
     /// Where it is.
-    pub servers: Vec<ServerRef>,
+    pub server: ServerRef,
+    /// What items there are wrapped under.
+    pub(super) wrap: Secret,
     /// The sequence of the statement that replaced it; it can be closed once the contact has seen that.
     pub(super) replaced_by: Option<u64>,
+}
+
+impl Mailbox {
+    pub(super) fn new(lookup: &LookupSecrets, server: ServerRef) -> Self {
+        let (lkp, token) = lookup.keys(server.fingerprint());
+        Self { lkp, token, server, wrap: lookup.wrap().clone(), replaced_by: None }
+    }
+
+    /// As the contact gets to see it.
+    pub(super) fn place(&self) -> Place {
+        Place { server: self.server.clone(), lkp: self.lkp.public(), token: self.token }
+    }
+
+    /// What items there are wrapped under.
+    pub fn wrap(&self) -> &Secret {
+        &self.wrap
+    }
+
+    /// Whether no other took its place.
+    pub fn is_current(&self) -> bool {
+        self.replaced_by.is_none()
+    }
 }
 
 /// Private halves of the keys that the other side may begin a renewal with.
@@ -87,24 +113,13 @@ pub(super) struct Peer {
     pub(super) lane: VerifyKey,
     pub(super) lanes: Lanes,
     /// Where to deposit now; starts as in the lane entry.
-    pub(super) target: DepositTarget,
+    pub(super) target: Lookup,
     /// Sequence of the statement that said so.
     pub(super) target_at: u64,
     /// The sequence of ours up to which it has everything.
     pub(super) seen: u64,
     /// What a renewal begins with; none before the first Confirm.
     pub(super) prekeys: Option<Prekeys>,
-}
-
-/// Where to deposit for a contact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DepositTarget {
-    /// Names the mailbox.
-    pub lkp: VerifyKey,
-    /// The right to deposit.
-    pub token: Fixed<16>,
-    /// Where it is, the preferred server first.
-    pub servers: Vec<ServerRef>,
 }
 
 /// What lasts from the first opening on.
@@ -267,7 +282,7 @@ impl Contact {
     }
 
     /// Where to deposit for this contact; `None` before it has answered.
-    pub fn deposit_target(&self) -> Option<&DepositTarget> {
+    pub fn deposit_target(&self) -> Option<&Lookup> {
         self.peer.as_ref().map(|p| &p.target)
     }
 
@@ -276,7 +291,7 @@ impl Contact {
         self.peer.as_ref().map(|peer| (self.me.ckp, peer.ckp))
     }
 
-    /// The mailboxes to poll for this contact, the newest last.
+    /// The mailboxes to poll for this contact: those that are left, then the current ones.
     pub fn mailboxes(&self) -> &[Mailbox] {
         &self.me.mailboxes
     }
@@ -294,10 +309,10 @@ impl Contact {
         }
     }
 
-    /// While a card is out: the name under which its KEM key is parked.
-    pub fn card_blob_name(&self) -> Option<[u8; 16]> {
+    /// The card that is out.
+    pub fn card_out(&self) -> Option<&Card> {
         match &self.phase {
-            Phase::CardOut(out) => Some(out.card.kem_blob_name()),
+            Phase::CardOut(out) => Some(&out.card),
             _ => None,
         }
     }

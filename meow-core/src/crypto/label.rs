@@ -54,7 +54,11 @@ labels! {
         Confirm => "meow confirm",
         /// Next root key, chain key and header key of a ratchet step.
         RatchetStep => "meow ratchet step",
-        /// Name and key of the blob that holds a card's KEM key, from the card secret.
+        /// Lkp seed and deposit token of a place, from a lookup's secret. Context: server, number.
+        Lookup => "meow lookup",
+        /// Key of the permutation behind which items lie in a mailbox. Context: server, mailbox, length.
+        Wrapping => "meow wrapping",
+        /// Name and key of the blob that holds a card's KEM key, from the card secret. Context: which, server.
         CardBlob => "meow card blob",
         /// Secret of a session. Salt: HPKE export. Context: fingerprint, role, mailbox, both shares.
         Session => "meow session",

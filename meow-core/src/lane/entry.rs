@@ -4,12 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::server::ServerRef;
+use super::lookup::Lookup;
 use crate::crypto::{DhPublic, HashLabel, VerifyKey, hash};
-use crate::wire::{Fixed, List, Wire};
-
-/// The most servers of one lane.
-pub const MAX_SERVERS: usize = 4;
+use crate::wire::{Fixed, Wire};
 
 /// Name of a lane: the first 16 bytes of the hash of its signing key. Ordered bytewise. `Debug` is
 /// redacted, since it names a peer.
@@ -51,12 +48,8 @@ pub struct LaneEntry {
     pub prekey: DhPublic,
     /// Digest of the ML-KEM-768 prekey, [`KemPublic::digest`](crate::crypto::KemPublic::digest).
     pub kem: Fixed<32>,
-    /// Names the mailbox to deposit to.
-    pub lkp: VerifyKey,
-    /// Lets the contact deposit there. Known to contact, owner and server.
-    pub token: Fixed<16>,
-    /// The servers that keep the mailbox, the preferred one first.
-    pub servers: List<ServerRef, MAX_SERVERS>,
+    /// Where to deposit for it.
+    pub lookup: Lookup,
 }
 
 impl LaneEntry {
@@ -67,7 +60,7 @@ impl LaneEntry {
 }
 
 impl Wire for LaneEntry {
-    const MAX: usize = 4 * 32 + 16 + 1 + MAX_SERVERS * ServerRef::MAX;
+    const MAX: usize = 3 * 32 + Lookup::MAX;
 }
 
 /// A lane that no longer speaks for its owner.

@@ -101,7 +101,7 @@ impl LaneList {
         let mut revoked = HashSet::new();
         let keys_differ = self.lanes.iter().all(|l| {
             ed25519.insert(*l.key.as_bytes())
-                && ed25519.insert(*l.lkp.as_bytes())
+                && l.lookup.places().iter().all(|place| ed25519.insert(*place.lkp.as_bytes()))
                 && x25519.insert(*l.prekey.as_bytes())
         });
         let revoked_once = self.revoked.iter().all(|r| revoked.insert(r.lane));

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser};
 
-use super::control::{Confirm, Lookup, Receipt};
+use super::control::{Confirm, Receipt};
 use crate::direct::DirectOffer;
+use crate::lane::Lookup;
 use crate::wire::{Blob, Text, Wire, WireError};
 use crate::{Error, ErrorKind};
 

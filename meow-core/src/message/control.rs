@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::{CryptoError, DhPublic, KemPublic, SignLabel, Signature, SigningKey, VerifyKey};
-use crate::lane::{MAX_SERVERS, ServerRef};
 use crate::wire::{Fixed, List};
 
 /// What was received of the other side's messages. Sent in batches, to established contacts only.
@@ -33,17 +32,6 @@ pub struct Confirm {
     pub next: u64,
     /// The digests of the sender's messages start behind this sequence: 0, or after a renewal what both know.
     pub base: u64,
-}
-
-/// From now on deposit here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lookup {
-    /// The new Lkp.
-    pub lkp: VerifyKey,
-    /// Its deposit token.
-    pub token: Fixed<16>,
-    /// Where it is.
-    pub servers: List<ServerRef, MAX_SERVERS>,
 }
 
 /// Fresh keys to begin a renewal with, signed by the lane key.

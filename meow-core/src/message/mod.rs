@@ -8,5 +8,5 @@ mod thin;
 
 pub use body::{Body, Parties, Seen, item_size};
 pub use content::{Content, ContentError, Data, MAX_CONTENT, MAX_DATA, MAX_TEXT};
-pub use control::{Confirm, Lookup, Prekeys, Receipt};
+pub use control::{Confirm, Prekeys, Receipt};
 pub use thin::{seen_is_short, thin_item_size};

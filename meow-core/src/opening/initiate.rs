@@ -4,8 +4,7 @@ use super::confirm::{Handshake, OPENED, Role};
 use super::payload::{MAX_GREETING, Payload, Statement};
 use super::{Agreement, Head, OpeningError, OwnShare, Purpose, Terms};
 use crate::crypto::{DhPublic, DhSecret, KemPublic, Random, SignLabel, SigningKey, seal_siv};
-use crate::lane::VerifiedLaneList;
-use crate::message::Lookup;
+use crate::lane::{Lookup, VerifiedLaneList};
 use crate::ratchet::Ratchet;
 use crate::wire::{Text, Wire};
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{HEAD, OpeningError};
 use crate::crypto::{AEAD_TAG, DhPublic, Signature};
-use crate::lane::SignedLaneList;
-use crate::message::{Lookup, item_size};
+use crate::lane::{Lookup, SignedLaneList};
+use crate::message::item_size;
 use crate::request::MAX_ITEM;
 use crate::wire::{Text, Wire, WireError, pad, unpad};
 

@@ -121,7 +121,7 @@ fn first_lane(lanes: &VerifiedLaneList) -> Option<&LaneEntry> {
     let list = lanes.list();
     match &*list.lanes {
         [lane] if list.epoch == 0 && list.revoked.is_empty() => {
-            lane.servers.iter().any(|s| s.urls().next().is_some()).then_some(lane)
+            lane.lookup.servers().any(|s| s.urls().next().is_some()).then_some(lane)
         }
         _ => None,
     }

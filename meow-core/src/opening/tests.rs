@@ -4,10 +4,10 @@ use super::*;
 use crate::card::CardSecrets;
 use crate::crypto::{DhSecret, KemPublic, KemSecret, SeededRandom, SigningKey};
 use crate::identity::Master;
+use crate::lane::Lookup;
 use crate::lane::{LaneId, ServerRef, VerifiedLaneList};
-use crate::message::Lookup;
 use crate::ratchet::Ratchet;
-use crate::wire::{Fixed, List, Text};
+use crate::wire::Text;
 
 /// Someone with one fresh contact identity.
 struct Person {
@@ -259,11 +259,7 @@ impl<'a> Renewal<'a> {
     }
 
     fn seal(&self, signer: &SigningKey) -> Initiated {
-        let lookup = Lookup {
-            lkp: self.by.secrets.lkp.public(),
-            token: Fixed([3; 16]),
-            servers: List::new(Vec::new()).unwrap(),
-        };
+        let lookup = Lookup::new(Secret::new([3; 32]), Vec::new()).unwrap();
         let terms = Terms::renewal(&self.secret, &self.parties());
         let (prekey, kem) = (self.prekey.public(), self.kem.public());
         Initiate::renewal(terms, (&prekey, &kem), signer, &self.by.lanes, lookup, (7, 9))

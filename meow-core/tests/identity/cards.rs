@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use meow_core::card::{CARD_GRACE, CARD_SCHEME, Card, CardError, CardFile, SafetyCode};
 use meow_core::crypto::{KEM_PUBLIC, KemSecret, SeededRandom, SignLabel, SigningKey};
 use meow_core::lane::{LaneList, ServerRef, VerifiedLaneList};
-use meow_core::wire::{List, Wire};
+use meow_core::wire::Wire;
 use meow_core::{Error, ErrorKind};
 use proptest::prelude::*;
 
@@ -35,9 +35,8 @@ fn a_card_says_who_where_and_until_when() {
     let (card, secrets) = (issuer.card(), &issuer.secrets);
     assert_eq!(*card.ckp(), secrets.ckp.public());
     assert_eq!(card.lane().key, secrets.lane.public());
-    assert_eq!(card.lane().lkp, secrets.lkp.public());
     assert_eq!(card.lane().prekey, secrets.prekey.public());
-    assert_eq!(card.lane().servers.to_vec(), [server(1)]);
+    assert_eq!(card.lane().lookup.places(), [secrets.lookup.place(server(1))]);
     assert_eq!(issuer.file.kem(), Some(&secrets.kem.public()));
     let last = card.expires() + CARD_GRACE;
     assert_eq!((card.check_time(0), card.check_time(NOW), card.check_time(last)), (Ok(()), Ok(()), Ok(())));
@@ -107,24 +106,30 @@ fn the_kem_key_waits_under_the_card_secret() {
     let (issuer, other) = (Issuer::new(1), Issuer::new(2));
     let card = issuer.card();
     let kem = issuer.secrets.kem.public();
-    let blob = card.seal_kem(&kem).unwrap();
+    let (here, there) = (server(1), server(2));
+    let (here, there) = (here.fingerprint(), there.fingerprint());
+    let blob = card.seal_kem(&kem, here).unwrap();
     assert_eq!(blob.len(), KEM_PUBLIC + 16);
-    assert_eq!(card.seal_kem(&kem).unwrap(), blob, "never two plaintexts under one key and nonce");
-    assert_eq!(card.open_kem(&blob).unwrap(), kem);
-    assert_ne!(card.kem_blob_name(), other.card().kem_blob_name());
-    assert_eq!(other.card().open_kem(&blob).unwrap_err(), CardError::Malformed);
+    assert_eq!(card.seal_kem(&kem, here).unwrap(), blob, "never two plaintexts under one key and nonce");
+    assert_eq!(card.open_kem(&blob, here).unwrap(), kem);
+    assert_ne!(card.kem_blob_name(here), other.card().kem_blob_name(here));
+    assert_eq!(other.card().open_kem(&blob, here).unwrap_err(), CardError::Malformed);
+    // Two servers that hold it hold nothing in common.
+    assert_ne!(card.kem_blob_name(here), card.kem_blob_name(there));
+    assert_ne!(card.seal_kem(&kem, there).unwrap(), blob);
+    assert_eq!(card.open_kem(&blob, there).unwrap_err(), CardError::Malformed);
     for kem in
         [&other.secrets.kem.public(), &KemSecret::generate(&mut SeededRandom::new(9)).unwrap().public()]
     {
-        assert_eq!(card.seal_kem(kem).unwrap_err(), CardError::Malformed);
+        assert_eq!(card.seal_kem(kem, here).unwrap_err(), CardError::Malformed);
         assert_eq!(CardFile::new(card.clone(), Some(kem.clone())).unwrap_err(), CardError::Malformed);
     }
     for bit in (0..blob.len() * 8).step_by(61) {
         let mut bad = blob.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(card.open_kem(&bad).unwrap_err(), CardError::Malformed);
+        assert_eq!(card.open_kem(&bad, here).unwrap_err(), CardError::Malformed);
     }
-    assert_eq!(card.open_kem(&[]).unwrap_err(), CardError::Malformed);
+    assert_eq!(card.open_kem(&[], here).unwrap_err(), CardError::Malformed);
 }
 
 #[test]
@@ -156,9 +161,11 @@ fn fields(bytes: &[u8]) -> Vec<(&'static str, std::ops::Range<usize>)> {
         ("lane key", 32),
         ("prekey", 32),
         ("kem digest", 32),
+        ("wrap", 32),
+        ("place count", 1),
+        ("server", server(1).to_wire().unwrap().len()),
         ("lkp", 32),
         ("token", 16),
-        ("servers", 1 + server(1).to_wire().unwrap().len()),
         ("revoked count", 1),
         ("list signature", 64),
         ("card secret", 32),
@@ -195,7 +202,7 @@ fn a09_no_field_can_be_dropped_blanked_or_swapped() {
     }
     // The option's tag and the KEM key go together, and then the card is whole, in the short form.
     assert!(tried > 40);
-    let cut = fields(&bytes)[17].1.start;
+    let cut = fields(&bytes)[19].1.start;
     let short = [&bytes[..cut], &[0]].concat();
     assert!(CardFile::parse(&short).unwrap().kem().is_none());
 }
@@ -244,7 +251,8 @@ fn a10_every_card_of_one_person_is_another_identity() {
         let secrets = meow_core::card::CardSecrets::generate(&root, &mut random).unwrap();
         let file = secrets.card(&recovery(1), vec![server(1)], NOW, &mut random).unwrap();
         let lane = file.card().lane();
-        for part in [*file.card().ckp().as_bytes(), *lane.key.as_bytes(), *lane.lkp.as_bytes(), lane.kem.0] {
+        let lkp = lane.lookup.places()[0].lkp;
+        for part in [*file.card().ckp().as_bytes(), *lane.key.as_bytes(), *lkp.as_bytes(), lane.kem.0] {
             assert!(seen.insert(part), "two cards share something that links them");
         }
         assert!(seen.insert(*lane.prekey.as_bytes()) && seen.insert(*file.card().secret().expose()));
@@ -306,14 +314,14 @@ proptest! {
 #[test]
 fn the_largest_card_fits_its_cap() {
     let url = |n: u8| format!("http://a.example/{}{n}", "x".repeat(238)).parse().unwrap();
-    let server = ServerRef::new([1; 32], &[url(0), url(1), url(2), url(3)]).unwrap();
-    assert_eq!(server.to_wire().unwrap().len(), ServerRef::MAX);
+    let server = |n| ServerRef::new([n; 32], &[url(0), url(1), url(2), url(3)]).unwrap();
+    assert_eq!(server(1).to_wire().unwrap().len(), ServerRef::MAX);
     let issuer = Issuer::new(1);
-    let servers = vec![server; 4];
+    let servers: Vec<_> = (1..=4).map(server).collect();
     let file =
         issuer.secrets.card(&recovery(1), servers.clone(), u64::MAX, &mut SeededRandom::new(1)).unwrap();
     assert_eq!(CardFile::parse(&file.to_bytes().unwrap()).unwrap(), file);
     // Only the varints of a full list could be longer: the epoch.
     assert_eq!(file.to_wire().unwrap().len() + 4, CardFile::MAX);
-    assert_eq!(List::<_, 4>::new(servers).unwrap(), file.card().lane().servers);
+    assert!(file.card().lane().lookup.servers().eq(&servers));
 }

@@ -3,7 +3,7 @@
 use meow_core::card::{Card, CardFile};
 use meow_core::crypto::{PasswordCost, SeededRandom, SigningKey};
 use meow_core::identity::{KeyFile, Master, RecoveryKeys, Unlock};
-use meow_core::lane::{LaneEntry, LaneList, ServerRef, SignedLaneList};
+use meow_core::lane::{LaneEntry, LaneList, Lookup, ServerRef, SignedLaneList};
 use meow_core::wire::{Wire, WireError};
 use proptest::prelude::*;
 
@@ -56,6 +56,7 @@ fn a41_length_bombs() {
     let plain = list.list().to_wire().unwrap();
     bomb::<LaneList>(&plain);
     bomb::<LaneEntry>(&list.list().lanes[0].to_wire().unwrap());
+    bomb::<Lookup>(&list.list().lanes[0].lookup.to_wire().unwrap());
     bomb::<ServerRef>(&server(1).to_wire().unwrap());
     let issuer = Issuer::new(1);
     bomb::<Card>(&issuer.card().to_wire().unwrap());
@@ -71,7 +72,7 @@ fn a41_counts_beyond_their_limit() {
     let plain = list.list().to_wire().unwrap();
     let lanes = 32 + 1 + 32 + 32;
     count::<LaneList>(&plain, lanes, 16);
-    count::<LaneList>(&plain, lanes + 1 + 4 * 32 + 16, 4);
+    count::<LaneList>(&plain, lanes + 1 + 4 * 32, 4);
     count::<LaneList>(&plain, plain.len() - 1, 64);
     let server = server(1).to_wire().unwrap();
     count::<ServerRef>(&server, 32, 4);

@@ -1,13 +1,16 @@
 //! Lane lists: signature, chain, merge.
 
-use meow_core::crypto::{SeededRandom, SigningKey};
+use std::collections::HashSet;
+
+use meow_core::crypto::{SeededRandom, SigningKey, VerifyKey};
 use meow_core::lane::{
-    LaneEntry, LaneError, LaneId, LaneList, MergedLanes, Revoked, SignedLaneList, VerifiedLaneList,
+    LaneEntry, LaneError, LaneId, LaneList, Lookup, LookupSecrets, MergedLanes, Place, Revoked,
+    SignedLaneList, VerifiedLaneList,
 };
 use meow_core::wire::{Fixed, List, Wire, WireError};
 use proptest::prelude::*;
 
-use crate::common::{entry, first_list};
+use crate::common::{entry, first_list, secret, server};
 
 fn resign(list: LaneList, ckp: &SigningKey) -> Result<VerifiedLaneList, LaneError> {
     VerifiedLaneList::sign(list, ckp)
@@ -15,6 +18,49 @@ fn resign(list: LaneList, ckp: &SigningKey) -> Result<VerifiedLaneList, LaneErro
 
 fn revoked(entry: &LaneEntry, last_seq: u64) -> Revoked {
     Revoked { lane: entry.id(), last_seq }
+}
+
+/// The places of a lane, the first under another key.
+fn named(entry: &LaneEntry, lkp: VerifyKey) -> Lookup {
+    let mut places = entry.lookup.places().to_vec();
+    places[0].lkp = lkp;
+    Lookup::new(secret(7), places).unwrap()
+}
+
+#[test]
+fn no_two_places_have_anything_in_common() {
+    let mut random = SeededRandom::new(5);
+    let own = LookupSecrets::generate(&mut random).unwrap();
+    let lookup = own.lookup(vec![server(1), server(2), server(3), server(4)]).unwrap();
+    let bytes = lookup.to_wire().unwrap();
+    assert_eq!(Lookup::from_wire(&bytes).unwrap(), lookup);
+    assert_eq!(own.again().lookup(vec![server(1)]).unwrap().servers().count(), 1);
+    assert_ne!(
+        own.again().place(server(1)).lkp,
+        lookup.places()[0].lkp,
+        "a server that comes back gets another"
+    );
+    let places = lookup.places();
+    let distinct: HashSet<_> = places.iter().map(|p| (*p.lkp.as_bytes(), p.token)).collect();
+    assert_eq!((distinct.len(), places.len()), (4, 4));
+
+    let [a, b, ..] = places else { panic!("four places") };
+    let two = |b: Place| Lookup::new(secret(1), vec![a.clone(), b]);
+    assert!(two(b.clone()).is_ok());
+    for same in [
+        Place { server: a.server.clone(), ..b.clone() },
+        Place { lkp: a.lkp, ..b.clone() },
+        Place { token: a.token, ..b.clone() },
+    ] {
+        assert_eq!(two(same.clone()), Err(LaneError::Inconsistent));
+        // And what another made is not read.
+        let wire = |place: &Place| place.to_wire().unwrap();
+        let bytes = [secret(1).expose().as_slice(), &[2], &wire(a), &wire(&same)].concat();
+        assert_eq!(Lookup::from_wire(&bytes), Err(WireError::Invalid));
+    }
+    let five = vec![server(1), server(2), server(3), server(4), server(5)];
+    assert_eq!(own.lookup(five), Err(LaneError::Full));
+    assert_eq!(Lookup::from_wire(&[&[0; 32][..], &[5]].concat()), Err(WireError::Invalid));
 }
 
 fn lanes_of(list: &VerifiedLaneList) -> Vec<LaneEntry> {
@@ -49,12 +95,12 @@ fn a_list_must_agree_with_itself() {
     let bad = [
         with(vec![]),
         with(vec![a.clone(), a.clone()]),
-        with(vec![a.clone(), LaneEntry { lkp: a.lkp, ..b.clone() }]),
-        with(vec![a.clone(), LaneEntry { lkp: a.key, ..b.clone() }]),
+        with(vec![a.clone(), LaneEntry { lookup: a.lookup.clone(), ..b.clone() }]),
+        with(vec![a.clone(), LaneEntry { lookup: named(b, a.key), ..b.clone() }]),
         with(vec![a.clone(), LaneEntry { key: a.key, ..b.clone() }]),
         with(vec![a.clone(), LaneEntry { prekey: a.prekey, ..b.clone() }]),
-        with(vec![LaneEntry { lkp: ckp.public(), ..a.clone() }]),
-        with(vec![LaneEntry { lkp: a.key, ..a.clone() }]),
+        with(vec![LaneEntry { lookup: named(a, ckp.public()), ..a.clone() }]),
+        with(vec![LaneEntry { lookup: named(a, a.key), ..a.clone() }]),
         LaneList { prev: Fixed([1; 32]), ..good.clone() },
         LaneList { revoked: List::new(vec![revoked(a, 3)]).unwrap(), ..good.clone() },
         LaneList {
@@ -141,8 +187,9 @@ fn debug_names_nobody() {
     let shown = format!("{:?}", list.list().lanes[0]);
     assert_eq!(
         shown,
-        "LaneEntry { key: VerifyKey(..), prekey: DhPublic(..), kem: [32 bytes], lkp: VerifyKey(..), \
-         token: [16 bytes], servers: List([ServerRef { fingerprint: [32 bytes], urls: List([[text of 32 bytes]]) }]) }"
+        "LaneEntry { key: VerifyKey(..), prekey: DhPublic(..), kem: [32 bytes], lookup: Lookup { wrap: Secret(..), \
+         places: List([Place { server: ServerRef { fingerprint: [32 bytes], urls: List([[text of 32 bytes]]) }, \
+         lkp: VerifyKey(..), token: [16 bytes] }]) } }"
     );
     assert_eq!(format!("{:?}", list.list().lanes[0].id()), "LaneId(..)");
 }
@@ -171,7 +218,7 @@ fn forks(choices: &[Vec<u8>]) -> (VerifiedLaneList, Vec<VerifiedLaneList>) {
             match choice[i] % 4 {
                 0 => lanes.push(old.clone()),
                 // The lane's device turned its mailbox and prekey.
-                1 => lanes.push(LaneEntry { lkp: new.lkp, prekey: new.prekey, ..old.clone() }),
+                1 => lanes.push(LaneEntry { lookup: new.lookup.clone(), prekey: new.prekey, ..old.clone() }),
                 2 => gone.push(revoked(old, u64::from(choice[i]))),
                 _ => {}
             }

@@ -63,7 +63,8 @@ fn a15_lists_and_cards_do_not_pass_for_each_other() {
     }
     // A list signed by a lane's key, or by another person, is nobody's.
     let (other, _) = first_list(1, 2);
-    for key in [&issuer.secrets.lane, &issuer.secrets.lkp, &other] {
+    let (lkp, _) = issuer.secrets.lookup.keys(&[1; 32]);
+    for key in [&issuer.secrets.lane, &lkp, &other] {
         let sig = key.sign(SignLabel::LaneList, &[&list]);
         let bytes = [&signed[..signed.len() - 64], &sig.0].concat();
         assert_eq!(SignedLaneList::from_wire(&bytes).unwrap().verify().unwrap_err(), LaneError::Signature);

@@ -8,6 +8,7 @@ use meow_core::wire::Wire;
 use serde_json::json;
 
 use crate::harness::{Section, frame, hex};
+use crate::lanes::lookup_secrets;
 
 fn card() -> (CardSecrets, CardFile) {
     let mut random = SeededRandom::new(5);
@@ -29,9 +30,9 @@ fn cards() {
         "secrets",
         json!({
             "contact id": hex(secrets.contact_id.as_bytes()), "ckp seed": hex(*secrets.ckp.seed()),
-            "lane seed": hex(*secrets.lane.seed()), "lkp seed": hex(*secrets.lkp.seed()),
+            "lane seed": hex(*secrets.lane.seed()), "lookup": lookup_secrets(&secrets.lookup),
             "prekey secret": hex(*secrets.prekey.expose()), "kem seed": hex(postcard::to_stdvec(&secrets.kem).unwrap()),
-            "token": hex(secrets.token), "close key": hex(secrets.close.as_bytes()),
+            "close key": hex(secrets.close.as_bytes()),
         }),
     );
     let lanes = card.lanes().signed().to_wire().unwrap();
@@ -45,13 +46,14 @@ fn cards() {
             "file form": hex(file.to_bytes().unwrap()), "URI form": file.to_uri().unwrap(),
         }),
     );
-    let key: [u8; 32] = derive(KeyLabel::CardBlob, &[], card.secret().expose(), &[b"key"]);
+    let server = &[0x5e; 32];
+    let key: [u8; 32] = derive(KeyLabel::CardBlob, &[], card.secret().expose(), &[b"key", server]);
     let kem = secrets.kem.public();
     section.case(
         "KEM blob",
         json!({
-            "kem digest": hex(kem.digest()), "name": hex(card.kem_blob_name()), "key": hex(key),
-            "content": hex(card.seal_kem(&kem).unwrap()),
+            "kem digest": hex(kem.digest()), "name": hex(card.kem_blob_name(server)), "key": hex(key),
+            "content": hex(card.seal_kem(&kem, server).unwrap()),
         }),
     );
     let other = SigningKey::from_seed(&[0xc4; 32]).public();

@@ -1,13 +1,13 @@
 //! Lane lists: entries, chain, merge, refusals.
 
 use meow_core::card::CardSecrets;
-use meow_core::crypto::{SeededRandom, SigningKey};
+use meow_core::crypto::{KeyLabel, Secret, SeededRandom, SigningKey, WideKey, derive};
 use meow_core::identity::Master;
 use meow_core::lane::{
-    LaneEntry, LaneError, LaneList, MergedLanes, Revoked, ServerRef, ServerReference, SignedLaneList,
-    VerifiedLaneList,
+    LaneEntry, LaneError, LaneList, Lookup, LookupSecrets, MergedLanes, Place, Revoked, ServerRef,
+    ServerReference, SignedLaneList, VerifiedLaneList,
 };
-use meow_core::wire::{List, Wire};
+use meow_core::wire::{List, Wire, WireError};
 use serde_json::json;
 
 use crate::harness::{Section, frame, hex};
@@ -91,7 +91,61 @@ fn lanes() {
         }),
     );
     refused(&mut section, &first, &one, &ckp);
+    lookups(&mut section);
     section.check();
+}
+
+/// What an owner's secrets give, as JSON. The server is that of these vectors.
+pub(crate) fn lookup_secrets(own: &LookupSecrets) -> serde_json::Value {
+    let bytes = postcard::to_stdvec(own).unwrap();
+    let (lkp, token) = own.keys(&[0x5e; 32]);
+    json!({
+        "secret": hex(&bytes[..32]), "wrap": hex(&bytes[32..64]), "number": bytes[64], "server": hex([0x5e; 32]),
+        "lkp seed": hex(*lkp.seed()), "token": hex(token),
+    })
+}
+
+/// Where to deposit, what lies there, and lookups that are refused.
+fn lookups(section: &mut Section) {
+    let mut random = SeededRandom::new(6);
+    let own = LookupSecrets::generate(&mut random).unwrap();
+    section.case("lookup secrets", lookup_secrets(&own));
+    section.case("the same, for their next lookup", lookup_secrets(&own.again()));
+    let other = ServerRef::new([0x5f; 32], &["udp://192.0.2.7:41325".parse().unwrap()]).unwrap();
+    let lookup = own.lookup(vec![server(), other]).unwrap();
+    section.case("lookup with two places", json!({ "lookup": hex(lookup.to_wire().unwrap()) }));
+    for place in lookup.places() {
+        for len in [45usize, 352] {
+            let item: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            let context: [&[u8]; 3] =
+                [place.server.fingerprint(), place.lkp.as_bytes(), &(len as u32).to_be_bytes()];
+            let key: [u8; 32] = derive(KeyLabel::Wrapping, &[], own.wrap().expose(), &context);
+            let wrapped = lookup.wrap(place, &item).unwrap();
+            assert_eq!(lookup.unwrap(place, &wrapped).unwrap(), item);
+            let mut by_hand = item.clone();
+            WideKey::expand(&Secret::new(key)).encrypt(&mut by_hand).unwrap();
+            assert_eq!(wrapped, by_hand);
+            let server = hex(&place.server.fingerprint()[..1]);
+            section.case(
+                &format!("item of {len} bytes at the server {server}.."),
+                json!({
+                    "wrap": hex(own.wrap().expose()), "server": hex(place.server.fingerprint()),
+                    "mailbox": hex(place.lkp.as_bytes()), "key": hex(key), "item": hex(item), "wrapped": hex(wrapped),
+                }),
+            );
+        }
+    }
+    let [a, b] = lookup.places() else { panic!("two places") };
+    for (name, bad) in [
+        ("one server twice", Place { server: a.server.clone(), ..b.clone() }),
+        ("one lkp twice", Place { lkp: a.lkp, ..b.clone() }),
+        ("one token twice", Place { token: a.token, ..b.clone() }),
+    ] {
+        let (a, bad) = (a.to_wire().unwrap(), bad.to_wire().unwrap());
+        let bytes = [own.wrap().expose().as_slice(), &[2], &a, &bad].concat();
+        assert_eq!(Lookup::from_wire(&bytes), Err(WireError::Invalid), "{name}");
+        section.case(&format!("refused: {name}"), json!({ "lookup": hex(bytes) }));
+    }
 }
 
 fn refused(section: &mut Section, first: &VerifiedLaneList, one: &VerifiedLaneList, ckp: &SigningKey) {
@@ -110,9 +164,14 @@ fn refused(section: &mut Section, first: &VerifiedLaneList, one: &VerifiedLaneLi
     };
     let list = |lanes: Vec<LaneEntry>| LaneList { lanes: List::new(lanes).unwrap(), ..first.list().clone() };
     refuse("no lane in epoch 0", list(vec![]));
-    refuse("two lanes with one lkp", list(vec![a.clone(), LaneEntry { lkp: a.lkp, ..b.clone() }]));
+    refuse(
+        "two lanes with one lkp",
+        list(vec![a.clone(), LaneEntry { lookup: a.lookup.clone(), ..b.clone() }]),
+    );
     refuse("two lanes with one prekey", list(vec![a.clone(), LaneEntry { prekey: a.prekey, ..b }]));
-    refuse("lkp is the ckp", list(vec![LaneEntry { lkp: ckp.public(), ..a.clone() }]));
+    let place = Place { lkp: ckp.public(), ..a.lookup.places()[0].clone() };
+    let lookup = Lookup::new(Secret::new([3; 32]), vec![place]).unwrap();
+    refuse("lkp is the ckp", list(vec![LaneEntry { lookup, ..a.clone() }]));
     let gone = List::new(vec![Revoked { lane: a.id(), last_seq: 1 }]).unwrap();
     refuse("revoked lane is listed", LaneList { revoked: gone, ..first.list().clone() });
 

@@ -2,8 +2,8 @@
 
 use meow_core::crypto::{DhSecret, HashLabel, KemSecret, Secret, SeededRandom, SigningKey, hash};
 use meow_core::direct::DirectOffer;
-use meow_core::lane::{LaneId, ServerRef};
-use meow_core::message::{Body, Confirm, Content, Data, Lookup, Parties, Prekeys, Receipt, Seen, item_size};
+use meow_core::lane::{LaneId, Lookup, Place, ServerRef};
+use meow_core::message::{Body, Confirm, Content, Data, Parties, Prekeys, Receipt, Seen, item_size};
 use meow_core::ratchet::{OVERHEAD, OVERHEAD_EKP};
 use meow_core::wire::{Blob, Fixed, List, Wire};
 use serde_json::json;
@@ -50,11 +50,13 @@ pub(crate) fn contents(keys: &Keys) -> Vec<(&'static str, Content)> {
         next: 9,
         base: 8,
     };
-    let lookup = Lookup {
-        lkp: SigningKey::from_seed(&[5; 32]).public(),
-        token: Fixed([0x70; 16]),
-        servers: List::new(vec![server]).unwrap(),
+    let place = |n: u8, server| Place {
+        server,
+        lkp: SigningKey::from_seed(&[n; 32]).public(),
+        token: Fixed([0x6b + n; 16]),
     };
+    let other = ServerRef::new([0x5f; 32], &["udp://192.0.2.7:41325".parse().unwrap()]).unwrap();
+    let lookup = Lookup::new(Secret::new([0x71; 32]), vec![place(5, server), place(6, other)]).unwrap();
     let also = List::new(vec![300, 302]).unwrap();
     vec![
         ("Empty", Content::Empty),

@@ -6,10 +6,10 @@ use meow_core::crypto::{
     DhSecret, KEM_CIPHERTEXT, KemSecret, KeyLabel, Secret, SeededRandom, SigningKey, derive, hash, open_siv,
 };
 use meow_core::identity::Master;
-use meow_core::lane::{LaneId, ServerRef, VerifiedLaneList};
-use meow_core::message::{Lookup, Parties};
+use meow_core::lane::{LaneId, Lookup, Place, ServerRef, VerifiedLaneList};
+use meow_core::message::Parties;
 use meow_core::opening::{Handshake, Initiate, Initiated, KnownPeer, Opened, Respond, Terms};
-use meow_core::wire::{Fixed, List, Text, Wire};
+use meow_core::wire::{Fixed, Text, Wire};
 use serde_json::json;
 
 use crate::harness::{Recorder, Section, hex};
@@ -119,11 +119,8 @@ fn renewal(section: &mut Section, bob: &Person, alice: &Person, psk: &Secret) {
         to_lane: LaneId::of(&bob.secrets.lane.public()),
     };
     let lane = &alice.lanes.list().lanes[0];
-    let mailbox = Lookup {
-        lkp: lane.lkp,
-        token: Fixed([0x77; 16]),
-        servers: List::new(lane.servers.to_vec()).unwrap(),
-    };
+    let place = Place { token: Fixed([0x77; 16]), ..lane.lookup.places()[0].clone() };
+    let mailbox = Lookup::new(Secret::new([0x78; 32]), vec![place]).unwrap();
     let (public, kem_public) = (prekey.public(), kem.public());
     let begun = Initiate::renewal(
         Terms::renewal(psk, &parties),

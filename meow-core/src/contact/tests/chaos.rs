@@ -134,7 +134,7 @@ pub(super) fn crashes(form: Form) {
         sim.crash_at = crash_at;
         sim.form = form;
         let mut sent = [0; 2];
-        let mut rotated = false;
+        let (mut rotated, mut refilled) = (false, false);
         for _ in 0..40 {
             sim.pull(Who::Bob);
             sim.pull(Who::Alice);
@@ -144,19 +144,19 @@ pub(super) fn crashes(form: Form) {
                 }
             }
             if sent[0] >= 2 && !rotated {
-                let lkp = signing_key(&mut sim.random);
-                rotated = sim
-                    .act(Who::Bob, |_, c, _, r| match c.begin_rotation(lkp, [9; 16], vec![server(2)], r) {
-                        Ok(out) => (vec![out], true),
-                        Err(ContactError::Send(SendError::NotYet)) => (vec![], false),
-                        Err(e) => panic!("{e}"),
-                    })
-                    .unwrap_or(false);
+                // One server stays; a second joins, and is left for another.
+                rotated = sim.try_move(&[1, 3]);
+            } else if rotated && !refilled {
+                refilled = sim.try_move(&[1, 4]);
             }
         }
         sim.settle();
-        assert!(rotated);
-        assert_eq!(sim.alice.contact().deposit_target().unwrap().token.0, [9; 16]);
+        assert!(rotated && refilled);
+        let (alice, bob) = (sim.alice.contact(), sim.bob.contact());
+        let target = alice.deposit_target().unwrap();
+        assert_eq!(target.servers().map(|s| s.fingerprint()[0]).collect::<Vec<_>>(), [1, 4]);
+        let polled: Vec<_> = bob.current_mailboxes().map(|m| (m.lkp.public(), m.token)).collect();
+        assert_eq!(target.places().iter().map(|p| (p.lkp, p.token)).collect::<Vec<_>>(), polled);
         complete(&sim, 4);
         sim.commits
     };

@@ -202,15 +202,12 @@ fn unknown_contents_are_kept() {
 fn lookup_rotation_moves_deposits_and_closes_the_old_mailbox() {
     let mut sim = Sim::established(9);
     let old = sim.bob.contact().mailboxes()[0].lkp.public();
-    let new = signing_key(&mut sim.random);
-    let lkp = new.public();
-    sim.act(Who::Bob, |_, c, _, r| (vec![c.begin_rotation(new, [9; 16], vec![server(2)], r).unwrap()], ()))
-        .unwrap();
+    let (lkp, lookup) = sim.act(Who::Bob, |_, c, _, r| move_to(c, &[2], r)).unwrap();
     assert_eq!(sim.bob.contact().mailboxes().len(), 2, "both are polled");
-    assert_eq!(sim.alice.contact().deposit_target().unwrap().lkp, old);
+    assert_eq!(sim.alice.contact().deposit_target().unwrap().places()[0].lkp, old);
     sim.settle();
     let target = sim.alice.contact().deposit_target().unwrap().clone();
-    assert_eq!((target.lkp, target.token.0, target.servers), (lkp, [9; 16], vec![server(2)]));
+    assert_eq!(target, lookup);
     assert!(sim.bob.events.contains(&ContactEvent::CloseMailbox { lkp: old }), "Alice acknowledged at once");
     let mut bob = sim.bob.contact();
     bob.mailbox_closed(&old);

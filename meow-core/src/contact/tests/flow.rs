@@ -1,5 +1,4 @@
 use super::*;
-use crate::crypto::SigningKey;
 use crate::policy::{Padding, Receipts};
 use crate::request::ITEM_SIZES;
 
@@ -128,11 +127,17 @@ fn an_unsigned_message_is_discarded_unless_both_agreed() {
 fn a_mailbox_moves_and_the_old_one_closes_when_the_contact_knows() {
     let (mut alice, mut bob) = established();
     let old = alice.contact.mailboxes()[0].lkp.public();
-    let new = SigningKey::generate(&mut alice.random).unwrap();
-    let out = alice.contact.begin_rotation(new.clone(), [7; 16], server(3), &mut alice.random).unwrap();
+    let plan = alice.contact.plan_anew(server(3), &mut alice.random).unwrap();
+    let new = plan.mailboxes()[0].lkp.public();
+    let out = alice.contact.begin_rotation(plan.clone(), &mut alice.random).unwrap().unwrap();
+    assert_eq!(
+        alice.contact.begin_rotation(plan, &mut alice.random),
+        Ok(None),
+        "it was made for what is no more"
+    );
     assert_eq!(alice.contact.mailboxes().len(), 2);
     bob.receive(&out.item);
-    assert_eq!(bob.contact.deposit_target().unwrap().lkp, new.public());
+    assert_eq!(bob.contact.deposit_target().unwrap().places()[0].lkp, new);
     assert!(!alice.has(&ContactEvent::CloseMailbox { lkp: old }));
     bob.send("seen");
     settle(&mut alice, &mut bob);

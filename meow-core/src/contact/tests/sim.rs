@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::*;
 use crate::card::{Card, CardSecrets};
-use crate::crypto::{KemPublic, Random, SeededRandom, SigningKey};
+use crate::crypto::{KemPublic, Random, SeededRandom, SigningKey, VerifyKey};
 use crate::identity::Master;
-use crate::lane::ServerRef;
+use crate::lane::{Lookup, ServerRef};
 use crate::message::Content;
 use crate::policy::Receipts;
 use crate::request::{ITEM_SIZES, THIN_ITEM_SIZES};
@@ -253,6 +253,19 @@ impl Sim {
         }
     }
 
+    /// Bob moves to mailboxes at these servers, unless keys are not confirmed or the process dies.
+    pub(super) fn try_move(&mut self, servers: &[u8]) -> bool {
+        self.act(Who::Bob, |_, c, _, r| {
+            let plan = c.plan_on(servers.iter().map(|n| server(*n)));
+            match c.begin_rotation(plan, r) {
+                Ok(out) => (vec![out.unwrap()], true),
+                Err(ContactError::Send(SendError::NotYet)) => (vec![], false),
+                Err(e) => panic!("{e}"),
+            }
+        })
+        .unwrap_or(false)
+    }
+
     /// Delivers everything, without further trouble.
     pub(super) fn settle(&mut self) {
         let chaos = std::mem::take(&mut self.chaos);
@@ -327,6 +340,20 @@ pub(super) fn absorb(
         }
         side.events.push(event);
     }
+}
+
+/// Moves to mailboxes at these servers; gives the key at the first that is new, and where deposits go from then on.
+pub(super) fn move_to(
+    contact: &mut Contact,
+    servers: &[u8],
+    random: &mut dyn Random,
+) -> (Vec<Outgoing>, (VerifyKey, Lookup)) {
+    let plan = contact.plan_on(servers.iter().map(|n| server(*n)));
+    let new = plan.mailboxes().iter().map(|m| m.lkp.public());
+    let known: Vec<_> = contact.mailboxes().iter().map(|m| m.lkp.public()).collect();
+    let new = new.into_iter().find(|lkp| !known.contains(lkp)).unwrap();
+    let out = contact.begin_rotation(plan, random).unwrap().unwrap();
+    (vec![out], (new, contact.own_lookup().unwrap()))
 }
 
 pub(super) fn signing_key(random: &mut dyn Random) -> SigningKey {

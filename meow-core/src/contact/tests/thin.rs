@@ -173,13 +173,11 @@ fn a_mailbox_moves_over_the_radio() {
     let mut sim = thin(306);
     wish_deniable(&mut sim, true);
     costs(&mut sim, Who::Bob, TEXT);
-    let new = signing_key(&mut sim.random);
     let before = sim.capture.len();
-    sim.act(Who::Bob, |_, c, _, r| (vec![c.begin_rotation(new, [9; 16], vec![server(2)], r).unwrap()], ()))
-        .unwrap();
+    let (_, server_two) = sim.act(Who::Bob, |_, c, _, r| move_to(c, &[2], r)).unwrap();
     sim.settle();
     assert!(sim.capture[before..].iter().all(|(_, i)| THIN_ITEM_SIZES.contains(&i.len())));
-    assert_eq!(sim.alice.contact().deposit_target().unwrap().token.0, [9; 16]);
+    assert_eq!(*sim.alice.contact().deposit_target().unwrap(), server_two);
     assert!(sim.bob.events.iter().any(|e| matches!(e, ContactEvent::CloseMailbox { .. })));
 }
 
