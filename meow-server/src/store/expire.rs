@@ -1,60 +1,66 @@
 //! Deleting what has had its time: items, blobs, remembered ids, invitations.
 //!
-//! Runs on folded tables only.
+//! Runs on tables that have every sum, and what has expired.
+
+use std::collections::hash_map::{Entry, HashMap};
 
 use super::sql::Sql;
-use super::tally::{Totals, capped, less, unsigned};
+use super::tally::{Tally, capped, less, unsigned};
+use super::txn::Txn;
 use super::{StoreError, StoreOptions, fold};
 
+type Tallies = HashMap<i64, Tally>;
+
 /// Deletes at most `limit` rows that have expired, and returns how many.
-pub(super) fn sweep(
-    sql: &Sql<'_>,
-    options: &StoreOptions,
-    totals: &mut Totals,
-    now: u64,
-    limit: usize,
-) -> Result<usize, StoreError> {
+pub(super) fn sweep(txn: &mut Txn<'_, '_>, now: u64, limit: usize) -> Result<usize, StoreError> {
+    let mut tallies = Tallies::new();
     let mut left = limit;
-    left = left.saturating_sub(items(sql, options, totals, now, left)?);
-    left = left.saturating_sub(blobs(sql, totals, now, left)?);
-    left = left.saturating_sub(forget(sql, Old::Until(capped(now)), left)?);
-    left = left.saturating_sub(invites(sql, now, left)?);
+    left = left.saturating_sub(items(txn, &mut tallies, now, left)?);
+    left = left.saturating_sub(blobs(txn, &mut tallies, now, left)?);
+    for (slot, tally) in tallies {
+        tally.store(&txn.sql, slot)?;
+        txn.tell(slot, tally);
+    }
+    left = left.saturating_sub(forget(&txn.sql, Old::Until(capped(now)), left)?);
+    left = left.saturating_sub(invites(&txn.sql, now, left)?);
     Ok(limit.saturating_sub(left))
 }
 
-fn items(
-    sql: &Sql<'_>,
-    options: &StoreOptions,
-    totals: &mut Totals,
-    now: u64,
-    limit: usize,
-) -> Result<usize, StoreError> {
+/// The tally of a mailbox, from the tables at first.
+fn tally<'t>(sql: &Sql<'_>, tallies: &'t mut Tallies, slot: i64) -> Result<&'t mut Tally, StoreError> {
+    Ok(match tallies.entry(slot) {
+        Entry::Occupied(entry) => entry.into_mut(),
+        Entry::Vacant(entry) => entry.insert(Tally::find(sql, slot)?.ok_or(StoreError::BadRow("tally"))?),
+    })
+}
+
+fn items(txn: &mut Txn<'_, '_>, tallies: &mut Tallies, now: u64, limit: usize) -> Result<usize, StoreError> {
+    let sql = &txn.sql;
     let mut found: Vec<i64> = Vec::new();
     let query = "SELECT seq FROM due WHERE expires <= ?1 ORDER BY expires, seq LIMIT ?2";
     sql.each(query, (capped(now), capped(limit as u64)), |row| {
         found.push(row.get(0)?);
         Ok(true)
     })?;
-    let until = capped(now.saturating_add(options.remember_secs));
+    let until = capped(now.saturating_add(txn.options.remember_secs));
     for &seq in &found {
         let query = "SELECT slot, number, length(body) FROM item WHERE seq = ?1";
         let row = sql.one(query, [seq], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row, 2)?)))?;
         let (slot, number, len): (i64, i64, u64) = row.ok_or(StoreError::BadRow("due"))?;
         sql.run("DELETE FROM place WHERE slot = ?1 AND number = ?2", (slot, number))?;
         fold::remove_item(sql, seq, until)?;
-        sql.run(
-            "UPDATE tally SET items = items - 1, bytes = bytes - ?2 WHERE slot = ?1",
-            (slot, capped(len)),
-        )?;
-        totals.remove(1, len)?;
+        let tally = tally(sql, tallies, slot)?;
+        (tally.items, tally.bytes) = (less(tally.items, 1)?, less(tally.bytes, len)?);
+        txn.totals.remove(1, len)?;
     }
     if !found.is_empty() {
-        forget_overflow(sql, options, found.len() as u64)?;
+        forget_overflow(sql, txn.options, found.len() as u64)?;
     }
     Ok(found.len())
 }
 
-fn blobs(sql: &Sql<'_>, totals: &mut Totals, now: u64, limit: usize) -> Result<usize, StoreError> {
+fn blobs(txn: &mut Txn<'_, '_>, tallies: &mut Tallies, now: u64, limit: usize) -> Result<usize, StoreError> {
+    let sql = &txn.sql;
     let mut found: Vec<(i64, i64, u64)> = Vec::new();
     let query = "SELECT rowid, slot, length(content) FROM blob WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
     sql.each(query, (capped(now), capped(limit as u64)), |row| {
@@ -63,11 +69,9 @@ fn blobs(sql: &Sql<'_>, totals: &mut Totals, now: u64, limit: usize) -> Result<u
     })?;
     for &(row, slot, len) in &found {
         sql.run("DELETE FROM blob WHERE rowid = ?1", [row])?;
-        sql.run(
-            "UPDATE tally SET blobs = blobs - 1, bytes = bytes - ?2 WHERE slot = ?1",
-            (slot, capped(len)),
-        )?;
-        totals.remove(0, len)?;
+        let tally = tally(sql, tallies, slot)?;
+        (tally.blobs, tally.bytes) = (less(tally.blobs, 1)?, less(tally.bytes, len)?);
+        txn.totals.remove(0, len)?;
     }
     Ok(found.len())
 }

@@ -1,9 +1,9 @@
 //! Folding: thousands of records of the log go into the tables, in the order of those tables, so that each of their pages is
-//! written once. What came and went since the last fold is never written there.
+//! written once. What was fetched before its segment is folded is never written there, but for its id.
 
 use super::StoreError;
 use super::expire;
-use super::overlay::{Live, Pending};
+use super::overlay::Pending;
 use super::sql::Sql;
 use super::tally::capped;
 use super::txn::Txn;
@@ -15,26 +15,48 @@ enum Body {
     Batch,
 }
 
-/// Folds everything that the overlay and the batch hold. The caller empties both.
-pub(super) fn fold(txn: &mut Txn<'_, '_>) -> Result<(), StoreError> {
-    let mut slots: Vec<i64> = txn.overlay().map(|overlay| overlay.slots().collect()).unwrap_or_default();
-    slots.extend(txn.staged.live.iter().filter(|(_, live)| live.touched).map(|(slot, _)| *slot));
+/// Writes the sums of every mailbox that changed, and deletes what the tables list of what is acknowledged.
+pub(super) fn sums(txn: &mut Txn<'_, '_>) -> Result<(), StoreError> {
+    let mut slots = match txn.overlay() {
+        Some(overlay) if !txn.staged.settled => overlay.slots(|live| live.changed),
+        _ => Vec::new(),
+    };
+    slots.extend(txn.staged.live.iter().filter(|(_, live)| live.changed).map(|(slot, _)| *slot));
     slots.sort_unstable();
     slots.dedup();
     let until = capped(txn.now.saturating_add(txn.options.remember_secs));
-    // First what frees room.
     let mut gone = 0;
     for &slot in &slots {
         let Some(live) = txn.newest(slot) else { continue };
-        gone += taken(&txn.sql, slot, live.floor, until)?;
-    }
-    let mut due = Vec::new();
-    for &slot in &slots {
-        let Some(live) = txn.newest(slot) else { continue };
         let (tally, floor) = (live.tally, live.floor);
+        gone += taken(&txn.sql, slot, floor, until)?;
+        tally.store(&txn.sql, slot)?;
+    }
+    txn.staged.settled = true;
+    txn.changed |= !slots.is_empty();
+    if gone > 0 {
+        expire::forget_overflow(&txn.sql, txn.options, gone)?;
+    }
+    Ok(())
+}
+
+/// Puts the items of so many of the oldest segments into the tables, and those of the batch, if it has any.
+pub(super) fn items(txn: &mut Txn<'_, '_>, segments: usize) -> Result<(), StoreError> {
+    let overlay = txn.overlay().filter(|_| segments > 0);
+    let old =
+        |one: &Pending| overlay.and_then(|overlay| overlay.nth(one.at)).is_some_and(|nth| nth < segments);
+    let logged = overlay.map(|overlay| overlay.slots(|live| live.pending.front().is_some_and(old)));
+    let mut slots = logged.unwrap_or_default();
+    slots.extend(txn.staged.live.iter().filter(|(_, live)| !live.pending.is_empty()).map(|(slot, _)| *slot));
+    slots.sort_unstable();
+    slots.dedup();
+    let until = capped(txn.now.saturating_add(txn.options.remember_secs));
+    let (mut gone, mut due) = (0, Vec::new());
+    for &slot in &slots {
+        let Some(floor) = txn.newest(slot).map(|live| live.floor) else { continue };
         let mut all: Vec<(Pending, Body)> = Vec::new();
-        let logged = txn.overlay().and_then(|overlay| overlay.get(slot));
-        all.extend(logged.iter().flat_map(|live| &live.pending).map(|pending| (*pending, Body::Log)));
+        let logged = overlay.and_then(|overlay| overlay.get(slot)).into_iter().flat_map(|live| &live.pending);
+        all.extend(logged.take_while(|one| old(one)).map(|pending| (*pending, Body::Log)));
         let staged = txn.staged.live.get(&slot);
         all.extend(staged.iter().flat_map(|live| &live.pending).map(|pending| (*pending, Body::Batch)));
         for (pending, body) in all {
@@ -48,7 +70,6 @@ pub(super) fn fold(txn: &mut Txn<'_, '_>) -> Result<(), StoreError> {
                 due.push((capped(pending.expires), item(txn, slot, &pending, body)?));
             }
         }
-        tally.store(&txn.sql, slot)?;
     }
     due.sort_unstable();
     for (expires, seq) in due {
@@ -111,9 +132,4 @@ pub(super) fn remove_item(sql: &Sql<'_>, seq: i64, until: i64) -> Result<(), Sto
 fn remember(sql: &Sql<'_>, slot: i64, id: &[u8; 16], until: i64) -> Result<(), StoreError> {
     sql.run("INSERT INTO forget (at, slot, id) VALUES (?1, ?2, ?3)", (until, slot, id))?;
     Ok(())
-}
-
-/// What the newest change says of a mailbox.
-pub(super) fn newest<'t>(staged: Option<&'t Live>, logged: Option<&'t Live>) -> Option<&'t Live> {
-    staged.filter(|live| live.touched).or(logged)
 }

@@ -8,10 +8,11 @@ use meow_core::store::StoreStats;
 use rusqlite::Connection;
 
 use super::connection::{Role, Source};
+use super::log::Row;
 use super::overlay::Overlay;
 use super::sql::Sql;
 use super::tally::Totals;
-use super::{StoreError, log, schema};
+use super::{StoreError, schema};
 
 /// The log may be folded while it is read; that is rare.
 const ATTEMPTS: usize = 16;
@@ -46,14 +47,13 @@ impl Guest {
         let sql = Sql::new(&self.connection, operations);
         let mut last = StoreError::InUse;
         for _ in 0..ATTEMPTS {
-            let before = Totals::load(&sql)?;
-            let Some(salt) = before.salt else { return Ok(before.stats) };
+            let (before, rows) = (Totals::load(&sql)?, Row::load(&sql)?);
             let mut totals = before;
-            let read =
-                Overlay::replay(&sql, &log::epoch_of(&self.log, &source.key, &salt), true, &mut totals);
+            let segments = rows.iter().map(|row| (row.clone(), row.segment(&self.log, &source.key)));
+            let read = Overlay::replay(&sql, segments.collect(), true, &mut totals);
             // What was read belongs together if the tables stayed as they were.
             match read {
-                Ok(_) if Totals::load(&sql)? == before => return Ok(totals.stats),
+                Ok(_) if Totals::load(&sql)? == before && Row::load(&sql)? == rows => return Ok(totals.stats),
                 Ok(_) => {}
                 Err(e) => last = e,
             }

@@ -39,7 +39,7 @@ use self::connection::{Role, Source};
 pub use self::error::StoreError;
 use self::guest::Guest;
 use self::known::Known;
-use self::log::{Claim, Log};
+use self::log::{Claim, Log, Row};
 use self::overlay::Overlay;
 use self::readers::Readers;
 use self::sql::Sql;
@@ -58,11 +58,11 @@ pub struct StoreOptions {
     /// The write-ahead log is folded into the file whenever it holds so many pages of 4 KiB. It bounds the
     /// log's size, and the work of opening after a crash.
     pub wal_pages: u32,
-    /// How many records of the log wait to go into the tables, at most (one batch more); a mailbox that has any counts as five.
-    /// They are folded in together: the more, the cheaper each, and the longer the one commit that waits for it. Each takes
-    /// some 100 bytes of memory.
+    /// How many records the log before the tables holds, at most (one batch more); a mailbox that has any counts as five. Each
+    /// takes some 100 bytes of memory. What is fetched while it is there never goes into the tables.
     pub fold_rows: usize,
-    /// Longest log before the tables, in bytes; from 128 KiB to 2 GiB.
+    /// Longest log before the tables, in bytes; from 128 KiB to 2 GiB. It has eight segments, and the oldest is folded when none
+    /// is free, or it has an eighth of `fold_rows`: the more, the cheaper each record, and the longer the one commit that waits.
     pub log_bytes: u64,
     /// For how many seconds the id of a deposit that was acknowledged is remembered, so that the same deposit
     /// again is confirmed without a second copy.
@@ -132,27 +132,22 @@ impl SqliteMailboxStore {
         source.prepare()?;
         let operations = AtomicU64::new(0);
         let mut overlay = Overlay::default();
-        let hold = match Log::claim(&source.log(), source.options.log_bytes, patient)? {
-            Claim::Ours(mut log) => {
+        let hold = match Log::claim(&source.log(), &source.key, source.options.log_bytes, patient)? {
+            Claim::Ours(log) => {
                 let mut connection = source.connect(Role::Writer)?;
                 schema::migrate(&mut connection, &source.path, schema::STEPS)?;
                 // Shows that the file can be written.
                 let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
                 let sql = Sql::new(&transaction, &operations);
                 let mut totals = Totals::load(&sql)?;
-                let folded = totals.stats;
-                if let Some(epoch) = log.reopen(&source.key, &totals)? {
-                    overlay = Overlay::replay(&sql, &epoch, false, &mut totals)?;
-                    overlay.epoch = Some(epoch);
-                }
-                overlay.stats = totals.stats;
+                let segments = log.reopen(&source.key, Row::load(&sql)?, totals.generation)?;
+                overlay = Overlay::replay(&sql, segments, false, &mut totals)?;
                 drop(transaction);
                 Hold::Ours(Box::new(Mutex::new(Writer {
                     connection,
                     log,
                     known: Known::new(),
                     totals,
-                    folded,
                     now: 0,
                 })))
             }
@@ -269,15 +264,7 @@ impl MailboxStore for SqliteMailboxStore {
     }
 
     fn expire(&self, now: u64, limit: usize) -> Result<usize> {
-        let options = &self.source.options;
-        Ok(self.write(|writer, shared| {
-            writer.run(shared, true, now, |txn| {
-                txn.settle()?;
-                let rows = expire::sweep(&txn.sql, options, &mut txn.totals, now, limit)?;
-                txn.changed |= rows > 0;
-                Ok(rows)
-            })
-        })?)
+        Ok(self.write(|writer, shared| writer.expire(shared, now, limit))?)
     }
 
     fn stats(&self) -> Result<StoreStats> {

@@ -11,7 +11,7 @@ use super::StoreError;
 pub(super) const APPLICATION_ID: i64 = 0x4d65_6f77;
 
 /// One step for each version: the first makes version 1 from an empty file.
-pub(super) const STEPS: &[&str] = &[V1, V2];
+pub(super) const STEPS: &[&str] = &[V1, V2, V3];
 
 // A deposit appended one row to `item`, an acknowledgement one to `change`, and nothing else. Rows of `item` above
 // `totals.folded`, and all of `change`, were not yet in the other tables.
@@ -131,6 +131,19 @@ ALTER TABLE totals DROP COLUMN folded;
 ALTER TABLE totals ADD COLUMN log BLOB;
 ";
 
+// The log has segments, which are folded one by one. The whole log of version 2, where it is in use, is one of them.
+const V3: &str = "
+CREATE TABLE segment (
+    generation INTEGER PRIMARY KEY,
+    salt       BLOB NOT NULL,
+    start      INTEGER NOT NULL,
+    size       INTEGER NOT NULL,
+    groups     INTEGER
+) STRICT;
+INSERT INTO segment SELECT generation, log, 0, 2147483648, NULL FROM totals WHERE log IS NOT NULL;
+ALTER TABLE totals DROP COLUMN log;
+";
+
 /// Brings the file to the newest version that `steps` know. Before an existing file changes, a copy of it is
 /// kept as `NAME.vN`; putting it back is the way back.
 pub(super) fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), StoreError> {
@@ -209,9 +222,9 @@ mod tests {
     use meow_core::crypto::Secret;
 
     const NEXT: &[&str] =
-        &[V1, V2, "ALTER TABLE mailbox ADD COLUMN note TEXT; UPDATE mailbox SET note = 'moved';"];
+        &[V1, V2, V3, "ALTER TABLE mailbox ADD COLUMN note TEXT; UPDATE mailbox SET note = 'moved';"];
     const BROKEN: &[&str] =
-        &[V1, V2, "ALTER TABLE mailbox ADD COLUMN note TEXT; SELECT nonsense FROM nowhere;"];
+        &[V1, V2, V3, "ALTER TABLE mailbox ADD COLUMN note TEXT; SELECT nonsense FROM nowhere;"];
 
     fn source(path: &Path) -> Source {
         Source { path: path.to_owned(), key: Secret::new([3; 32]), options: StoreOptions::default() }
@@ -238,11 +251,11 @@ mod tests {
         let note: String = connection.query_row("SELECT note FROM mailbox", [], |row| row.get(0)).unwrap();
         assert_eq!(note, "moved");
         drop(connection);
-        assert_eq!(version_of(&path), 3);
+        assert_eq!(version_of(&path), 4);
 
         // The copy is a whole store of the old version, with the row that was still in the log.
-        let copy = copy_name(&path, 2);
-        assert_eq!(version_of(&copy), 2);
+        let copy = copy_name(&path, 3);
+        assert_eq!(version_of(&copy), 3);
         fs::rename(&copy, &path).unwrap();
         let mut connection = source(&path).connect(Role::Writer).unwrap();
         migrate(&mut connection, &path, STEPS).unwrap();
@@ -257,11 +270,11 @@ mod tests {
         let mut connection = old_store(&path);
         assert!(migrate(&mut connection, &path, BROKEN).is_err());
         drop(connection);
-        assert_eq!(version_of(&path), 2);
+        assert_eq!(version_of(&path), 3);
         let mut connection = source(&path).connect(Role::Writer).unwrap();
         migrate(&mut connection, &path, NEXT).unwrap();
         let refused = migrate(&mut connection, &path, STEPS).unwrap_err();
-        assert!(matches!(refused, StoreError::Newer { found: 3, known: 2 }), "{refused}");
+        assert!(matches!(refused, StoreError::Newer { found: 4, known: 3 }), "{refused}");
     }
 
     /// A store of version 1 as a crash left it: rows that were appended and not folded, in an open mailbox and another.
@@ -279,7 +292,7 @@ mod tests {
         UPDATE totals SET next_slot = 4, next_seq = 9, folded = 2, mailboxes = 2, items = 2, bytes = 18, generation = 7;";
 
     #[test]
-    fn version_1_is_folded_on_the_way_to_version_2() {
+    fn version_1_is_folded_on_the_way() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.db");
         File::create(&path).unwrap();
@@ -314,7 +327,8 @@ mod tests {
         let ids = ["1 11", "1 12", "1 13", "1 14", "2 21"];
         assert_eq!(rows("SELECT format('%d %s', slot, hex(id)) FROM seen ORDER BY slot, id"), ids);
         assert_eq!(rows("SELECT format('%d %s', slot, hex(id)) FROM forget ORDER BY seq"), ids[..3]);
-        let totals = "SELECT format('%d %d %d %d %d', next_slot, next_seq, mailboxes, items, bytes) FROM totals WHERE log IS NULL";
+        let totals =
+            "SELECT format('%d %d %d %d %d', next_slot, next_seq, mailboxes, items, bytes) FROM totals";
         assert_eq!(rows(totals), ["4 9 2 2 18"]);
         assert!(rows("SELECT name FROM sqlite_schema WHERE name IN ('change', 'gone')").is_empty());
 

@@ -4,25 +4,22 @@ use meow_core::store::StoreStats;
 use rusqlite::Row;
 
 use super::StoreError;
-use super::log::Salt;
 use super::sql::Sql;
 
 /// Sums and sequences of the whole store; written with every transaction that changes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
-    /// Rises with each epoch of the log.
+    /// Of the newest segment of the log.
     pub(super) generation: i64,
     pub(super) next_slot: i64,
     pub(super) next_seq: i64,
     pub(super) stats: StoreStats,
-    /// Of the epoch of the log that is not folded; none after a clean stop.
-    pub(super) salt: Option<Salt>,
 }
 
 impl Totals {
     pub(super) fn load(sql: &Sql<'_>) -> Result<Self, StoreError> {
         let row = sql.one(
-            "SELECT generation, next_slot, next_seq, mailboxes, items, bytes, log FROM totals WHERE one = 1",
+            "SELECT generation, next_slot, next_seq, mailboxes, items, bytes FROM totals WHERE one = 1",
             [],
             |row| {
                 Ok(Self {
@@ -34,7 +31,6 @@ impl Totals {
                         items: unsigned(row, 4)?,
                         bytes: unsigned(row, 5)?,
                     },
-                    salt: row.get(6)?,
                 })
             },
         )?;
@@ -45,16 +41,8 @@ impl Totals {
         let StoreStats { mailboxes, items, bytes } = self.stats;
         sql.run(
             "UPDATE totals SET generation = ?1, next_slot = ?2, next_seq = ?3, mailboxes = ?4, items = ?5, \
-             bytes = ?6, log = ?7 WHERE one = 1",
-            (
-                self.generation,
-                self.next_slot,
-                self.next_seq,
-                capped(mailboxes),
-                capped(items),
-                capped(bytes),
-                self.salt,
-            ),
+             bytes = ?6 WHERE one = 1",
+            (self.generation, self.next_slot, self.next_seq, capped(mailboxes), capped(items), capped(bytes)),
         )?;
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::tally::{Mailbox, Tally, capped, length, less, unsigned};
 use super::txn::Txn;
 
 /// A batch under way. Deposits and acknowledgements become records of the log; all else goes into the tables at once, after
-/// what is pending.
+/// the sums of what is pending.
 pub(super) struct Batch<'a, 'b, 'w> {
     pub(super) txn: &'a mut Txn<'b, 'w>,
     pub(super) quota: &'a Quota,
@@ -68,6 +68,7 @@ impl<'w> Batch<'_, '_, 'w> {
         // The close hash stays what it was first: a stolen Lkp must not be able to change who can close.
         self.txn.sql.run("UPDATE mailbox SET token = ?2 WHERE lkp = ?1", (r.mailbox, r.token_hash))?;
         self.store(mailbox.slot, |tally| tally.counter = r.counter)?;
+        self.txn.staged.renewed.push(r.mailbox);
         Ok(RegisterOutcome::Done)
     }
 
@@ -76,6 +77,7 @@ impl<'w> Batch<'_, '_, 'w> {
         self.txn.changed = true;
         let live = self.live(slot)?;
         change(&mut live.tally);
+        live.changed = true;
         let tally = live.tally;
         tally.store(&self.txn.sql, slot)
     }
@@ -124,8 +126,8 @@ impl<'w> Batch<'_, '_, 'w> {
         }
         let number = live.tally.last.saturating_add(1);
         live.tally = Tally { last: number, items, bytes, ..live.tally };
-        live.touched = true;
-        live.pending.push(Pending { number, expires: d.expires, at: record, len: short, id: d.id });
+        live.changed = true;
+        live.pending.push_back(Pending { number, expires: d.expires, at: record, len: short, id: d.id });
         let item = Record::Item { slot, number, expires: d.expires, id: d.id, body: &d.item };
         self.txn.staged.records.push(item);
         self.txn.totals.stats.items = self.txn.totals.stats.items.saturating_add(1);
@@ -181,7 +183,7 @@ impl<'w> Batch<'_, '_, 'w> {
         let (items, bytes) = self.waiting(slot, floor)?;
         self.txn.totals.remove(items, bytes)?;
         let live = self.live(slot)?;
-        (live.floor, live.touched) = (floor, true);
+        (live.floor, live.changed) = (floor, true);
         live.tally.counter = counter;
         live.tally.items = less(tally.items, items)?;
         live.tally.bytes = less(tally.bytes, bytes)?;
@@ -239,6 +241,7 @@ impl<'w> Batch<'_, '_, 'w> {
         self.txn.totals.remove(tally.items, tally.bytes)?;
         self.txn.totals.stats.mailboxes = less(self.txn.totals.stats.mailboxes, 1)?;
         self.txn.staged.live.remove(&slot);
+        self.txn.staged.closed.push(slot);
         self.txn.changed = true;
         Ok(PullOutcome::Done)
     }

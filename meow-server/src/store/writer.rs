@@ -3,14 +3,15 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{PoisonError, RwLock};
 
-use meow_core::store::{Quota, StoreStats, Write, WriteOutcome};
+use meow_core::store::{Quota, Write, WriteOutcome};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 use super::connection::{Role, Source};
+use super::expire;
 use super::known::Known;
 use super::log::{self, Log};
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Settled};
 use super::sql::Sql;
 use super::tally::Totals;
 use super::txn::Txn;
@@ -24,6 +25,17 @@ pub(super) struct Shared<'a> {
     pub(super) operations: &'a AtomicU64,
 }
 
+/// Where a batch goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Into {
+    /// Its records into the log.
+    Log,
+    /// It has no records.
+    Tables,
+    /// Its records too, after all that is pending.
+    TablesWhole,
+}
+
 /// The writing connection and the log. In memory all is as the last batch left it.
 pub(super) struct Writer {
     pub(super) connection: Connection,
@@ -31,8 +43,6 @@ pub(super) struct Writer {
     pub(super) known: Known,
     /// With what is pending.
     pub(super) totals: Totals,
-    /// As in the tables.
-    pub(super) folded: StoreStats,
     /// The newest time of day that a caller told.
     pub(super) now: u64,
 }
@@ -46,22 +56,12 @@ impl Writer {
         quota: &Quota,
         now: u64,
     ) -> Result<Vec<WriteOutcome>, StoreError> {
-        let frees = batch.iter().all(|write| matches!(write, Write::Acknowledge { .. }));
-        let (most, weight) = (shared.source.options.fold_rows.max(1), read(shared.overlay).weight());
-        let mut at_once = true;
-        if let Some(size) = log::size_of(batch) {
-            let room = self.log.has_room(size, frees);
-            at_once = false;
-            if weight >= most || !room {
-                match self.fold(shared, now) {
-                    Ok(()) => at_once = !self.log.has_room(size, frees),
-                    // On a full disk those who fetch their mail make room.
-                    Err(_) if frees && room && weight < most.saturating_mul(2) => {}
-                    Err(e) => return Err(e),
-                }
-            }
-        }
-        let outcomes = self.run(shared, at_once, now, |txn| Batch { txn, quota }.apply(batch))?;
+        let into = match log::size_of(batch) {
+            Some(size) => self.make_room(shared, batch, size, now)?,
+            None if batch.iter().any(log::appends) => Into::TablesWhole,
+            None => Into::Tables,
+        };
+        let outcomes = self.run(shared, into, now, |txn| Batch { txn, quota }.apply(batch))?;
         let known = self.known.step(&Sql::new(&self.connection, shared.operations));
         if let Err(error) = &known {
             // This batch is done all the same; the next that meets the bad page will say so.
@@ -71,49 +71,112 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// Puts what is pending into the tables, and begins the log anew.
-    pub(super) fn fold(&mut self, shared: Shared<'_>, now: u64) -> Result<(), StoreError> {
-        self.run(shared, true, now, |txn| {
-            txn.settle()?;
-            txn.staged.folded = true;
+    /// Sees to it that the log has room for a batch, by folding what is oldest in it.
+    fn make_room(
+        &mut self,
+        shared: Shared<'_>,
+        batch: &[Write],
+        size: u64,
+        now: u64,
+    ) -> Result<Into, StoreError> {
+        let frees = batch.iter().all(|write| matches!(write, Write::Acknowledge { .. }));
+        let most = shared.source.options.fold_rows.max(1);
+        let (weight, full) = {
+            let overlay = read(shared.overlay);
+            let last = overlay.segments().back().map_or(0, |last| last.records);
+            (overlay.weight(), last >= most.div_ceil(log::SEGMENTS as usize))
+        };
+        let room = self.log.has_room(size, frees);
+        if weight >= most || full || !room {
+            match self.turn(shared, room && !full, now) {
+                Ok(()) if self.log.has_room(size, frees) => {}
+                // The log cannot be written.
+                Ok(()) => return Ok(Into::TablesWhole),
+                // On a full disk those who fetch their mail make room.
+                Err(_) if frees && room && weight < most.saturating_mul(2) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Into::Log)
+    }
+
+    /// Folds the oldest segments, as many as have nothing that waits to be fetched, and as many as it takes; and begins another
+    /// one, unless the one that is written can stay.
+    fn turn(&mut self, shared: Shared<'_>, stays: bool, now: u64) -> Result<(), StoreError> {
+        let most = shared.source.options.fold_rows.max(1);
+        let (folded, place) = {
+            let overlay = read(shared.overlay);
+            let (segments, weights) = (overlay.segments(), overlay.weights());
+            let all = segments.len();
+            let light = weights.iter().position(|weight| *weight < most).unwrap_or(all);
+            let mut folded = light.max(overlay.spent().min(all.saturating_sub(1)));
+            let mut place = None;
+            while !stays || folded == all {
+                place = self.log.place(segments.iter().skip(folded));
+                if place.is_some() || folded == all {
+                    break;
+                }
+                folded += 1;
+            }
+            (folded, place)
+        };
+        let generation = self.totals.generation.saturating_add(1);
+        let row = place.map(|place| self.log.draw(generation, place)).transpose()?;
+        self.run(shared, Into::Tables, now, |txn| {
+            txn.fold(folded)?;
+            if let Some(row) = &row {
+                txn.begin(row)?;
+            }
             Ok(())
+        })?;
+        if let Some(row) = &row {
+            write(shared.overlay).begin(self.log.begin(&shared.source.key, row));
+        }
+        Ok(())
+    }
+
+    /// Deletes some of what has expired.
+    pub(super) fn expire(&mut self, shared: Shared<'_>, now: u64, limit: usize) -> Result<usize, StoreError> {
+        let folded = read(shared.overlay).through(|live, one| one.number > live.floor && one.expires <= now);
+        self.run(shared, Into::Tables, now, |txn| {
+            txn.fold(folded)?;
+            let rows = expire::sweep(txn, now, limit)?;
+            txn.changed |= rows > 0;
+            Ok(rows)
         })
     }
 
     /// Puts what is pending into the tables, and leaves the log empty until the next start.
     pub(super) fn rest(&mut self, shared: Shared<'_>) -> Result<(), StoreError> {
-        if self.totals.salt.is_none() {
-            return Ok(());
-        }
-        self.run(shared, true, self.now, |txn| {
-            txn.settle()?;
-            (txn.staged.folded, txn.rests) = (true, true);
-            Ok(())
-        })
+        let all = read(shared.overlay).segments().len();
+        self.run(shared, Into::Tables, self.now, |txn| txn.fold(all))?;
+        self.log.clear()
     }
 
     /// Runs a batch: in a transaction on the tables, or beside them, for what only goes into the log.
-    pub(super) fn run<'w, T>(
+    fn run<'w, T>(
         &mut self,
         shared: Shared<'_>,
-        at_once: bool,
+        into: Into,
         now: u64,
         work: impl FnOnce(&mut Txn<'_, 'w>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.now = now.max(self.now);
-        let behavior = if at_once { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred };
+        let behavior =
+            if into == Into::Log { TransactionBehavior::Deferred } else { TransactionBehavior::Immediate };
         // An early return drops the transaction, which rolls it back.
         let transaction = self.connection.transaction_with_behavior(behavior)?;
         let overlay = read(shared.overlay);
         let sql = Sql::new(&transaction, shared.operations);
-        let mut txn = Txn::new(sql, &shared.source.options, self.now, self.totals, &mut self.known, &overlay);
+        let (options, whole) = (&shared.source.options, into == Into::TablesWhole);
+        let mut txn = Txn::new(sql, options, self.now, self.totals, &mut self.known, &overlay, whole);
         let outcome = work(&mut txn)?;
-        if at_once && !txn.staged.records.is_empty() {
+        if into != Into::Log && (txn.changed || !txn.staged.records.is_empty()) {
             txn.settle()?;
         }
-        let Txn { staged, mut totals, changed, rests, .. } = txn;
-        if !staged.folded && !changed {
-            drop(overlay);
+        let Txn { staged, totals, changed, .. } = txn;
+        drop(overlay);
+        if !changed {
             // Only read.
             drop(transaction);
             if !staged.records.is_empty() {
@@ -125,26 +188,14 @@ impl Writer {
             }
             return Ok(outcome);
         }
-        if staged.folded {
-            totals.generation = totals.generation.wrapping_add(1);
-            totals.salt = if rests { None } else { Some(self.log.prepare()?) };
-        }
-        let mut stored = totals;
-        if !staged.folded && overlay.weight() > 0 {
-            // What is pending is added when the log is read.
-            (stored.stats.items, stored.stats.bytes) = (self.folded.items, self.folded.bytes);
-        }
-        drop(overlay);
-        stored.store(&Sql::new(&transaction, shared.operations))?;
+        totals.store(&Sql::new(&transaction, shared.operations))?;
         transaction.commit()?;
-        (self.totals, self.folded) = (totals, stored.stats);
+        self.totals = totals;
         let mut overlay = write(shared.overlay);
         overlay.stats = totals.stats;
-        if staged.folded {
-            overlay.clear(self.log.begin(&shared.source.key, &totals));
-        }
-        if rests {
-            self.log.clear()?;
+        overlay.settle(Settled::of(staged));
+        if overlay.segments().is_empty() {
+            self.log.end();
         }
         Ok(outcome)
     }

@@ -11,4 +11,5 @@ mod conformance;
 mod crash;
 mod damage;
 mod model;
+mod segments;
 mod support;

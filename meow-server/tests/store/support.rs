@@ -1,4 +1,5 @@
 //! What the tests of the store share: a filled store and what must be found in it.
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -97,4 +98,47 @@ pub fn child(test: &str, argument: &str) -> Command {
 /// What the parent handed to this child; none when the test was not started by its parent.
 pub fn argument() -> Option<String> {
     std::env::var("MEOW_CHILD").ok()
+}
+
+/// Changes the tables behind the store's back.
+pub fn edit(path: &Path, sql: &str) {
+    let raw = rusqlite::Connection::open(path).unwrap();
+    let hex: String = key().expose().iter().chain(b"meow mailboxes 1").map(|b| format!("{b:02x}")).collect();
+    raw.execute_batch(&format!(
+        "PRAGMA key = \"x'{hex}'\"; PRAGMA cipher_hmac_algorithm = HMAC_SHA256; {sql}"
+    ))
+    .unwrap();
+}
+
+/// The files of a store as a crash leaves them.
+pub struct Remains {
+    pub main: Vec<u8>,
+    pub wal: Vec<u8>,
+    pub log: Vec<u8>,
+}
+
+impl Remains {
+    pub fn of(path: &Path) -> Self {
+        let read = |suffix| fs::read(beside(path, suffix)).unwrap();
+        Self { main: read(""), wal: read("-wal"), log: read("-log") }
+    }
+
+    pub fn put(&self, path: &Path) {
+        for (suffix, bytes) in [("", &self.main), ("-wal", &self.wal), ("-log", &self.log)] {
+            fs::write(beside(path, suffix), bytes).unwrap();
+        }
+        let _ = fs::remove_file(beside(path, "-shm"));
+    }
+
+    /// Opens what is left in another place, and counts the items of mailbox 1: all from the first one on.
+    pub fn reopen(&self, path: &Path) -> meow_core::Result<usize> {
+        self.put(path);
+        let store = open(path)?;
+        let items = waiting(&store, 1)?;
+        for (n, item) in (0..).zip(&items) {
+            assert!(*item == body(n, 900));
+        }
+        assert_eq!(store.stats()?.items, items.len() as u64);
+        Ok(items.len())
+    }
 }

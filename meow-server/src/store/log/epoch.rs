@@ -1,4 +1,4 @@
-//! One life of the log, from one fold to the next: its keys, and reading what is in it.
+//! The keys of one segment, and reading what is in it.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -10,7 +10,7 @@ use super::super::StoreError;
 use super::record::{ITEM_HEAD, Record};
 use super::{SECTOR, file};
 
-/// Random, of one epoch; the tables hold it.
+/// Random, of one segment; the tables hold it.
 pub(crate) type Salt = [u8; 16];
 
 /// Bytes before a group's records: number, length, check.
@@ -20,7 +20,7 @@ pub(super) const PREFIX: usize = 4;
 /// Longest group, so that reading one takes bounded memory.
 pub(crate) const MAX_GROUP: usize = 8 << 20;
 
-/// The file and the keys of one epoch. Each place of the file is written once under them.
+/// The file and the keys of one segment. Each place is written once under them.
 pub(crate) struct Epoch {
     file: Arc<File>,
     seal: Secret,

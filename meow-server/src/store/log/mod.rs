@@ -1,16 +1,19 @@
-//! The log before the tables: what is confirmed is appended and synced here, and goes into the tables later, by the thousand.
+//! The log before the tables: what is confirmed is appended and synced here, and what is not fetched in time goes into the
+//! tables later, by the thousand.
 //!
-//! One file, `NAME-log`, as long as it ever was, so that a sync writes data only. First a head (`head.rs`), then groups, one for
-//! each sync; a group begins at a multiple of 512 bytes and is `number u64 | length u32 | check [16] | records`, a record is
-//! `length u32 | AES-256-GCM-SIV(record.rs)`, sealed for its place. Keys are of one *epoch*: each fold draws a new salt, which
-//! the transaction that folds puts into the tables. So a log that was folded opens no more, whenever a crash comes: it needs
-//! no cutting off, and cannot be folded twice. `docs/decisions/0015-log-before-the-store.md`.
+//! One file, `NAME-log`, in segments: each is written from its beginning, ended, folded into the tables as a whole when it is
+//! the oldest, and its place written over. First a head (`head.rs`), then groups, one for each sync; a group begins at a
+//! multiple of 512 bytes and is `number u64 | length u32 | check [16] | records`, a record is
+//! `length u32 | AES-256-GCM-SIV(record.rs)`, sealed for its place. Keys are of one segment (an *epoch*): its salt stands in
+//! the tables until the transaction that folds it. So a segment that was folded opens no more, whenever a crash comes: it
+//! needs no cutting off, and cannot be folded twice. `docs/decisions/0015-log-before-the-store.md`.
 
 mod epoch;
 mod file;
 mod head;
 mod record;
 mod scan;
+mod segment;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -22,38 +25,53 @@ use meow_core::store::Write;
 
 use super::StoreError;
 use super::schema::sync_folder;
-use super::tally::Totals;
-pub(super) use epoch::{Epoch, MAX_GROUP, Salt};
-use epoch::{HEAD, Head, PREFIX, aligned};
+use epoch::{Epoch, HEAD, Head, MAX_GROUP, PREFIX, aligned};
+use head::{Heads, SegmentHead};
 pub(super) use record::Record;
 use record::{ITEM_HEAD, TAKEN};
 pub(super) use scan::scan;
+pub(super) use segment::{Row, Segment, forget};
 
 /// Groups begin at multiples of it: a disk writes no less at once.
 const SECTOR: u64 = 512;
-/// The least length of a log that is in use.
+/// The least length of a log that is in use; segments begin at multiples of it.
 const LEAST: u64 = 64 << 10;
 /// The file grows by its own length, but not by more than this.
 const STEP: u64 = 4 << 20;
-/// Kept free of deposits, so that on a full disk those who fetch can make room.
+/// Segments in the file, as far as each can have [`LEAST`].
+pub(super) const SEGMENTS: u64 = 8;
+/// Kept free of deposits at the end of a segment, so that on a full disk those who fetch can make room.
 const RESERVE: u64 = 64 << 10;
 /// No log is longer: places in memory are of 32 bits.
 const MOST: u64 = 1 << 31;
+/// So much memory is kept for the next group.
+const KEPT: usize = 512 << 10;
 /// How long another process may still hold the file.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The log of the process that has the store.
 pub(super) struct Log {
     file: Arc<File>,
-    epoch: Option<Arc<Epoch>>,
-    /// Where the next group begins, and its number.
-    tail: u64,
-    group: u64,
+    heads: Heads,
     /// So much of the file was written before, and synced.
     room: u64,
     most: u64,
-    /// Nothing more is appended in this epoch: it was read back after a crash, or an append failed.
-    ended: bool,
+    /// Of a segment.
+    size: u64,
+    /// The segment that is written.
+    open: Option<Open>,
+    /// Of the last group; kept, since its pages are needed again.
+    bytes: Vec<u8>,
+}
+
+struct Open {
+    epoch: Arc<Epoch>,
+    /// Before its first group, which brings it.
+    head: Option<SegmentHead>,
+    /// Where the next group begins, and its number.
+    tail: u64,
+    group: u64,
+    end: u64,
 }
 
 /// What became of asking for the file.
@@ -65,7 +83,7 @@ pub(super) enum Claim {
 
 impl Log {
     /// Takes the file, for as long as the value lives; waits a little if `patient`.
-    pub(super) fn claim(path: &Path, most: u64, patient: bool) -> Result<Claim, StoreError> {
+    pub(super) fn claim(path: &Path, key: &Secret, most: u64, patient: bool) -> Result<Claim, StoreError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
@@ -84,69 +102,91 @@ impl Log {
         // Its name has to last as long as what is confirmed in it.
         sync_folder(path)?;
         let room = file.metadata()?.len() / SECTOR * SECTOR;
-        let (file, most) = (Arc::new(file), most.clamp(2 * LEAST, MOST));
-        Ok(Claim::Ours(Self { file, epoch: None, tail: SECTOR, group: 0, room, most, ended: true }))
+        let most = most.clamp(2 * LEAST, MOST);
+        let size = (most / SEGMENTS / LEAST * LEAST).max(LEAST);
+        let (file, heads) = (Arc::new(file), Heads::new(key));
+        Ok(Claim::Ours(Self { file, heads, room, most, size, open: None, bytes: Vec::new() }))
     }
 
-    /// The epoch that the tables name, to read it back; nothing can be appended to it. None where nothing was.
-    pub(super) fn reopen(&mut self, key: &Secret, totals: &Totals) -> Result<Option<Arc<Epoch>>, StoreError> {
-        let head = head::read(&self.file, key)?;
-        if head.is_some_and(|head| head.generation > totals.generation) {
-            // The tables are older than the log: what they lack was confirmed.
-            return Err(StoreError::DamagedLog);
+    /// The segments that the tables name, to read them back; nothing is appended to them. `generation` is the newest that the
+    /// tables know of.
+    pub(super) fn reopen(
+        &self,
+        key: &Secret,
+        rows: Vec<Row>,
+        generation: i64,
+    ) -> Result<Vec<(Row, Segment)>, StoreError> {
+        // What a process wrote that was killed before its sync may still be in memory only; once it was read, it counts.
+        self.file.sync_data()?;
+        let places = (0..self.room).step_by(LEAST as usize);
+        for at in places {
+            // Tables that are older than the log: what they lack was confirmed.
+            if self.heads.read(&self.file, at)?.is_some_and(|head| head.generation > generation) {
+                return Err(StoreError::DamagedLog);
+            }
         }
-        let Some(salt) = totals.salt else { return Ok(None) };
-        if self.room < LEAST {
-            return Err(StoreError::DamagedLog);
+        let mut segments = Vec::with_capacity(rows.len());
+        for row in rows {
+            if self.room < row.start.saturating_add(LEAST) {
+                return Err(StoreError::DamagedLog);
+            }
+            let segment = row.segment(&self.file, key);
+            let own = SegmentHead { generation: row.generation, salt: row.salt };
+            let there = self.heads.read(&self.file, row.start)? == Some(own);
+            // Otherwise a crash came before its first group.
+            if !there && (row.groups.is_some_and(|groups| groups > 0) || scan::any(&segment)?) {
+                return Err(StoreError::DamagedLog);
+            }
+            if there || row.groups.is_none() {
+                segments.push((row, segment));
+            }
         }
-        let epoch = Arc::new(Epoch::new(Arc::clone(&self.file), key, &salt));
-        match head {
-            Some(head) if head.generation == totals.generation && head.salt == salt => Ok(Some(epoch)),
-            // A crash came between the tables and the head, which is synced before the first group follows.
-            _ if !scan::any(&epoch)? => Ok(None),
-            _ => Err(StoreError::DamagedLog),
-        }
+        Ok(segments)
     }
 
-    /// What has to be durable before the tables name a new epoch. Gives its salt.
-    pub(super) fn prepare(&mut self) -> Result<Salt, StoreError> {
-        if self.room < LEAST {
-            self.grow(LEAST)?;
-        }
+    /// A new segment at this place, to be named by the tables and then begun.
+    pub(super) fn draw(&self, generation: i64, (start, size): (u64, u64)) -> Result<Row, StoreError> {
         let mut salt = [0; 16];
         SystemRandom.fill(&mut salt).map_err(|_| StoreError::NoRandomness)?;
-        Ok(salt)
+        Ok(Row { generation, salt, start, size, groups: None })
     }
 
-    /// Begins anew, once the tables hold all that was in the log, and the new salt. Where that fails, or there is no salt,
-    /// nothing can be appended before another fold.
-    pub(super) fn begin(&mut self, key: &Secret, totals: &Totals) -> Option<Arc<Epoch>> {
-        (self.epoch, self.tail, self.group, self.ended) = (None, SECTOR, 0, true);
-        let salt = totals.salt?;
-        if let Err(error) = head::write(&self.file, key, totals.generation, &salt) {
-            tracing::warn!(%error, "the log of the mailbox store cannot be written; the tables are written in its place");
-            return None;
-        }
-        self.ended = false;
-        self.epoch = Some(Arc::new(Epoch::new(Arc::clone(&self.file), key, &salt)));
-        self.epoch.clone()
+    /// Goes on in this segment, which the tables name since now.
+    pub(super) fn begin(&mut self, key: &Secret, row: &Row) -> Segment {
+        let segment = row.segment(&self.file, key);
+        self.open = Some(Open {
+            epoch: Arc::clone(&segment.epoch),
+            head: Some(SegmentHead { generation: row.generation, salt: row.salt }),
+            tail: segment.first(),
+            group: 0,
+            end: segment.end,
+        });
+        segment
     }
 
-    /// Gives the room back, once the tables name no epoch.
+    /// The segment that was written is written no more.
+    pub(super) fn end(&mut self) {
+        self.open = None;
+    }
+
+    /// Gives the room back, once the tables name no segment.
     pub(super) fn clear(&mut self) -> Result<(), StoreError> {
-        (self.epoch, self.ended, self.room) = (None, true, 0);
+        (self.open, self.room) = (None, 0);
         Ok(self.file.set_len(0)?)
     }
 
-    /// Whether a group of this size can be appended in this epoch; makes room for it where it can. What only frees space may
-    /// use the reserve.
+    /// Whether a group of this size fits into the segment that is written; makes room for it where it can. What only frees
+    /// space may use the reserve.
     pub(super) fn has_room(&mut self, size: u64, frees: bool) -> bool {
-        let end = self.tail.saturating_add(size);
-        let wanted = if frees { end } else { end.saturating_add(RESERVE) };
-        if self.ended || wanted > self.most {
-            return false;
-        }
+        let Some(Open { tail, end, .. }) = self.open else { return false };
+        let reserve = if frees { 0 } else { RESERVE.min(self.size / 4) };
+        let wanted = tail.saturating_add(size).saturating_add(reserve);
         // A disk that is full shows when the tables are written in its place, or here.
+        wanted <= end && self.reach(wanted)
+    }
+
+    /// Whether the file has room up to here, or can be given it.
+    fn reach(&mut self, wanted: u64) -> bool {
         wanted <= self.room || self.grow(aligned(wanted)).is_ok()
     }
 
@@ -167,35 +207,44 @@ impl Log {
         Ok(())
     }
 
-    /// Appends one group; durable when this returns. Gives the places of the sealed records.
+    /// Appends one group; durable when this returns. Gives the places of the sealed records. After a failure nobody knows what
+    /// is on the disk: the segment ends with what was confirmed before.
     pub(super) fn append(&mut self, records: &[Record<'_>]) -> Result<Vec<u64>, StoreError> {
-        let epoch = self.epoch.clone().filter(|_| !self.ended).ok_or(StoreError::NoLog)?;
-        let mut bytes =
-            Vec::with_capacity(records.iter().map(sealed_len).sum::<usize>() + HEAD + SECTOR as usize);
-        bytes.resize(HEAD, 0);
+        let mut open = self.open.take().ok_or(StoreError::NoLog)?;
+        let bytes = &mut self.bytes;
+        bytes.clear();
+        let mut from = open.tail;
+        if let Some(head) = open.head.take() {
+            bytes.extend_from_slice(&self.heads.encode(&head));
+            bytes.resize(SECTOR as usize, 0);
+            from = from.saturating_sub(SECTOR);
+        }
+        let group = bytes.len();
+        bytes.resize(group + HEAD, 0);
         let mut places = Vec::with_capacity(records.len());
         for record in records {
-            let at = self.tail.saturating_add((bytes.len() + PREFIX) as u64);
+            let at = from.saturating_add((bytes.len() + PREFIX) as u64);
             places.push(at);
-            epoch.seal(at, record, &mut bytes)?;
+            open.epoch.seal(at, record, bytes)?;
         }
-        let len = u32::try_from(bytes.len() - HEAD).map_err(|_| StoreError::TooLong)?;
-        let head = epoch.head(self.tail, Head { group: self.group, len });
-        bytes.iter_mut().zip(head).for_each(|(to, from)| *to = from);
+        let len = u32::try_from(bytes.len() - group - HEAD).map_err(|_| StoreError::TooLong)?;
+        let head = open.epoch.head(open.tail, Head { group: open.group, len });
+        bytes.iter_mut().skip(group).zip(head).for_each(|(to, from)| *to = from);
         bytes.resize(bytes.len().next_multiple_of(SECTOR as usize), 0);
-        // After a failure nobody knows what is on the disk: this epoch ends with what was confirmed before.
-        self.ended = true;
-        file::write(&self.file, &bytes, self.tail)?;
+        file::write(&self.file, bytes, from)?;
         self.file.sync_data()?;
-        self.ended = false;
-        self.tail = self.tail.saturating_add(bytes.len() as u64);
-        self.group += 1;
+        open.tail = from.saturating_add(bytes.len() as u64);
+        open.group += 1;
+        self.open = Some(open);
+        bytes.clear();
+        bytes.shrink_to(KEPT);
         Ok(places)
     }
 }
 
-fn sealed_len(record: &Record<'_>) -> usize {
-    PREFIX.saturating_add(record.len()).saturating_add(AEAD_TAG)
+/// Whether a write becomes a record.
+pub(super) fn appends(write: &Write) -> bool {
+    matches!(write, Write::Deposit(_) | Write::Acknowledge { .. })
 }
 
 /// The most that a batch takes in the log, in bytes; none for a batch that has to go into the tables at once.
@@ -210,9 +259,4 @@ pub(super) fn size_of(batch: &[Write]) -> Option<u64> {
         size = size.saturating_add(PREFIX + AEAD_TAG).saturating_add(record);
     }
     (size <= MAX_GROUP).then_some(size as u64)
-}
-
-/// Reads along while another process writes.
-pub(super) fn epoch_of(file: &Arc<File>, key: &Secret, salt: &Salt) -> Epoch {
-    Epoch::new(Arc::clone(file), key, salt)
 }

@@ -1,7 +1,8 @@
-//! Reading a log from its beginning, after a crash or beside the process that writes it.
+//! Reading a segment from its beginning, after a crash or beside the process that writes it.
 //!
-//! A group is written when the one before is synced. So a crash can tear the last group only, and that one was confirmed to
-//! nobody. Where a later group of the same epoch follows what does not hold, the log is damaged.
+//! A group is written when the one before is synced. So a crash can tear the last group of the last segment only, and that
+//! one was confirmed to nobody. Where a later group of the same epoch follows what does not hold, or a segment that was ended
+//! has fewer groups than the tables say, the log is damaged.
 
 use meow_core::crypto::AEAD_TAG;
 
@@ -9,29 +10,32 @@ use super::super::StoreError;
 use super::SECTOR;
 use super::epoch::{Epoch, HEAD, Head, PREFIX, aligned};
 use super::record::Record;
+use super::segment::Segment;
 
 /// Bytes that are read at once in search of a later group.
 const WINDOW: usize = 1 << 18;
 
-/// Hands over every record with the place of its sealed bytes, in order. With `torn`, whatever does not hold is an end: for a
-/// process that reads while another one writes.
+/// Hands over every record with the place of its sealed bytes, in order, and notes how many groups and records there are.
+/// `groups` are all that there must be, where that is known. With `torn`, whatever does not hold is an end: for a process that
+/// reads while another one writes.
 pub(crate) fn scan(
-    epoch: &Epoch,
+    segment: &mut Segment,
+    groups: Option<u64>,
     torn: bool,
     mut visit: impl FnMut(u64, Record<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let mut at = SECTOR;
-    for group in 0.. {
-        let Some(records) = read_group(epoch, at, group)? else {
-            return if !torn && follows(epoch, aligned(at + 1), Some(group))? {
-                Err(StoreError::DamagedLog)
-            } else {
-                Ok(())
-            };
+    let mut at = segment.first();
+    while groups.is_none_or(|all| segment.groups < all) {
+        let Some(records) = read_group(segment, at)? else {
+            let damaged =
+                groups.is_some() || !torn && follows(segment, aligned(at + 1), Some(segment.groups))?;
+            return if damaged { Err(StoreError::DamagedLog) } else { Ok(()) };
         };
         for (place, plain) in &records.plain {
             visit(*place, Record::decode(plain).ok_or(StoreError::DamagedLog)?)?;
         }
+        segment.groups += 1;
+        segment.records += records.plain.len();
         at = records.end;
     }
     Ok(())
@@ -42,13 +46,15 @@ struct Group {
     end: u64,
 }
 
-/// The whole group with this number, or none.
-fn read_group(epoch: &Epoch, at: u64, group: u64) -> Result<Option<Group>, StoreError> {
+/// The whole group that is the next, or none.
+fn read_group(segment: &Segment, at: u64) -> Result<Option<Group>, StoreError> {
+    let epoch = &segment.epoch;
     let mut head = [0; HEAD];
     if !epoch.fill(&mut head, at)? {
         return Ok(None);
     }
-    let Some(Head { len, .. }) = epoch.parse_head(at, &head).filter(|head| head.group == group) else {
+    let Some(Head { len, .. }) = epoch.parse_head(at, &head).filter(|head| head.group == segment.groups)
+    else {
         return Ok(None);
     };
     let mut place = at + HEAD as u64;
@@ -71,26 +77,31 @@ fn read_group(epoch: &Epoch, at: u64, group: u64) -> Result<Option<Group>, Store
     Ok(rest.is_empty().then_some(Group { plain, end: aligned(place) }))
 }
 
-/// Whether there is any group of this epoch.
-pub(super) fn any(epoch: &Epoch) -> Result<bool, StoreError> {
-    follows(epoch, SECTOR, None)
+/// Whether there is any group of this segment.
+pub(super) fn any(segment: &Segment) -> Result<bool, StoreError> {
+    follows(segment, segment.first(), None)
 }
 
-/// Whether a group with a higher number begins at this place or behind it.
-fn follows(epoch: &Epoch, mut at: u64, group: Option<u64>) -> Result<bool, StoreError> {
+/// Whether a group with a higher number begins at this place of the segment or behind it.
+fn follows(segment: &Segment, mut at: u64, group: Option<u64>) -> Result<bool, StoreError> {
     let mut window = vec![0; WINDOW];
-    loop {
+    while at < segment.end {
         // The last window may be short: what is left is read by the sector.
-        let size = if epoch.fill(&mut window, at)? { WINDOW } else { SECTOR as usize };
+        let size = if segment.epoch.fill(&mut window, at)? { WINDOW } else { SECTOR as usize };
         let Some(bytes) = window.get_mut(..size) else { return Ok(false) };
-        if size < WINDOW && !epoch.fill(bytes, at)? {
+        if size < WINDOW && !segment.epoch.fill(bytes, at)? {
             return Ok(false);
         }
         for sector in bytes.chunks_exact(SECTOR as usize) {
-            if epoch.parse_head(at, sector).is_some_and(|head| Some(head.group) > group) {
+            if is_head(&segment.epoch, at, sector, group) {
                 return Ok(true);
             }
             at += SECTOR;
         }
     }
+    Ok(false)
+}
+
+fn is_head(epoch: &Epoch, at: u64, sector: &[u8], above: Option<u64>) -> bool {
+    epoch.parse_head(at, sector).is_some_and(|head| Some(head.group) > above)
 }
