@@ -1,11 +1,13 @@
 //! NATS JetStream and mosquitto, spoken to over their own protocols, as far as a publisher that waits for each confirmation
 //! needs it.
 
-use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
+use meow_testkit::mqtt;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -14,50 +16,14 @@ use crate::process::folder;
 
 const PAYLOAD: usize = 1024;
 
-/// A broker in a process of its own.
-struct Broker {
-    child: Child,
-    port: u16,
-    _dir: Arc<tempfile::TempDir>,
+async fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    Ok(BufReader::new(socket))
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Broker {
-    /// `None`, said loudly, where the program is not installed.
-    async fn start(program: &str, config: impl Fn(u16, &str) -> String) -> Option<Self> {
-        let (dir, port) = (folder(), free_port());
-        let path = dir.path().join("config");
-        fs::write(&path, config(port, dir.path().to_str().unwrap())).unwrap();
-        let started =
-            Command::new(program).arg("-c").arg(&path).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let Ok(child) = started else {
-            println!("{program} is not installed: left out");
-            return None;
-        };
-        let broker = Self { child, port, _dir: dir };
-        let until = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(Instant::now() < until, "{program} does not start");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Some(broker)
-    }
-
-    async fn connect(&self) -> BufReader<TcpStream> {
-        let socket = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        BufReader::new(socket)
-    }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Runs one publisher for each connection; gives confirmations a second.
@@ -71,14 +37,39 @@ async fn all<F: Future<Output = ()> + Send + 'static>(count: usize, one: impl Fn
     (each * CONNECTIONS) as f64 / began.elapsed().as_secs_f64()
 }
 
-pub(crate) struct Nats(Broker);
+/// NATS with JetStream, in a process of its own.
+pub(crate) struct Nats {
+    child: Child,
+    address: SocketAddr,
+    _dir: Arc<tempfile::TempDir>,
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 impl Nats {
+    /// `None`, said loudly, where it is not installed.
     pub(crate) async fn start() -> Option<Self> {
-        let config = |port, dir: &str| {
-            format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{dir}/store\" }}\n")
+        let (dir, address) = (folder(), free_address());
+        let (config, store) = (dir.path().join("config"), dir.path().join("store"));
+        let text = format!("listen: \"{address}\"\njetstream {{ store_dir: \"{}\" }}\n", store.display());
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new("nats-server");
+        command.arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+        let Ok(child) = command.spawn() else {
+            println!("nats-server is not installed: left out");
+            return None;
         };
-        let nats = Self(Broker::start("nats-server", config).await?);
+        let nats = Self { child, address, _dir: dir };
+        let until = Instant::now() + Duration::from_secs(20);
+        while connect(address).await.is_err() {
+            assert!(Instant::now() < until, "nats-server does not start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         let mut socket = nats.open("_INBOX.made").await;
         let stream = r#"{"name":"BENCH","subjects":["bench.*"],"storage":"file","retention":"limits"}"#;
         let create = format!("PUB $JS.API.STREAM.CREATE.BENCH _INBOX.made {}\r\n{stream}\r\n", stream.len());
@@ -89,7 +80,7 @@ impl Nats {
     }
 
     async fn open(&self, inbox: &str) -> BufReader<TcpStream> {
-        let mut socket = self.0.connect().await;
+        let mut socket = connect(self.address).await.unwrap();
         let hello = format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB {inbox} 1\r\n");
         socket.write_all(hello.as_bytes()).await.unwrap();
         socket
@@ -137,23 +128,26 @@ async fn message(socket: &mut BufReader<TcpStream>) -> String {
 }
 
 pub(crate) struct Mosquitto {
-    broker: Broker,
+    _broker: mqtt::Mosquitto,
+    address: SocketAddr,
     /// Its session is what keeps the messages.
     _keeper: BufReader<TcpStream>,
 }
 
 impl Mosquitto {
     pub(crate) async fn start() -> Option<Self> {
-        let config = |port, dir: &str| {
-            format!(
-                "listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {dir}/\n\
-                 max_queued_messages 0\nmax_queued_bytes 0\n"
-            )
-        };
-        // It drops root for a user who could not write to the folder.
-        let config = move |port, dir: &str| config(port, dir) + "user root\n";
-        let broker = Broker::start("mosquitto", config).await?;
-        let mut keeper = broker.connect().await;
+        let address = free_address();
+        let broker = mqtt::Mosquitto::start(address, |folder| {
+            Ok(format!(
+                "listener {} {}\nallow_anonymous true\npersistence true\npersistence_location {}/\n\
+                 max_queued_messages 0\nmax_queued_bytes 0\n",
+                address.port(),
+                address.ip(),
+                folder.display()
+            ))
+        });
+        let broker = broker.unwrap()?;
+        let mut keeper = connect(address).await.unwrap();
         hello(&mut keeper, "keeper", false).await;
         // SUBSCRIBE to bench/# with QoS 1, then leave: what comes is queued.
         keeper.write_all(&[0x82, 12, 0, 1, 0, 7, b'b', b'e', b'n', b'c', b'h', b'/', b'#', 1]).await.unwrap();
@@ -161,13 +155,13 @@ impl Mosquitto {
         keeper.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer[0], 0x90);
         keeper.write_all(&[0xe0, 0]).await.unwrap();
-        Some(Self { broker, _keeper: keeper })
+        Some(Self { _broker: broker, address, _keeper: keeper })
     }
 
     pub(crate) async fn publish(&self, count: usize) -> f64 {
         let mut sockets = Vec::new();
         for n in 0..CONNECTIONS {
-            let mut socket = self.broker.connect().await;
+            let mut socket = connect(self.address).await.unwrap();
             hello(&mut socket, &format!("bench{n}"), true).await;
             sockets.push(std::sync::Mutex::new(Some(socket)));
         }
