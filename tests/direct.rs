@@ -269,3 +269,54 @@ async fn a28_contacts_who_are_sent_to_a_forged_address_cost_it_three_packets_eac
         assert!(*packets <= 3 && *bytes <= 3 * 2048, "{from}: {packets} packets, {bytes} bytes");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a28_many_contacts_who_name_one_address_cost_it_no_more_than_one_of_them() {
+    let (dir, memory) = (tempfile::tempdir().unwrap(), Transports::new().with(Memory::new()));
+    let relay = relay(&memory, dir.path()).await;
+    let victim = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let place = format!("udp://{}", victim.local_addr().unwrap());
+    let seen = counted(Arc::clone(&victim));
+    let (mut dial, mut listen) = (meow::udp::ClientConfig::default(), meow::udp::ServerConfig::default());
+    dial.from_listener = true;
+    listen.identity = Some(SigningKey::generate(&mut SystemRandom).unwrap());
+    let here = Addresses::public().and("127.0.0.0/8".parse().unwrap());
+    let alice = person(&relay, memory.clone().with(Udp::new(dial, listen)), &[], here).await;
+    // One person with many names, of which each says to be where the victim is.
+    let names: Vec<_> = (0..6).map(|n| format!("mallory {n}")).collect();
+    let mut lying = Vec::new();
+    for name in &names {
+        let lies = memory.clone().with(Liar(place.parse().unwrap()));
+        let mallory = person(&relay, lies, &["udp://0.0.0.0:0"], Addresses::public()).await;
+        befriend(&mallory, &alice, [name, "alice"]).await;
+        rounds([&alice, &mallory], 3).await;
+        allow(&alice, name, [Route::Direct, Route::Server]).await;
+        allow(&mallory, "alice", [Route::Direct, Route::Server]).await;
+        rounds([&alice, &mallory], 2).await;
+        lying.push(running(&mallory));
+    }
+    for name in &names {
+        let end = Instant::now() + PATIENCE;
+        while alice.presence(name).await.unwrap() != meow::client::Presence::Online {
+            assert!(Instant::now() < end, "nothing is shown");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let began = Instant::now();
+    for name in &names {
+        let id = send(&alice, name, "hello").await;
+        alice.sync(Duration::ZERO).await.unwrap();
+        assert_eq!(delivered(&alice, id, Delivery::Stored(1)).await, Some(Way::Server));
+    }
+    sleep(Duration::from_millis(500)).await;
+    // Dials after 0, 5, 15, 35 seconds and so on are allowed, however slow the machine.
+    let took = began.elapsed().as_secs();
+    let most = 1 + (0..30).take_while(|n| 5 * ((1u64 << (n + 1)) - 1) <= took).count();
+    lying.iter().for_each(JoinHandle::abort);
+    let (packets, bytes) = seen.lock().unwrap().values().fold((0, 0), |(p, b), (n, size)| (p + n, b + size));
+    println!("{} names: {packets} packets, {bytes} bytes in {took} s", names.len());
+    assert!(
+        (1..=3 * most).contains(&packets) && bytes <= 3 * 2048 * most,
+        "{packets} packets, {bytes} bytes"
+    );
+}

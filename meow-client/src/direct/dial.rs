@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::link;
 use super::listen::GREETING;
 use super::offer::{direct_record, may_go_directly};
-use super::places::Places;
+use super::places::{Places, address};
 use crate::client::Inner;
 use crate::records::contact;
 use crate::run::task_ended;
@@ -129,7 +129,7 @@ impl Inner {
     /// `Unreachable` when none works, or when it is too early to try again.
     async fn reach(self: &Arc<Self>, whom: &Whom) -> Result<()> {
         self.direct.try_now(whom.id).map_err(|left| away(&whom.name, left))?;
-        let named = Places { all: whom.urls.clone(), proven: None };
+        let named = Places { all: whom.urls.clone(), users: true, proven: None };
         if self.dial(whom, &named, USERS_PLACE).await {
             return Ok(());
         }
@@ -146,10 +146,13 @@ impl Inner {
         }
     }
 
-    /// Dials all of these places at once; true when one leads to the contact, or the contact has come here meanwhile.
+    /// Dials all of these places at once, but for addresses that were dialled in vain a moment ago; true when one leads to the contact, or the contact has come here meanwhile.
     pub(super) async fn dial(self: &Arc<Self>, whom: &Whom, places: &Places, time: Duration) -> bool {
+        let may =
+            |place: &&Endpoint| places.by_word_alone(place).is_none_or(|ip| self.direct.may_dial_at(ip));
+        let now: Vec<_> = places.all.iter().filter(may).collect();
         let mut dialling: FuturesUnordered<_> =
-            places.all.iter().map(|place| self.dial_at(whom, place, time, places.is_proven(place))).collect();
+            now.into_iter().map(|place| self.dial_at(whom, place, time, places.is_proven(place))).collect();
         while let Some(dialled) = dialling.next().await {
             match dialled {
                 Ok(()) => return true,
@@ -174,7 +177,9 @@ impl Inner {
             timeout(time, transports.connect(place)).await
         };
         let link = link.map_err(late)??;
-        timeout(GREETING + time, self.prove(whom, link)).await.map_err(late)?
+        timeout(GREETING + time, self.prove(whom, link)).await.map_err(late)??;
+        address(place).into_iter().for_each(|ip| self.direct.answered_at(ip));
+        Ok(())
     }
 
     /// Says hello, and proves both sides to each other.

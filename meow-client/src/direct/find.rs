@@ -7,7 +7,7 @@ use meow_core::direct::{Reach, ReachFor, ReachUse};
 use meow_core::lane::{Lookup, Place, ServerRef};
 use meow_core::policy::Route;
 use meow_core::request::{Answer, Found, Knock, PresenceGet, RefusalCode, RequestKind, Seen};
-use meow_core::transport::{Endpoint, Host};
+use meow_core::transport::Endpoint;
 use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result};
 
@@ -114,7 +114,8 @@ impl Inner {
                 }
             };
             let Some((found, reach)) = found else { continue };
-            let mut places = Places { all: places::allowed(&reach, &self.direct.addresses), proven: None };
+            let named = places::allowed(&reach, &self.direct.addresses);
+            let mut places = Places { all: named, ..Places::default() };
             if found.online && !places.all.is_empty() {
                 match self.knock(whom, &server, &mailbox, found.seen, &mut places).await {
                     Err(e) if of_the_store(&e) => return Err(e),
@@ -192,10 +193,7 @@ impl Inner {
             return Ok(());
         }
         // The last one is where its server saw it.
-        let asked = places.all.last().and_then(|place| match place.host() {
-            Some(Host::Ip(ip)) => Some(ip.to_canonical()),
-            _ => None,
-        });
+        let asked = places.all.last().and_then(places::address);
         let at = asked.map_or(Fixed([0; 16]), |ip| Seen::new(ip, 0).address);
         let to = ReachFor {
             secret: &whom.secret,

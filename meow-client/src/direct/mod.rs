@@ -12,6 +12,8 @@ mod places;
 mod present;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +36,11 @@ const MAX_HELLOS: usize = 1024;
 /// The first pause after a contact was not reached; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// The first pause after nobody has answered at an address that a contact named: no longer than between two knocks, so that
+/// each of them can be answered.
+const FIRST_PAUSE_AT: Duration = Duration::from_secs(5);
+/// Addresses that contacts named, and at which nobody has answered lately, at most; beyond, no further one is dialled.
+const MAX_PLACES: usize = 1024;
 
 /// What all that is direct shares.
 pub(crate) struct Direct {
@@ -50,15 +57,43 @@ pub(crate) struct Direct {
 struct State {
     links: HashMap<ContactId, Vec<Live>>,
     tries: HashMap<ContactId, Tries>,
+    /// By address, whichever contact named it.
+    places: HashMap<IpAddr, Tries>,
     /// Where this client listens, while it runs.
     local: Vec<Endpoint>,
     hellos: Hellos,
 }
 
-/// When a contact may be dialled again.
+/// When a contact, or an address, may be dialled again.
 struct Tries {
     not_before: Instant,
     pause: Duration,
+}
+
+/// How long a key must not be dialled yet; if it may be, this counts as a failure.
+fn try_now<K: Eq + Hash>(all: &mut HashMap<K, Tries>, key: K, first: Duration) -> Result<(), Duration> {
+    let now = Instant::now();
+    let tries = all.entry(key).or_insert(Tries { not_before: now, pause: first });
+    if tries.not_before > now {
+        return Err(tries.not_before - now);
+    }
+    tries.not_before = now + tries.pause;
+    tries.pause = (tries.pause * 2).min(LONGEST_PAUSE);
+    Ok(())
+}
+
+/// Those that were dialled not long ago.
+fn keep<K: Eq + Hash>(all: &mut HashMap<K, Tries>) {
+    let now = Instant::now();
+    all.retain(|_, tries| tries.not_before + LONGEST_PAUSE > now);
+}
+
+/// What counts as one address: a network of 64 bits is one host's to fill.
+fn place(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        v4 => v4,
+    }
 }
 
 /// The hellos that came last.
@@ -126,6 +161,7 @@ impl Direct {
         let mut state = self.state();
         state.links.clear();
         state.tries.clear();
+        state.places.clear();
     }
 
     /// Ends the links to a contact that may not be reached directly any more.
@@ -137,16 +173,26 @@ impl Direct {
 
     /// How long a contact must not be dialled yet; if it may be, this counts as a failure until a link is up.
     fn try_now(&self, id: ContactId) -> Result<(), Duration> {
-        let now = Instant::now();
         let mut state = self.state();
-        state.tries.retain(|_, tries| tries.not_before + LONGEST_PAUSE > now);
-        let tries = state.tries.entry(id).or_insert(Tries { not_before: now, pause: FIRST_PAUSE });
-        if tries.not_before > now {
-            return Err(tries.not_before - now);
+        keep(&mut state.tries);
+        try_now(&mut state.tries, id, FIRST_PAUSE)
+    }
+
+    /// Whether an address may be dialled because a contact named it: if so, this counts as a failure until somebody proves to
+    /// be a contact there. Whoever has many contacts point at one address gets no more packets there than with one of them.
+    fn may_dial_at(&self, ip: IpAddr) -> bool {
+        let mut state = self.state();
+        keep(&mut state.places);
+        let ip = place(ip);
+        if state.places.len() >= MAX_PLACES && !state.places.contains_key(&ip) {
+            return false;
         }
-        tries.not_before = now + tries.pause;
-        tries.pause = (tries.pause * 2).min(LONGEST_PAUSE);
-        Ok(())
+        try_now(&mut state.places, ip, FIRST_PAUSE_AT).is_ok()
+    }
+
+    /// A contact has answered at this address.
+    fn answered_at(&self, ip: IpAddr) {
+        self.state().places.remove(&place(ip));
     }
 
     /// The contact has shown that it is there: it may be dialled at once.
@@ -176,6 +222,30 @@ mod tests {
         assert!(direct.try_now(id).is_err());
         direct.may_try(&id);
         assert!(direct.try_now(id).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a28_an_address_is_dialled_ever_less_often_however_many_contacts_name_it() {
+        let direct = direct();
+        let victim = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]);
+        let mut dialled = 0;
+        for second in 0..3600 {
+            // A thousand contacts at once, each with another address of one network.
+            dialled += (0..1000).filter(|n| direct.may_dial_at(victim(second ^ n))).count();
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        // After 0, 5, 15, 35, 75, 155, 315, 635, 1,235 seconds and so on.
+        assert_eq!(dialled, 12);
+        let other = IpAddr::from([192, 0, 2, 1]);
+        assert!(direct.may_dial_at(other) && !direct.may_dial_at("::ffff:192.0.2.1".parse().unwrap()));
+        direct.answered_at(other);
+        assert!(direct.may_dial_at(other), "whoever answers is no victim");
+        // What is remembered is bounded, and one that is not remembered is not dialled.
+        let many = (0..3000u16).filter(|n| direct.may_dial_at([10, 0, (n >> 8) as u8, *n as u8].into()));
+        assert_eq!(many.count(), MAX_PLACES - 2);
+        tokio::time::advance(Duration::from_secs(1200)).await;
+        assert!(direct.may_dial_at([10, 9, 9, 9].into()));
+        assert_eq!(direct.state().places.len(), 1);
     }
 
     #[test]

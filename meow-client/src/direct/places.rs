@@ -57,6 +57,8 @@ pub(super) fn reach(places: &[Endpoint], at_ms: u64) -> Reach {
 #[derive(Debug, Default)]
 pub(super) struct Places {
     pub(super) all: Vec<Endpoint>,
+    /// The user wrote them: they are dialled whenever the contact is.
+    pub(super) users: bool,
     /// An address at which a server of one's own sees the contact right now: more may be done there to come through.
     pub(super) proven: Option<IpAddr>,
 }
@@ -64,7 +66,20 @@ pub(super) struct Places {
 impl Places {
     /// Whether a server of one's own has said that this is where the contact is.
     pub(super) fn is_proven(&self, place: &Endpoint) -> bool {
-        matches!(place.host(), Some(Host::Ip(ip)) if self.proven == Some(ip.to_canonical()))
+        address(place).is_some_and(|ip| self.proven == Some(ip))
+    }
+
+    /// The address of a place that is dialled only because a contact named it.
+    pub(super) fn by_word_alone(&self, place: &Endpoint) -> Option<IpAddr> {
+        address(place).filter(|_| !self.users && !self.is_proven(place))
+    }
+}
+
+/// The literal address of a place.
+pub(super) fn address(place: &Endpoint) -> Option<IpAddr> {
+    match place.host() {
+        Some(Host::Ip(ip)) => Some(ip.to_canonical()),
+        _ => None,
     }
 }
 

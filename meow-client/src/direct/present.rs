@@ -227,7 +227,8 @@ impl Inner {
             return;
         }
         // It is our own server that says from where it came.
-        let places = Places { all: places::allowed(reach, &self.direct.addresses), proven: from };
+        let all = places::allowed(reach, &self.direct.addresses);
+        let places = Places { all, users: false, proven: from };
         match self.whom(id).await {
             Ok(whom) => {
                 self.dial(&whom, &places, CONTACTS_PLACE).await;
