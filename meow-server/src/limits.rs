@@ -34,6 +34,11 @@ pub struct RelayLimits {
     pub rate: u32,
     /// Units that one address may save up (default 200).
     pub burst: u32,
+    /// Units that all links of one listener together may spend in a second that know no address, as through a broker or on a
+    /// line (default 2,000): nothing tells their senders apart before a request is opened.
+    pub listener_rate: u32,
+    /// Units that they may save up (default 8,000).
+    pub listener_burst: u32,
     /// Addresses whose rates are kept apart (default 16,384); all further ones share one.
     pub addresses: usize,
     /// Pulls that are held open until mail comes (default 4096).
@@ -82,6 +87,8 @@ impl Default for RelayLimits {
             session_time: Duration::from_secs(24 * 3600),
             rate: 50,
             burst: 200,
+            listener_rate: 2000,
+            listener_burst: 8000,
             addresses: 16_384,
             held_pulls: 4096,
             held_per_mailbox: 4,
@@ -118,6 +125,8 @@ impl RelayLimits {
             ("presences_per_address", self.presences_per_address),
             ("rate", self.rate as usize),
             ("burst", self.burst as usize),
+            ("listener_rate", self.listener_rate as usize),
+            ("listener_burst", self.listener_burst as usize),
             ("addresses", self.addresses),
             ("held_per_mailbox", self.held_per_mailbox),
             ("write_queue", self.write_queue),

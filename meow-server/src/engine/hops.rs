@@ -1,13 +1,40 @@
-//! What each address may ask: a token bucket and a count of open requests, in a bounded table.
+//! What each source may ask: a token bucket and a count of open requests, in a bounded table.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Addresses that share a rate: one IPv4 address, one IPv6 network of 64 bits. `None` is what the table has no room
-/// for.
-type Key = Option<IpAddr>;
+use super::Source;
+
+/// Whose requests share a rate. `None` is the addresses that the table has no room for.
+type Key = Option<Source>;
+
+/// What one source may ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// Units in a second.
+    pub(crate) rate: u32,
+    /// Units that it may save up.
+    pub(crate) burst: u32,
+    /// Requests worked on at once.
+    pub(crate) open: u32,
+}
+
+/// What sources of each kind may ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shares {
+    /// An address.
+    pub(crate) address: Share,
+    /// All links of a listener that knows no addresses.
+    pub(crate) listener: Share,
+    /// A server of the catalog.
+    pub(crate) server: Share,
+    /// Addresses that are told apart.
+    pub(crate) addresses: usize,
+}
+
+/// One IPv4 address, or one IPv6 network of 64 bits.
 
 pub(crate) fn key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -27,13 +54,11 @@ struct Bucket {
     open: u32,
 }
 
-/// The table of addresses. It stays small: `most` buckets and the shared one. Time is handed in: a monotonic reading.
+/// The table of sources. It stays small: so many addresses and the shared bucket, the listeners, the servers of the catalog.
+/// Time is handed in: a monotonic reading.
 #[derive(Debug)]
 pub(crate) struct Hops {
-    rate: u64,
-    burst: u64,
-    open: u32,
-    most: usize,
+    shares: Shares,
     table: Mutex<Table>,
 }
 
@@ -50,27 +75,36 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const MILLION: u64 = 1_000_000;
 
 impl Hops {
-    pub(crate) fn new(rate: u32, burst: u32, open: u32, most: usize) -> Self {
-        let (rate, burst) = (rate.into(), u64::from(burst) * MILLION);
-        Self { rate, burst, open, most, table: Mutex::default() }
+    pub(crate) fn new(shares: Shares) -> Self {
+        Self { shares, table: Mutex::default() }
     }
 
-    /// Takes one unit, and counts the request as open while the value lives. `None` when the address has to wait.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, now: Duration) -> Option<Hop> {
+    fn share(&self, key: &Key) -> &Share {
+        match key {
+            Some(Source::Listener(_)) => &self.shares.listener,
+            Some(Source::Server(_)) => &self.shares.server,
+            Some(Source::Address(_) | Source::Here) | None => &self.shares.address,
+        }
+    }
+
+    /// Takes one unit, and counts the request as open while the value lives. `None` when the source has to wait.
+    pub(crate) fn enter(self: &Arc<Self>, source: Source, now: Duration) -> Option<Hop> {
         let mut table = self.table();
-        let mut at = Some(key(address));
-        if !table.buckets.contains_key(&at) && table.buckets.len() >= self.most {
+        let mut at = Some(source);
+        let is_address = matches!(source, Source::Address(_));
+        if is_address && !table.buckets.contains_key(&at) && table.buckets.len() >= self.shares.addresses {
             if now.saturating_sub(table.swept) >= SWEEP_EVERY {
                 table.swept = now;
-                table.buckets.retain(|_, bucket| bucket.open > 0 || self.refilled(bucket, now) < self.burst);
+                table.buckets.retain(|key, bucket| bucket.open > 0 || !self.is_full(key, bucket, now));
             }
-            if table.buckets.len() >= self.most {
+            if table.buckets.len() >= self.shares.addresses {
                 at = None;
             }
         }
-        let bucket = table.buckets.entry(at).or_insert(Bucket { units: self.burst, at: now, open: 0 });
-        self.take(bucket, 1, now).then_some(())?;
-        if bucket.open >= self.open {
+        let share = self.share(&at);
+        let bucket = table.buckets.entry(at).or_insert(Bucket { units: full(share), at: now, open: 0 });
+        take(share, bucket, 1, now).then_some(())?;
+        if bucket.open >= share.open {
             return None;
         }
         bucket.open += 1;
@@ -82,25 +116,35 @@ impl Hops {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refilled(&self, bucket: &Bucket, now: Duration) -> u64 {
-        let passed = now.saturating_sub(bucket.at).as_micros().min(u64::MAX.into()) as u64;
-        bucket.units.saturating_add(passed.saturating_mul(self.rate)).min(self.burst)
-    }
-
-    fn take(&self, bucket: &mut Bucket, units: u32, now: Duration) -> bool {
-        bucket.units = self.refilled(bucket, now);
-        bucket.at = now;
-        match bucket.units.checked_sub(u64::from(units) * MILLION) {
-            Some(left) => {
-                bucket.units = left;
-                true
-            }
-            None => false,
-        }
+    fn is_full(&self, key: &Key, bucket: &Bucket, now: Duration) -> bool {
+        let share = self.share(key);
+        refilled(share, bucket, now) >= full(share)
     }
 }
 
-/// One open request of an address.
+/// What a bucket holds at most, in millionths of a unit.
+fn full(share: &Share) -> u64 {
+    u64::from(share.burst) * MILLION
+}
+
+fn refilled(share: &Share, bucket: &Bucket, now: Duration) -> u64 {
+    let passed = now.saturating_sub(bucket.at).as_micros().min(u64::MAX.into()) as u64;
+    bucket.units.saturating_add(passed.saturating_mul(share.rate.into())).min(full(share))
+}
+
+fn take(share: &Share, bucket: &mut Bucket, units: u32, now: Duration) -> bool {
+    bucket.units = refilled(share, bucket, now);
+    bucket.at = now;
+    match bucket.units.checked_sub(u64::from(units) * MILLION) {
+        Some(left) => {
+            bucket.units = left;
+            true
+        }
+        None => false,
+    }
+}
+
+/// One open request of a source.
 #[derive(Debug)]
 pub(crate) struct Hop {
     hops: Arc<Hops>,
@@ -112,7 +156,8 @@ impl Hop {
     /// Takes more units, for a request that turned out to cost more than one.
     pub(crate) fn charge(&self, units: u32, now: Duration) -> bool {
         let mut table = self.hops.table();
-        table.buckets.get_mut(&self.key).is_some_and(|bucket| self.hops.take(bucket, units, now))
+        let share = self.hops.share(&self.key);
+        table.buckets.get_mut(&self.key).is_some_and(|bucket| take(share, bucket, units, now))
     }
 
     /// Counts this request as open, or not, while it only waits.
@@ -121,7 +166,7 @@ impl Hop {
             return;
         }
         self.counted = counted;
-        // Full buckets may have been taken out meanwhile; then nothing of this address is counted any more.
+        // Full buckets may have been taken out meanwhile; then nothing of this source is counted any more.
         if let Some(bucket) = self.hops.table().buckets.get_mut(&self.key) {
             bucket.open = if counted { bucket.open + 1 } else { bucket.open.saturating_sub(1) };
         }
@@ -138,16 +183,27 @@ impl Drop for Hop {
 mod tests {
     use super::*;
 
-    fn at(n: u32) -> IpAddr {
-        IpAddr::V4(n.into())
+    fn at(n: u32) -> Source {
+        IpAddr::V4(n.into()).into()
     }
+
+    fn from(address: &str) -> Source {
+        address.parse::<IpAddr>().unwrap().into()
+    }
+
+    /// So much for an address, ten times as much for a listener, a hundred times for a server.
+    fn hops(rate: u32, burst: u32, open: u32, addresses: usize) -> Arc<Hops> {
+        let times = |n: u32| Share { rate: n * rate, burst: n * burst, open: n * open };
+        Arc::new(Hops::new(Shares { address: times(1), listener: times(10), server: times(100), addresses }))
+    }
+
     const fn secs(n: u64) -> Duration {
         Duration::from_secs(n)
     }
 
     #[test]
     fn an_address_spends_its_burst_and_then_its_rate() {
-        let hops = Arc::new(Hops::new(2, 5, 100, 10));
+        let hops = hops(2, 5, 100, 10);
         let spend = |now| (0..20).filter(|_| hops.enter(at(1), now).is_some()).count();
         assert_eq!(spend(secs(0)), 5);
         assert_eq!(spend(secs(0)), 0);
@@ -158,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_dear_request_takes_more() {
-        let hops = Arc::new(Hops::new(1, 10, 100, 10));
+        let hops = hops(1, 10, 100, 10);
         let hop = hops.enter(at(1), secs(0)).unwrap();
         assert!(hop.charge(9, secs(0)));
         assert!(!hop.charge(1, secs(0)));
@@ -167,7 +223,7 @@ mod tests {
 
     #[test]
     fn open_requests_are_counted_until_they_end() {
-        let hops = Arc::new(Hops::new(100, 100, 2, 10));
+        let hops = hops(100, 100, 2, 10);
         let (first, second) = (hops.enter(at(1), secs(0)), hops.enter(at(1), secs(0)));
         assert!(first.is_some() && second.is_some());
         assert!(hops.enter(at(1), secs(0)).is_none());
@@ -183,20 +239,29 @@ mod tests {
 
     #[test]
     fn one_network_of_64_bits_is_one_address() {
-        let hops = Arc::new(Hops::new(1, 1, 100, 10));
-        assert!(hops.enter("2001:db8:0:1::1".parse().unwrap(), secs(0)).is_some());
-        assert!(hops.enter("2001:db8:0:1:ffff::2".parse().unwrap(), secs(0)).is_none());
-        assert!(hops.enter("2001:db8:0:2::1".parse().unwrap(), secs(0)).is_some());
-        assert!(hops.enter("::ffff:10.0.0.1".parse().unwrap(), secs(0)).is_some());
-        assert!(
-            hops.enter("10.0.0.1".parse().unwrap(), secs(0)).is_none(),
-            "the mapped form is the same address"
-        );
+        let hops = hops(1, 1, 100, 10);
+        assert!(hops.enter(from("2001:db8:0:1::1"), secs(0)).is_some());
+        assert!(hops.enter(from("2001:db8:0:1:ffff::2"), secs(0)).is_none());
+        assert!(hops.enter(from("2001:db8:0:2::1"), secs(0)).is_some());
+        assert!(hops.enter(from("::ffff:10.0.0.1"), secs(0)).is_some());
+        assert!(hops.enter(from("10.0.0.1"), secs(0)).is_none(), "the mapped form is the same address");
+    }
+
+    #[test]
+    fn a22_a_server_of_the_catalog_and_a_listener_without_addresses_have_larger_shares_with_bounds() {
+        let hops = hops(1, 10, 100, 1);
+        let spend = |source, now| (0..5000).filter(|_| hops.enter(source, now).is_some()).count();
+        let all = [at(1), Source::Listener(0), Source::Listener(1), Source::Server(0)];
+        assert_eq!(all.map(|source| spend(source, secs(0))), [10, 100, 100, 1000]);
+        assert_eq!(all.map(|source| spend(source, secs(2))), [2, 20, 20, 200]);
+        // They have their own where the table is full of addresses, and take no place of an address.
+        assert_eq!(spend(Source::Server(1), secs(2)), 1000);
+        assert_eq!((spend(at(2), secs(2)), spend(at(3), secs(2))), (10, 0), "those share one");
     }
 
     #[test]
     fn the_table_is_bounded_and_keeps_who_is_waiting() {
-        let hops = Arc::new(Hops::new(1, 1, 100, 8));
+        let hops = hops(1, 1, 100, 8);
         for n in 0..8 {
             assert!(hops.enter(at(n), secs(0)).is_some());
         }

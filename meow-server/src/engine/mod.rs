@@ -2,8 +2,10 @@
 
 mod held;
 mod hops;
+mod source;
 mod writer;
 
 pub(crate) use held::{Held, HeldPulls, Place};
-pub(crate) use hops::{Hop, Hops, key as source_key};
+pub(crate) use hops::{Hop, Hops, Share, Shares, key as source_key};
+pub(crate) use source::Source;
 pub(crate) use writer::{WriteError, Writer};

@@ -1,18 +1,21 @@
 //! The servers that packets may go to, by the short form of their fingerprint.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use meow_core::lane::ServerReference;
 use meow_core::onion::HopId;
 use meow_core::request::{CatalogPage, MAX_ONWARD, SignedDescriptor};
-use meow_core::transport::Endpoint;
+use meow_core::transport::{Endpoint, Host};
 use meow_core::wire::{Fixed, List, Wire};
 use meow_core::{Error, ErrorKind, Result};
+use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::HopLimits;
+use crate::engine::source_key;
 
 /// Schemes by which a packet may leave. A serial line is a place on this machine: it may be named here because the
 /// operator alone names servers. What a stranger names is never looked up in this list (ATTACKS 44).
@@ -29,7 +32,12 @@ pub(crate) struct Catalog {
     targets: HashMap<HopId, Arc<Target>>,
     /// As the operator named them.
     order: Vec<HopId>,
+    /// Where they are, by their places in that order; as sources are told apart.
+    addresses: Mutex<HashMap<IpAddr, usize>>,
 }
+
+/// Addresses of one server that count.
+const ADDRESSES: usize = 8;
 
 /// Longest encoding of what surrounds a page's descriptors: variant, length, next.
 const PAGE_OVERHEAD: usize = 1 + 2 + 3;
@@ -95,7 +103,42 @@ impl Catalog {
             return Err(Error::new(ErrorKind::Usage, text));
         }
         let targets = targets.into_iter().map(|(id, target)| (id, Arc::new(target))).collect();
-        Ok(Self { targets, order })
+        let catalog = Self { targets, order, addresses: Mutex::default() };
+        for (place, target) in catalog.all().enumerate() {
+            catalog.is_at(place, target.hosts().filter_map(literal));
+        }
+        Ok(catalog)
+    }
+
+    /// The server that is at an address, by its place. Of several at one address, the first.
+    pub(crate) fn server_at(&self, address: IpAddr) -> Option<usize> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(&source_key(address)).copied()
+    }
+
+    /// The addresses of a server, in the place of those that were known.
+    fn is_at(&self, place: usize, addresses: impl Iterator<Item = IpAddr>) {
+        let mut all = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, known| *known != place);
+        for address in addresses.take(ADDRESSES) {
+            let known = all.entry(source_key(address)).or_insert(place);
+            *known = place.min(*known);
+        }
+    }
+
+    /// Looks up where a server is that the operator named. What a name server says gives an address a larger share, and
+    /// nothing else.
+    pub(crate) async fn locate(&self, place: usize, target: &Target) {
+        let mut addresses: Vec<_> = target.hosts().filter_map(literal).collect();
+        for host in target.hosts() {
+            let Host::Name(name) = host else { continue };
+            match lookup_host((name.as_str(), 0)).await {
+                Ok(found) => addresses.extend(found.map(|socket| socket.ip())),
+                Err(e) => {
+                    tracing::debug!(kind = %e.kind(), "the name of a server to send on to is not known")
+                }
+            }
+        }
+        self.is_at(place, addresses.into_iter());
     }
 
     pub(crate) fn find(&self, id: &HopId) -> Option<Arc<Target>> {
@@ -141,7 +184,21 @@ impl Catalog {
     }
 }
 
+/// Where a server itself is, not a broker.
+fn literal(host: &Host) -> Option<IpAddr> {
+    match host {
+        Host::Ip(ip) => Some(*ip),
+        Host::Name(_) => None,
+    }
+}
+
 impl Target {
+    /// The hosts of those URLs at which the server itself is, not a broker.
+    fn hosts(&self) -> impl Iterator<Item = &Host> {
+        let own = |url: &&Endpoint| matches!(url.scheme(), "http" | "https" | "udp");
+        self.urls.iter().filter(own).filter_map(Endpoint::host)
+    }
+
     /// A place among the packets that wait for this server.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.waiting).try_acquire_owned().ok()
@@ -259,6 +316,28 @@ mod tests {
         }
         assert_eq!(catalog.page(usize::from(u16::MAX), 8000), CatalogPage::default());
         assert_eq!(catalog.onward().len(), 40);
+    }
+
+    #[tokio::test]
+    async fn a_server_is_known_by_the_addresses_that_the_operator_named() {
+        let servers = vec![
+            reference("http://192.0.2.1:80/", 1, 1),
+            reference("udp://[2001:db8:0:7::1]:1", 2, 2),
+            reference("https://192.0.2.1:443/", 3, 3),
+            reference("mqtt://192.0.2.9/broker", 3, 3),
+            reference("http://localhost:80/", 4, 4),
+        ];
+        let catalog = Catalog::new(servers, &HopLimits::default()).unwrap();
+        let at = |address: &str| catalog.server_at(address.parse().unwrap());
+        assert_eq!((at("192.0.2.1"), at("::ffff:192.0.2.1")), (Some(0), Some(0)), "the first of two");
+        assert_eq!((at("2001:db8:0:7::2"), at("2001:db8:0:8::1")), (Some(1), None), "a network of 64 bits");
+        assert_eq!((at("192.0.2.9"), at("127.0.0.1")), (None, None), "a broker is no server");
+        let target = catalog.find(&HopId([4; 16])).unwrap();
+        catalog.locate(3, &target).await;
+        assert!([at("127.0.0.1"), at("::1")].contains(&Some(3)), "a name is looked up");
+        let target = catalog.find(&HopId([1; 16])).unwrap();
+        catalog.locate(0, &target).await;
+        assert_eq!(at("192.0.2.1"), Some(0));
     }
 
     #[test]

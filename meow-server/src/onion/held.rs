@@ -1,13 +1,13 @@
 //! Links that wait for an answer, by the name that only their sender and this relay know.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meow_core::onion::ReplySlot;
 use tokio::sync::oneshot;
 
 use super::budget::{Budget, Room};
+use crate::engine::Source;
 
 /// The links that wait.
 #[derive(Debug)]
@@ -18,11 +18,11 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn new(most: usize, per_source: usize) -> Arc<Self> {
-        Arc::new(Self { places: Budget::new(most, per_source), waiting: Mutex::default() })
+        Arc::new(Self { places: Budget::new(most, per_source, 1), waiting: Mutex::default() })
     }
 
     /// A place to wait in, if one is free for this source.
-    pub(crate) fn place(&self, source: Option<IpAddr>) -> Option<Room> {
+    pub(crate) fn place(&self, source: Source) -> Option<Room> {
         self.places.take(source, 1)
     }
 

@@ -35,6 +35,9 @@ pub struct HopLimits {
     /// Packets of one source among them (default 1,024): an IPv4 address or an IPv6 network of 64 bits. A large packet
     /// counts as sixteen. Never more than is left for all others, so that a few sources do not take everything.
     pub per_source: usize,
+    /// How much a server of the catalog has of the rate of an address and of `per_source`, when it sends packets on from an
+    /// address that the catalog names (default 16): it speaks for all its users.
+    pub server_share: u32,
     /// Packets for one next server among them (default 2,048); further ones are dropped.
     pub per_target: usize,
     /// Links to one next server at a time (default 8).
@@ -59,6 +62,7 @@ impl Default for HopLimits {
         Self {
             queue_bytes: 16 << 20,
             per_source: 1024,
+            server_share: 16,
             per_target: 2048,
             links_per_target: 8,
             life: Duration::from_secs(120),
@@ -113,6 +117,7 @@ impl Hop {
         let counts = [
             l.queue_bytes,
             l.per_source,
+            l.server_share as usize,
             l.per_target,
             l.links_per_target,
             l.held,

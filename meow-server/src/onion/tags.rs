@@ -8,7 +8,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -17,7 +16,7 @@ use meow_core::onion::ReplayTag;
 use meow_core::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::source_key;
+use crate::engine::Source;
 
 const HEAD: &[u8; 16] = b"meow seen tags 1";
 const RECORD: usize = 28;
@@ -29,14 +28,11 @@ const BATCH: usize = 256;
 
 type Key = (u32, [u8; 16]);
 
-/// Where a packet came from: an IPv4 address or an IPv6 network; `None` for this machine and for links that know no address.
-type Source = Option<IpAddr>;
-
 /// Sources whose tags are counted apart, for each key; all further ones count as one.
 const SOURCES: usize = 4096;
 
 enum Job {
-    See { key: Key, source: Source, fresh: oneshot::Sender<bool> },
+    See { key: Key, source: Option<Source>, fresh: oneshot::Sender<bool> },
     Keep { numbers: Vec<u32>, done: oneshot::Sender<Result<()>> },
 }
 
@@ -76,7 +72,7 @@ impl Tags {
 
     /// True when this tag is new under the key of this number; it is durable then, and never new again. A source may
     /// note a new one as long as it has noted fewer under this key than there is room left: one alone fills half, and
-    /// there is always room for others.
+    /// there is always room for others. `None`, and this machine, is bounded by what is left alone.
     ///
     /// # Cancel safety
     /// The tag may have been noted when the future is dropped.
@@ -84,10 +80,10 @@ impl Tags {
         &self,
         number: u32,
         tag: ReplayTag,
-        source: Option<IpAddr>,
+        source: Option<Source>,
     ) -> Result<bool, TagError> {
         let (fresh, outcome) = oneshot::channel();
-        let source = source.filter(|address| !address.to_canonical().is_loopback()).map(source_key);
+        let source = source.filter(|source| *source != Source::Here);
         let job = Job::See { key: (number, *tag.as_bytes()), source, fresh };
         let jobs = self.jobs.as_ref().ok_or(TagError::Failed)?;
         jobs.try_send(job).map_err(|e| match e {
@@ -126,7 +122,7 @@ struct Worker {
     seen: Seen,
     most: usize,
     /// How many tags each source has noted, by key, since the start.
-    noted: HashMap<u32, HashMap<Source, usize>>,
+    noted: HashMap<u32, HashMap<Option<Source>, usize>>,
 }
 
 impl Worker {
@@ -156,7 +152,7 @@ impl Worker {
     fn judge(
         &mut self,
         key: Key,
-        source: Source,
+        source: Option<Source>,
         reply: oneshot::Sender<bool>,
         batch: &mut Vec<Key>,
         fresh: &mut Vec<oneshot::Sender<bool>>,

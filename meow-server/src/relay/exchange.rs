@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::hop;
 use super::node::Node;
 use super::session;
+use crate::engine::Source;
 use crate::service::{Caller, Kind, Seat, busy, refuse};
 
 /// Units that a page of the catalog takes from the rate of its address: it is the longest answer to a short question.
@@ -22,8 +23,8 @@ const CATALOG: u32 = 5;
 /// How long a link is kept for its far side to finish, after the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Serves one link: one request, one answer.
-pub(super) async fn run(node: &Arc<Node>, mut link: Link) {
+/// Serves one link of the listener of this number: one request, one answer.
+pub(super) async fn run(node: &Arc<Node>, listener: usize, mut link: Link) {
     let packet = match timeout(node.limits.read_time, link.rx.recv()).await {
         Ok(Ok(Some(packet))) => packet,
         // Nothing asked, hung up, or too slow: there is nobody to answer.
@@ -31,7 +32,7 @@ pub(super) async fn run(node: &Arc<Node>, mut link: Link) {
     };
     let served = tokio::select! {
         biased;
-        served = checked(node, packet, link.peer) => served,
+        served = checked(node, packet, link.peer, listener) => served,
         // Who hung up is not served further; a held pull ends here.
         () = link.tx.closed() => return,
     };
@@ -129,23 +130,26 @@ pub(super) async fn inside(node: &Node, packet: Vec<u8>) -> Frame {
     served.await.unwrap_or_else(Served::clear).packet
 }
 
-async fn checked(node: &Arc<Node>, packet: Frame, peer: Peer) -> Result<Served, ClearCode> {
+async fn checked(node: &Arc<Node>, packet: Frame, peer: Peer, listener: usize) -> Result<Served, ClearCode> {
     // 1. Length and class.
     let asked = Asked::of(node, &packet)?;
     // 2. Load.
     let seat = Seat::take(&node.seats).ok_or(ClearCode::Busy)?;
-    // 3. What this address may ask. The relay's own machine may ask all.
-    let address = peer.address.filter(|address| !address.to_canonical().is_loopback());
-    let hop = match address {
-        Some(address) => Some(node.hops.enter(address, node.clock.elapsed()).ok_or(ClearCode::Busy)?),
-        None => None,
+    // 3. What this source may ask. The relay's own machine may ask all.
+    let source = match (Source::of(&peer, listener), &asked, &node.hop) {
+        (source, Asked::Onion(_, true), Some(hop)) => hop.relaying(source),
+        (source, ..) => source,
+    };
+    let hop = match source {
+        Source::Here => None,
+        source => Some(node.hops.enter(source, node.clock.elapsed()).ok_or(ClearCode::Busy)?),
     };
     let seat = seat.with_hop(hop);
     match asked {
         Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
         Asked::Sealed(number) => sealed(node, number, packet, peer, seat).await,
         Asked::Session(tag) => in_session(node, &tag, &packet, peer, seat).await,
-        Asked::Onion(key, relayed) => hop::take(node, &key, relayed, &packet, &peer, seat).await,
+        Asked::Onion(key, relayed) => hop::take(node, &key, relayed, &packet, source, seat).await,
     }
 }
 

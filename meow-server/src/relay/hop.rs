@@ -1,6 +1,5 @@
 //! One onion packet: opened, known as new, kept for its delay, and then sent on, served here, or handed back.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use meow_core::Result;
 use meow_core::crypto::CryptoError;
 use meow_core::onion::{Delivery, HopId, HopKey, OnionClass, Opened, Outcome, is_relayed, unmark_relayed};
 use meow_core::request::{CatalogPage, ClearCode, MAX_ONWARD};
-use meow_core::transport::{BoxFuture, Peer};
+use meow_core::transport::BoxFuture;
 use meow_core::wire::{Fixed, List};
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
@@ -16,10 +15,11 @@ use tokio_util::task::TaskTracker;
 use super::exchange::{self, Served};
 use super::node::Node;
 use crate::Clock;
+use crate::engine::Source;
 use crate::onion::{Budget, Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags, Target};
 use crate::service::Seat;
 
-/// Units that a large packet takes from the rate of its address, beside the one that every request takes.
+/// Units that a large packet takes from the rate of its source, beside the one that every request takes.
 const LARGE: u32 = 3;
 
 /// How often the servers to send on to are asked for their descriptors: keys stay good for a day after they turned.
@@ -60,6 +60,7 @@ impl HopNode {
             budget: Budget::new(
                 limits.queue_bytes,
                 limits.per_source.saturating_mul(OnionClass::Small.len()),
+                limits.server_share as usize,
             ),
             counts: Counters::default(),
             limits,
@@ -70,6 +71,15 @@ impl HopNode {
     /// The servers that packets are sent on to, as the descriptor names them.
     pub(super) fn onward(&self) -> List<Fixed<16>, MAX_ONWARD> {
         self.catalog.onward()
+    }
+
+    /// What a source is when it sends on for others: a server of the catalog speaks for its users, so it has a larger share.
+    /// Whoever else is at its address has a part of that.
+    pub(super) fn relaying(&self, source: Source) -> Source {
+        match source {
+            Source::Address(address) => self.catalog.server_at(address).map_or(source, Source::Server),
+            _ => source,
+        }
     }
 
     /// What those servers say of themselves.
@@ -96,7 +106,7 @@ impl HopNode {
         node: &Node,
         key: &HopKey,
         opened: &Opened,
-        source: Option<IpAddr>,
+        source: Option<Source>,
     ) -> Result<bool, ClearCode> {
         let new = self.tags.see(key.number(), opened.tag(), source).await.map_err(|_| ClearCode::Busy)?;
         // Looked at after the tag was noted: if the key was gone by then, its tags may have been forgotten before.
@@ -114,20 +124,21 @@ impl HopNode {
 pub(super) async fn learn(node: Arc<Node>) {
     let Some(hop) = &node.hop else { return };
     let mut each = JoinSet::new();
-    for target in hop.catalog.all() {
-        each.spawn(relearn(Arc::clone(&node), Arc::clone(target)));
+    for (place, target) in hop.catalog.all().enumerate() {
+        each.spawn(relearn(Arc::clone(&node), place, Arc::clone(target)));
     }
     // Dropped with the set.
     node.stopping.cancelled().await;
 }
 
-async fn relearn(node: Arc<Node>, target: Arc<Target>) {
+async fn relearn(node: Arc<Node>, place: usize, target: Arc<Target>) {
     let Some(hop) = &node.hop else { return };
     let mut pause = RETRY;
     loop {
         let wait = match hop.forwarder.describe(&target).await {
             Ok(()) => {
                 pause = RETRY;
+                hop.catalog.locate(place, &target).await;
                 RELEARN
             }
             Err(e) => {
@@ -158,14 +169,14 @@ pub(super) async fn take(
     key: &HopKey,
     relayed: bool,
     packet: &[u8],
-    peer: &Peer,
+    source: Source,
     mut seat: Seat,
 ) -> Result<Served, ClearCode> {
     let hop = node.hop.as_ref().ok_or(ClearCode::Unreadable)?;
     if packet.len() > OnionClass::Small.len() && !seat.charge(LARGE, node.clock.elapsed()) {
         return Err(ClearCode::Busy);
     }
-    let room = hop.budget.take(peer.address, packet.len()).ok_or(ClearCode::Busy)?;
+    let room = hop.budget.take(source, packet.len()).ok_or(ClearCode::Busy)?;
     let Ok(opened) = open(node, key, packet).await? else {
         hop.counts.taken.add();
         hop.counts.unreadable.add();
@@ -174,10 +185,10 @@ pub(super) async fn take(
     // Before the tag is noted: who finds no place may send the same packet again.
     // The link of another server is for its next packet: whoever made this one could tie it up otherwise.
     let place = match opened.hold().filter(|_| !relayed) {
-        Some(slot) => Some((slot, hop.held.place(peer.address).ok_or(ClearCode::Busy)?)),
+        Some(slot) => Some((slot, hop.held.place(source).ok_or(ClearCode::Busy)?)),
         None => None,
     };
-    let new = hop.is_new(node, key, &opened, peer.address).await?;
+    let new = hop.is_new(node, key, &opened, Some(source)).await?;
     hop.counts.taken.add();
     if !new {
         return Ok(Served::taken(seat));

@@ -205,8 +205,8 @@ impl RelayBuilder {
         let tasks = TaskTracker::new();
         tasks.spawn(upkeep::run(Arc::clone(&node)));
         tasks.spawn(hop::learn(Arc::clone(&node)));
-        for listener in listeners {
-            tasks.spawn(serve::run(Arc::clone(&node), listener));
+        for (number, listener) in listeners.into_iter().enumerate() {
+            tasks.spawn(serve::run(Arc::clone(&node), number, listener));
         }
         tasks.close();
         Ok(RelayHandle { node, reference, local, tasks, stopping: stopping.drop_guard() })

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::hop::HopNode;
-use crate::engine::{HeldPulls, Hops, Writer};
+use crate::engine::{HeldPulls, Hops, Share, Shares, Writer};
 use crate::onion::Hop;
 use crate::service::{DynService, Mail, Table};
 use crate::session::Sessions;
@@ -53,6 +53,22 @@ pub(super) struct Node {
     published: RwLock<Arc<Published>>,
 }
 
+/// What sources of each kind may ask.
+fn shares(limits: &RelayLimits, hop: Option<&Hop>) -> Shares {
+    let address = Share { rate: limits.rate, burst: limits.burst, open: limits.active_per_address };
+    let times = hop.map_or(1, |hop| hop.limits.server_share);
+    let server = Share {
+        rate: limits.rate.saturating_mul(times),
+        burst: limits.burst.saturating_mul(times),
+        // So few links lead from one server to another one that more would be no server's.
+        open: limits.active_per_address,
+    };
+    // Half of all that is worked on, so that what comes with an address is served beside it.
+    let half = u32::try_from(limits.active / 2).unwrap_or(u32::MAX).max(1);
+    let listener = Share { rate: limits.listener_rate, burst: limits.listener_burst, open: half };
+    Shares { address, listener, server, addresses: limits.addresses }
+}
+
 /// What requests are opened with and what is told of it, as of the last upkeep.
 struct Published {
     keys: crate::identity::Ring,
@@ -86,9 +102,10 @@ impl Node {
             stopping: stopping.clone(),
         };
         let keys = identity.ring().clone();
+        let shares = shares(&limits, hop.as_ref());
         let hop = hop.map(|hop| HopNode::new(hop, identity.fingerprint(), Arc::clone(&clock))).transpose()?;
         let node = Self {
-            hops: Arc::new(Hops::new(limits.rate, limits.burst, limits.active_per_address, limits.addresses)),
+            hops: Arc::new(Hops::new(shares)),
             links: Arc::new(Semaphore::new(limits.links)),
             seats: Arc::new(Semaphore::new(limits.active)),
             opening: Semaphore::new(limits.opening),

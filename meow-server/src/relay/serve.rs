@@ -11,8 +11,8 @@ use super::node::Node;
 /// After an accept that failed (no file descriptors, say), so that the loop does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves a listener until the relay stops; then lets open links end for a bounded time.
-pub(super) async fn run(node: Arc<Node>, mut listener: Listener) {
+/// Serves the listener of this number until the relay stops; then lets open links end for a bounded time.
+pub(super) async fn run(node: Arc<Node>, number: usize, mut listener: Listener) {
     let open = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -21,7 +21,7 @@ pub(super) async fn run(node: Arc<Node>, mut listener: Listener) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(Some(link)) => take(&node, &open, link),
+            Ok(Some(link)) => take(&node, number, &open, link),
             Ok(None) => {
                 tracing::error!("a listener ended by itself; restart the relay to listen there again");
                 break;
@@ -42,7 +42,7 @@ pub(super) async fn run(node: Arc<Node>, mut listener: Listener) {
     }
 }
 
-fn take(node: &Arc<Node>, open: &TaskTracker, link: Link) {
+fn take(node: &Arc<Node>, listener: usize, open: &TaskTracker, link: Link) {
     // A link beyond the limit is dropped, which closes it: even "busy" would take memory.
     let Ok(place) = Arc::clone(&node.links).try_acquire_owned() else {
         tracing::debug!("a link was closed: too many are open");
@@ -50,7 +50,7 @@ fn take(node: &Arc<Node>, open: &TaskTracker, link: Link) {
     };
     let node = Arc::clone(node);
     open.spawn(async move {
-        super::exchange::run(&node, link).await;
+        super::exchange::run(&node, listener, link).await;
         drop(place);
     });
 }

@@ -13,11 +13,11 @@ use meow_core::request::{
 };
 use meow_core::transport::{Addresses, Endpoint};
 use meow_core::wire::Fixed;
-use meow_server::{Admission, Hop, HopCounts, HopLimits, Relay, RelayHandle, ServerIdentity};
+use meow_server::{Admission, Hop, HopCounts, HopLimits, Relay, RelayHandle, RelayLimits, ServerIdentity};
 use meow_transport::Transports;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
 
-use crate::support::client::{items, refused};
+use crate::support::client::{items, post_from, refused};
 use crate::support::onion::{Chain, clear, step};
 use crate::support::{Client, MemStore, Owner, free_port};
 
@@ -390,4 +390,84 @@ async fn nobody_from_an_onion_counts_as_this_machine() {
     let answer = chain.ask(OnionClass::Small, register(&mut Owner::new(&direct.server)), 0).await;
     assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
     assert_eq!(direct.ask(register(&mut Owner::new(&direct.server)), 0).await, Answer::Done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a22_a_listed_server_that_sends_on_has_a_larger_share_than_anybody_else() {
+    let (plan, other) = (Plan::new(), Plan::new());
+    let url: Endpoint = "http://192.0.2.7:9/".parse().unwrap();
+    let other = ServerReference { url, ..other.reference() };
+    let mut limits = RelayLimits::default();
+    (limits.rate, limits.burst) = (1, 3);
+    let mut hops = HopLimits::default();
+    hops.server_share = 4;
+    let relay = Relay::builder()
+        .transports(crate::load::behind_a_proxy())
+        .listen(plan.url)
+        .store(Arc::new(MemStore::default()))
+        .identity(plan.identity)
+        .admission(Admission::Open)
+        .limits(limits)
+        .hop(hop(&[other], hops))
+        .start()
+        .await
+        .unwrap();
+    let to = client(&relay).await;
+    let began = Instant::now();
+    let mut taken = Vec::new();
+    // The server at its address, which sends on; the same as any client; somebody else who says to be a server.
+    for (from, relayed) in [("192.0.2.7", true), ("192.0.2.7", false), ("192.0.2.8", true)] {
+        let mut passed = 0;
+        for _ in 0..20 {
+            let mut packet =
+                seal(OnionClass::Small, &[step(&to, Delay::NONE)], b"junk", &mut SystemRandom).unwrap();
+            if relayed {
+                mark_relayed(&mut packet);
+            }
+            let answer = ClearAnswer::from_packet(&post_from(&to.endpoint, from, &packet).await).unwrap();
+            passed += usize::from(answer == ClearAnswer::Taken);
+        }
+        taken.push(passed);
+    }
+    // Each second that this takes gives one more, or four.
+    let more = 1 + began.elapsed().as_secs() as usize;
+    let least = [12, 3, 3].iter().zip([4, 1, 1]);
+    for (passed, (least, rate)) in taken.iter().zip(least) {
+        assert!((*least..=least + rate * more).contains(passed), "{taken:?} in {more} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a22_links_without_an_address_have_a_rate_for_each_listener() {
+    let mut limits = RelayLimits::default();
+    (limits.listener_rate, limits.listener_burst) = (1, 5);
+    let memory = Transports::new().with(meow_transport::Memory::new());
+    let (one, two): (Endpoint, Endpoint) = ("memory://one".parse().unwrap(), "memory://two".parse().unwrap());
+    let relay = Relay::builder()
+        .transports(memory.clone())
+        .listen(one.clone())
+        .listen(two.clone())
+        .store(Arc::new(MemStore::default()))
+        .identity(ServerIdentity::ephemeral(&mut SystemRandom).unwrap())
+        .limits(limits)
+        .start()
+        .await
+        .unwrap();
+    let began = Instant::now();
+    let mut served = Vec::new();
+    for at in [&one, &two] {
+        let mut count = 0;
+        for _ in 0..30 {
+            let mut link = memory.connect(at).await.unwrap();
+            link.tx.send(DESCRIBE.to_vec().into()).await.unwrap();
+            link.tx.finish().await.unwrap();
+            let answer = link.rx.recv().await.unwrap().unwrap();
+            let busy = ClearAnswer::Refused(ClearCode::Busy);
+            count += usize::from(ClearAnswer::from_packet(&answer).unwrap() != busy);
+        }
+        served.push(count);
+    }
+    let more = 1 + began.elapsed().as_secs() as usize;
+    assert!(served.iter().all(|count| (5..=5 + more).contains(count)), "{served:?} in {more} s");
+    relay.shutdown().await;
 }

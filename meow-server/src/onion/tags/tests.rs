@@ -1,6 +1,8 @@
 use meow_core::crypto::{DhSecret, SeededRandom};
 use meow_core::onion::{Delay, HopId, HopKey, OnionClass, Opened, Step, seal};
 
+use std::net::IpAddr;
+
 use super::*;
 
 fn tags(n: usize) -> Vec<ReplayTag> {
@@ -135,7 +137,7 @@ async fn a49_a_crash_while_the_file_is_made_leaves_none_or_a_whole_one() {
 async fn a22_one_source_fills_half_of_what_a_key_can_hold_and_others_find_room() {
     let seen = Tags::open(None, 16).unwrap();
     let all = tags(17);
-    let from = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+    let from = |n: u8| Some(Source::from(IpAddr::from([192, 0, 2, n])));
     let (mut noted, mut at) = (Vec::new(), 0);
     for source in [1, 2, 3, 4] {
         let before = at;
@@ -149,5 +151,20 @@ async fn a22_one_source_fills_half_of_what_a_key_can_hold_and_others_find_room()
     // A replay is known whatever its source has noted; another key begins anew; this machine takes what is left.
     assert_eq!(seen.see(1, all[0], from(1)).await, Ok(false));
     assert_eq!(seen.see(2, all[0], from(1)).await, Ok(true));
-    assert_eq!(seen.see(1, all[16], Some(IpAddr::from([127, 0, 0, 1]))).await, Ok(true));
+    assert_eq!(seen.see(1, all[16], Some(Source::from(IpAddr::from([127, 0, 0, 1])))).await, Ok(true));
+}
+
+#[tokio::test]
+async fn a22_a_line_and_a_server_have_shares_of_the_tags_too() {
+    let seen = Tags::open(None, 16).unwrap();
+    let all = tags(17);
+    let mut at = 0;
+    for (source, most) in [(Source::Listener(0), 8), (Source::Server(0), 4), (Source::Listener(1), 2)] {
+        let before = at;
+        while let Ok(new) = seen.see(1, all[at], Some(source)).await {
+            assert!(new);
+            at += 1;
+        }
+        assert_eq!(at - before, most, "{source:?}");
+    }
 }

@@ -1,0 +1,36 @@
+//! Where requests come from, as far as a relay tells sources apart.
+
+use std::net::IpAddr;
+
+use meow_core::transport::Peer;
+
+use super::source_key;
+
+/// Whose requests count together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// This machine.
+    Here,
+    /// An IPv4 address, or an IPv6 network of 64 bits.
+    Address(IpAddr),
+    /// All links of the listener of this number that know no address: those through a broker, or of a line.
+    Listener(usize),
+    /// A server that packets are sent on to, sending packets on itself; by its place in the catalog.
+    Server(usize),
+}
+
+impl Source {
+    /// The source of a link that came to the listener of this number.
+    pub(crate) fn of(peer: &Peer, listener: usize) -> Self {
+        peer.address.map_or(Self::Listener(listener), Self::from)
+    }
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            here if here.is_loopback() => Self::Here,
+            _ => Self::Address(source_key(address)),
+        }
+    }
+}
