@@ -35,7 +35,6 @@ pub(crate) struct Shares {
 }
 
 /// One IPv4 address, or one IPv6 network of 64 bits.
-
 pub(crate) fn key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
