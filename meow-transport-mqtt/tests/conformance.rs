@@ -10,6 +10,7 @@ use common::{Apart, Mosquitto, mqtt};
 use meow_core::transport::Endpoint;
 use meow_testkit::mqtt::{Behaviour, Broker};
 use meow_testkit::transport::conformance::{Subject, run_all};
+use meow_testkit::transport::medium::CuttingTcp;
 use meow_transport_mqtt::{Mqtt, Roots};
 
 fn transport(roots: Option<&[u8]>) -> Mqtt {
@@ -38,7 +39,7 @@ fn bad() -> Vec<Endpoint> {
 async fn mqtt_conforms() {
     let broker = Broker::start(Behaviour::default()).await.unwrap();
     let subject = Subject::new(Apart::new(transport(None)), broker.url("conformance").parse().unwrap());
-    run_all(&subject.refusing(bad())).await.unwrap();
+    run_all(&subject.refusing(bad()).through(CuttingTcp::new(20_000))).await.unwrap();
 }
 
 #[tokio::test]
@@ -47,20 +48,20 @@ async fn mqtt_conforms_on_one_thread_and_when_everything_comes_twice() {
     behaviour.twice = true;
     let broker = Broker::start(behaviour).await.unwrap();
     let subject = Subject::new(Apart::new(transport(None)), broker.url("twice").parse().unwrap());
-    run_all(&subject).await.unwrap();
+    run_all(&subject.through(CuttingTcp::new(20_000))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mqtt_conforms_through_mosquitto() {
     let Some(mosquitto) = Mosquitto::start(None) else { return };
     let subject = Subject::new(Apart::new(transport(None)), mosquitto.url("conformance").parse().unwrap());
-    run_all(&subject).await.unwrap();
+    run_all(&subject.through(CuttingTcp::new(20_000))).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mqtts_conforms_through_mosquitto() {
     let Some(mosquitto) = Mosquitto::start(None) else { return };
-    let url = format!("mqtts://localhost:{}/conformance", mosquitto.tls_port);
+    let url = format!("mqtts://127.0.0.1:{}/conformance", mosquitto.tls_port);
     let subject = Subject::new(Apart::new(transport(Some(&mosquitto.authority))), url.parse().unwrap());
-    run_all(&subject).await.unwrap();
+    run_all(&subject.through(CuttingTcp::new(20_000))).await.unwrap();
 }

@@ -10,6 +10,7 @@ use meow_core::ErrorKind;
 use meow_core::transport::{Endpoint, Transport};
 use meow_testkit::transport::conformance::{Subject, run_all};
 use meow_testkit::transport::line::Line;
+use meow_testkit::transport::medium::LossyStation;
 use meow_transport::{Segmented, Transports};
 use meow_transport_serial::Serial;
 
@@ -18,12 +19,20 @@ fn at(line: &Line, station: usize, options: &str) -> Endpoint {
 }
 
 async fn conforms(options: &str) {
-    let line = Line::new(2).unwrap();
-    let dial = at(&line, 1, options);
-    let subject = Subject::new(Segmented::new(Arc::new(Serial::new())), at(&line, 0, options));
+    let line = Arc::new(Line::new(3).unwrap());
+    let (listen, dial) = (at(&line, 0, options), at(&line, 1, options));
+    let mut lossy = LossyStation::new(Arc::clone(&line), 2, 100, options);
+    if options.contains("kiss") {
+        // Between a TNC and its host there is no checksum: what is lost is lost on the air, as frames.
+        lossy = lossy.frames(0xc0);
+    }
+    let subject = Subject::new(Segmented::new(Arc::new(Serial::new())), listen.clone());
     let bad = ["baud=7", "mtu=9", "mode=avian", "flow=xon", "duty=2", "rate=0", "region=EU868&region2=1"]
         .map(|bad| at(&line, 0, &format!("?{bad}")));
-    run_all(&subject.dial_by(move |_| dial.clone()).refusing(bad)).await.unwrap();
+    // Another station is dialled as it is.
+    let dial = move |local: &Endpoint| if *local == listen { dial.clone() } else { local.clone() };
+    // A station takes 128 links of others.
+    run_all(&subject.dial_by(dial).refusing(bad).through(lossy).links(100)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

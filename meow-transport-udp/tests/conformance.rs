@@ -29,6 +29,6 @@ async fn udp_conforms() {
 
 #[tokio::test]
 async fn udp_conforms_on_one_thread_and_ipv6() {
-    let subject = Subject::new(udp(), "udp://[::1]:0".parse().unwrap());
+    let subject = Subject::new(udp(), "udp://[::1]:0".parse().unwrap()).through(LossyUdp::new(100, 2));
     run_all(&subject).await.unwrap();
 }

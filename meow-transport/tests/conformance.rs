@@ -17,20 +17,22 @@ const DRAIN: Duration = Duration::from_secs(4);
 async fn memory_conforms() {
     let bad = ["memory://room/path", "memory://room:1", "memory://user@room"].map(|url| url.parse().unwrap());
     let memory = Memory::new().drain(DRAIN);
-    let subject = Subject::new(memory, "memory://room".parse().unwrap()).refusing(bad);
+    let subject = Subject::new(memory, "memory://room".parse().unwrap()).refusing(bad).nothing_between();
     run_all(&subject).await.unwrap();
 }
 
 #[tokio::test]
 async fn small_frames_conform() {
     let subject = Subject::new(Memory::new().drain(DRAIN).max_frame(16), "memory://room".parse().unwrap());
-    run_all(&subject).await.unwrap();
+    run_all(&subject.nothing_between()).await.unwrap();
 }
 
 #[tokio::test]
 async fn links_of_a_registry_conform() {
     let transports = Transports::new().with(Memory::new().drain(DRAIN).max_frame(200));
-    run_all(&Subject::of(transports, "memory://room".parse().unwrap()).unwrap()).await.unwrap();
+    run_all(&Subject::of(transports, "memory://room".parse().unwrap()).unwrap().nothing_between())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -40,11 +42,11 @@ async fn wrappers_without_faults_conform() {
         Duration::from_secs(30),
         Duration::from_secs(30),
     );
-    run_all(&Subject::new(wrapped, "memory://room".parse().unwrap())).await.unwrap();
+    run_all(&Subject::new(wrapped, "memory://room".parse().unwrap()).nothing_between()).await.unwrap();
 }
 
 fn segmented(inner: impl Transport) -> Subject {
-    Subject::new(Segmented::new(Arc::new(inner)), "memory://room".parse().unwrap())
+    Subject::new(Segmented::new(Arc::new(inner)), "memory://room".parse().unwrap()).nothing_between()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,10 +78,11 @@ async fn links_that_need_no_segments_are_left_alone() {
 async fn lossy_links_say_so_and_one_that_does_not_is_found_out() {
     let lossy = |seed| Faults { drop: 150, duplicate: 50, ..Faults::seeded(seed) };
     let endpoint = || "memory://room".parse().unwrap();
-    let honest = Subject::new(FaultInjection::new(Memory::new(), lossy(1)), endpoint());
+    let honest = Subject::new(FaultInjection::new(Memory::new(), lossy(1)), endpoint()).nothing_between();
     profiles_agree(&honest).await.unwrap();
     profile_is_true(&honest).await.unwrap();
-    let liar = Subject::new(Boasting(FaultInjection::new(Memory::new(), lossy(1))), endpoint());
+    let liar =
+        Subject::new(Boasting(FaultInjection::new(Memory::new(), lossy(1))), endpoint()).nothing_between();
     let failure = profile_is_true(&liar).await.unwrap_err().to_string();
     assert!(failure.contains("reliable") || failure.contains("missing"), "{failure}");
 }

@@ -346,6 +346,23 @@ impl Machine {
         ids.into_iter().for_each(|id| self.sweep(id));
     }
 
+    /// Breaks the links that others opened, and says so to them; what this side dialled goes on. What has arrived can still
+    /// be read.
+    pub fn cut(&mut self) {
+        let theirs = |(_, link): &(&LinkId, &LinkState)| !link.dialled && link.broken.is_none();
+        let ids: Vec<_> = self.links.iter().filter(theirs).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            let told = link.tag.filter(|_| link.raw == Raw::No && !(link.inn.ended && link.out.is_done()));
+            link.break_off(Broken::Reset);
+            if let Some(tag) = told {
+                self.stray(Segment::Reset { tag, acceptor: true }.encode());
+            }
+            self.events.push_back(Event::Changed(id));
+            self.sweep(id);
+        }
+    }
+
     /// No more frames come, by the word of a medium that loses none: a link whose far side has not finished is broken.
     pub fn heard_all(&mut self) {
         for (id, link) in self.links.iter_mut().filter(|(_, link)| !link.inn.ended) {

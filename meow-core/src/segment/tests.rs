@@ -568,3 +568,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_others_opened_can_be_cut_off_and_what_was_dialled_goes_on() {
+    let mut world = World::new(2, &config(200), 5, Harm::default());
+    let [near, far] = [0, 1];
+    world.stations.iter_mut().for_each(|station| station.listen(true));
+    let dialled = world.stations[near].open(world.now);
+    world.send(near, dialled, Bytes::from_static(&[1; 500]));
+    let back = world.stations[far].open(world.now);
+    world.send(far, back, Bytes::from_static(&[2; 500]));
+    while world.stations.iter().any(|station| station.waiting() == 0) {
+        assert!(world.step());
+    }
+    let (accepted, there) = (world.stations[far].accept().unwrap(), world.stations[near].accept().unwrap());
+    world.stations[far].cut();
+    assert_eq!(world.stations[far].broken(accepted), Some(Broken::Reset));
+    assert!(matches!(world.read(far, accepted), Taken::Packet(_)), "what has arrived can still be read");
+    assert_eq!(world.read(near, dialled), Taken::Broken(Broken::Reset), "the other side is told");
+    world.send(near, there, Bytes::from_static(&[3; 700]));
+    assert_eq!(world.read(far, back), Taken::Packet(Bytes::from_static(&[3; 700])));
+}

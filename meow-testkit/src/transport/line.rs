@@ -5,8 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -15,6 +15,8 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+
+use super::medium::Dice;
 
 /// Chunks that wait for a station that does not read; further ones are lost, as on a real line.
 const WAITING: usize = 1024;
@@ -27,10 +29,78 @@ pub struct Line {
     queues: Queues,
     baud: Option<u32>,
     carried: Arc<AtomicU64>,
+    losses: Arc<Vec<Loss>>,
 }
 
 type Queue = Option<mpsc::Sender<Arc<[u8]>>>;
-type Queues = Arc<std::sync::Mutex<Vec<Queue>>>;
+type Queues = Arc<Mutex<Vec<Queue>>>;
+
+/// What gets lost of all that a station sends and hears.
+#[derive(Debug)]
+struct Loss {
+    thousandths: AtomicU16,
+    lost: AtomicU64,
+    /// Where whole frames are lost: what ends them, and what has begun of one that is sent and of one that is heard.
+    frames: Mutex<Option<(u8, [Vec<u8>; 2])>>,
+    dice: Mutex<Dice>,
+}
+
+/// Which way bytes go, as a station sees it.
+#[derive(Clone, Copy)]
+enum Way {
+    Out,
+    In,
+}
+
+impl Loss {
+    fn new(seed: u64) -> Self {
+        let dice = Mutex::new(Dice(seed));
+        Self { thousandths: AtomicU16::new(0), lost: AtomicU64::new(0), frames: Mutex::new(None), dice }
+    }
+
+    fn hits(&self) -> bool {
+        let hits = locked(&self.dice).hits(self.thousandths.load(Ordering::Relaxed));
+        self.lost.fetch_add(hits.into(), Ordering::Relaxed);
+        hits
+    }
+
+    /// What arrives of these bytes.
+    fn pass(&self, bytes: Arc<[u8]>, way: Way) -> Arc<[u8]> {
+        if self.thousandths.load(Ordering::Relaxed) == 0 || bytes.is_empty() {
+            return bytes;
+        }
+        let mut frames = locked(&self.frames);
+        let Some((delimiter, begun)) = &mut *frames else {
+            if !self.hits() {
+                return bytes;
+            }
+            let mut rest = bytes.to_vec();
+            rest.remove((locked(&self.dice).draw() % rest.len() as u64) as usize);
+            return rest.into();
+        };
+        let [out, heard] = begun;
+        let begun = match way {
+            Way::Out => out,
+            Way::In => heard,
+        };
+        let mut whole = Vec::new();
+        for part in bytes.split_inclusive(|byte| byte == delimiter) {
+            begun.extend_from_slice(part);
+            if part.last() == Some(delimiter) {
+                let frame = std::mem::take(begun);
+                // A delimiter alone is no frame.
+                if frame.len() == 1 || !self.hits() {
+                    whole.extend(frame);
+                }
+            }
+        }
+        whole.into()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The near end of a pseudo-terminal.
 #[derive(Debug)]
@@ -58,9 +128,10 @@ impl Line {
         let name = format!("meow-line-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(name);
         std::fs::create_dir(&dir)?;
-        let queues: Queues = Arc::new(std::sync::Mutex::new((0..stations).map(|_| None).collect()));
+        let queues: Queues = Arc::new(Mutex::new((0..stations).map(|_| None).collect()));
         let nobody = (0..stations).map(|_| None).collect();
-        let mut line = Self { dir, stations: nobody, queues, baud, carried: Arc::default() };
+        let losses = Arc::new((0..stations).map(|seed| Loss::new(seed as u64)).collect());
+        let mut line = Self { dir, stations: nobody, queues, baud, carried: Arc::default(), losses };
         (0..stations).try_for_each(|n| line.plug(n))?;
         Ok(line)
     }
@@ -68,6 +139,20 @@ impl Line {
     /// Bytes that stations have written so far.
     pub fn carried(&self) -> u64 {
         self.carried.load(Ordering::Relaxed)
+    }
+
+    /// From now on a byte is lost in so many of a thousand pieces that this station sends or hears. With a `delimiter`, so
+    /// many of a thousand frames that end by it are lost whole: as on a radio behind a modem that checks them.
+    pub fn lose(&self, station: usize, thousandths: u16, delimiter: Option<u8>) {
+        if let Some(loss) = self.losses.get(station) {
+            *locked(&loss.frames) = delimiter.map(|delimiter| (delimiter, Default::default()));
+            loss.thousandths.store(thousandths, Ordering::Relaxed);
+        }
+    }
+
+    /// How many bytes, or frames, this station has lost so far.
+    pub fn lost(&self, station: usize) -> u64 {
+        self.losses.get(station).map_or(0, |loss| loss.lost.load(Ordering::Relaxed))
     }
 
     /// The device of a station; the same after it was unplugged and plugged in again.
@@ -113,7 +198,8 @@ impl Line {
         let near = Arc::new(AsyncFd::new(File::from(near))?);
         let (queue, waiting) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
-        tasks.spawn(read(Arc::clone(&near), station, Arc::clone(&self.queues), Arc::clone(&self.carried)));
+        let (queues, losses) = (Arc::clone(&self.queues), Arc::clone(&self.losses));
+        tasks.spawn(read(Arc::clone(&near), station, queues, losses, Arc::clone(&self.carried)));
         tasks.spawn(write(near, waiting, self.baud));
         if let Some(place) = lock(&self.queues).get_mut(station) {
             *place = Some(queue);
@@ -126,7 +212,7 @@ impl Line {
 
     /// Noise: these bytes reach every station.
     pub fn noise(&self, bytes: &[u8]) {
-        spread(&self.queues, usize::MAX, bytes);
+        spread(&self.queues, &self.losses, usize::MAX, bytes.into());
     }
 }
 
@@ -138,27 +224,33 @@ impl Drop for Line {
 }
 
 fn lock(queues: &Queues) -> std::sync::MutexGuard<'_, Vec<Queue>> {
-    queues.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    locked(queues)
 }
 
-fn spread(queues: &Queues, from: usize, bytes: &[u8]) {
-    let bytes: Arc<[u8]> = bytes.into();
-    for (_, queue) in lock(queues).iter().enumerate().filter(|(to, _)| *to != from) {
-        if let Some(queue) = queue {
+fn spread(queues: &Queues, losses: &[Loss], from: usize, bytes: Arc<[u8]>) {
+    let bytes = losses.get(from).map_or(Arc::clone(&bytes), |loss| loss.pass(bytes, Way::Out));
+    for (to, queue) in lock(queues).iter().enumerate().filter(|(to, _)| *to != from) {
+        if let (Some(queue), Some(loss)) = (queue, losses.get(to)) {
             // Who does not read loses what comes.
-            let _ = queue.try_send(Arc::clone(&bytes));
+            let _ = queue.try_send(loss.pass(Arc::clone(&bytes), Way::In));
         }
     }
 }
 
-async fn read(near: Arc<AsyncFd<File>>, station: usize, queues: Queues, carried: Arc<AtomicU64>) {
+async fn read(
+    near: Arc<AsyncFd<File>>,
+    station: usize,
+    queues: Queues,
+    losses: Arc<Vec<Loss>>,
+    carried: Arc<AtomicU64>,
+) {
     let mut buffer = [0; 1024];
     loop {
         let Ok(mut ready) = near.readable().await else { return };
         match ready.try_io(|near| near.get_ref().read(&mut buffer)) {
             Ok(Ok(n)) if n > 0 => {
                 carried.fetch_add(n as u64, Ordering::Relaxed);
-                spread(&queues, station, buffer.get(..n).unwrap_or_default());
+                spread(&queues, &losses, station, buffer.get(..n).unwrap_or_default().into());
             }
             Ok(_) => return,
             Err(_) => {}

@@ -47,8 +47,10 @@ impl Accept for BusAcceptor {
                 station.open.wait().await;
                 station.flushed().await;
             };
-            // Whether all ended by themselves or time ran out: what is still open is cut off with the bus.
-            let _ = tokio::time::timeout(DRAIN, ended).await;
+            if tokio::time::timeout(DRAIN, ended).await.is_err() {
+                // The bus may live on for what this side dialled.
+                station.cut();
+            }
             station.open.reopen();
         }
         Ok(())

@@ -148,6 +148,15 @@ impl Station {
         self.wake();
     }
 
+    /// Breaks the links of others that are still open.
+    pub(super) fn cut(&self) {
+        let mut state = self.state();
+        state.machine.cut();
+        state.tell();
+        drop(state);
+        self.wake();
+    }
+
     pub(super) fn unwatch(&self, id: LinkId) {
         self.state().watchers.remove(&id);
     }

@@ -1,7 +1,7 @@
 //! Frames arrive as they were sent; what cannot be sent is refused.
 
 use meow_core::ErrorKind;
-use meow_core::transport::{Endpoint, Host, Pattern};
+use meow_core::transport::{Endpoint, Host};
 use tokio::task::JoinSet;
 
 use super::closing::accept;
@@ -71,9 +71,6 @@ pub async fn frame_boundaries_are_kept(subject: &Subject) -> Result<(), Failure>
 
 /// Two hundred links open at once, all of them accepted before the first one ends; none gets another one's frames.
 pub async fn many_links(subject: &Subject) -> Result<(), Failure> {
-    if subject.pattern()? == Pattern::Bus {
-        return Ok(());
-    }
     let mut listener = subject.listen().await?;
     let local = listener.local().clone();
     let sent_on = |number, max: usize| vec![frame(number, 8), frame(number, max.min(1024)), frame(number, 9)];

@@ -58,9 +58,6 @@ pub async fn cancelled_recv(subject: &Subject) -> Result<(), Failure> {
 
 /// A `connect` that is dropped half-way stands in nobody's way.
 pub async fn cancelled_connect(subject: &Subject) -> Result<(), Failure> {
-    if subject.pattern()? == Pattern::Bus {
-        return Ok(());
-    }
     let mut listener = subject.listen().await?;
     let local = listener.local().clone();
     for _ in 0..30 {
@@ -89,9 +86,6 @@ pub async fn cancelled_connect(subject: &Subject) -> Result<(), Failure> {
 
 /// Links survive `accept` calls that are dropped half-way.
 pub async fn cancelled_accept(subject: &Subject) -> Result<(), Failure> {
-    if subject.pattern()? == Pattern::Bus {
-        return Ok(());
-    }
     let mut listener = subject.listen().await?;
     let local = listener.local().clone();
     for number in 0..10 {
@@ -119,10 +113,6 @@ pub async fn cancelled_accept(subject: &Subject) -> Result<(), Failure> {
 
 /// A dropped `send` leaves the frame unsent or the link closed. Never half a frame, never two.
 pub async fn cancelled_send(subject: &Subject) -> Result<(), Failure> {
-    let pattern = subject.pattern()?;
-    if pattern == Pattern::Bus {
-        return Ok(());
-    }
     let mut listener = subject.listen().await?;
     let near = subject.connect(listener.local()).await?;
     let size = near.profile.max_frame.min(3000);
@@ -169,8 +159,7 @@ pub async fn cancelled_send(subject: &Subject) -> Result<(), Failure> {
 pub async fn back_pressure(subject: &Subject) -> Result<(), Failure> {
     match subject.pattern()? {
         Pattern::Exchange => full_exchange(subject).await,
-        Pattern::Session => held_back(subject).await,
-        _ => Ok(()),
+        _ => held_back(subject).await,
     }
 }
 

@@ -60,6 +60,7 @@ pub struct Subject {
     dial: Box<dyn Fn(&Endpoint) -> Endpoint + Send + Sync>,
     pub(super) bad: Vec<Endpoint>,
     pub(super) medium: Option<Box<dyn Medium>>,
+    pub(super) nothing_between: bool,
     pub(super) links: usize,
 }
 
@@ -80,14 +81,22 @@ impl Subject {
 
     fn shared(transport: SharedTransport, listen: Endpoint) -> Self {
         let dial = Box::new(Endpoint::clone);
-        Self { transport, listen, dial, bad: Vec::new(), medium: None, links: 200 }
+        Self { transport, listen, dial, bad: Vec::new(), medium: None, nothing_between: false, links: 200 }
     }
 
-    /// A path that loses things, for [`profile_is_true`](super::profile_is_true). Where none is given, only the good
-    /// path is measured. What [`dial_by`](Self::dial_by) changes is changed in its endpoint too.
+    /// A path that loses things, for [`profile_is_true`](super::profile_is_true): every subject needs one, or
+    /// [`nothing_between`](Self::nothing_between). What [`dial_by`](Self::dial_by) changes is changed in its endpoint too.
     #[must_use]
     pub fn through(mut self, medium: impl Medium + 'static) -> Self {
         self.medium = Some(Box::new(medium));
+        self
+    }
+
+    /// Nothing stands between the two ends where anything could be lost, as within one process: only the good path is
+    /// measured.
+    #[must_use]
+    pub fn nothing_between(mut self) -> Self {
+        self.nothing_between = true;
         self
     }
 

@@ -6,7 +6,7 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() {
-//! let subject = Subject::new(Memory::new(), "memory://conformance".parse().unwrap());
+//! let subject = Subject::new(Memory::new(), "memory://conformance".parse().unwrap()).nothing_between();
 //! run_all(&subject).await.unwrap();
 //! # }
 //! ```

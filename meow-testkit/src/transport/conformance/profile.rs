@@ -65,9 +65,6 @@ pub async fn push_is_true(subject: &Subject) -> Result<(), Failure> {
 /// What a link says of itself is true: a reliable one delivers all or fails, an ordered one in order, and no link makes
 /// frames up. Through a medium that loses what can be sent again, a reliable one delivers all.
 pub async fn profile_is_true(subject: &Subject) -> Result<(), Failure> {
-    if subject.pattern()? == Pattern::Bus {
-        return Ok(());
-    }
     let mut listener = subject.listen().await?;
     let good = subject.dialled(listener.local());
     measure(subject, &mut listener, &good, true).await?;
@@ -76,6 +73,9 @@ pub async fn profile_is_true(subject: &Subject) -> Result<(), Failure> {
         let bad = subject.dialled(&before);
         measure(subject, &mut listener, &bad, medium.mendable()).await?;
         ensure!(medium.lost() > 0, "the medium lost nothing, so nothing was measured");
+    } else {
+        let text = "a medium that loses things is missing (Subject::through), or that there is none (nothing_between)";
+        ensure!(subject.nothing_between, "{text}");
     }
     Ok(())
 }

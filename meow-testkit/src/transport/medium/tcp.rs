@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use meow_core::Result;
 use meow_core::transport::{BoxFuture, Endpoint};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -41,7 +40,9 @@ impl Medium for CuttingTcp {
                 while let Ok((near, _)) = listener.accept().await {
                     number += 1;
                     let after = if number % 2 == 0 { usize::MAX } else { after };
-                    paths.spawn(path(near, target, after, Arc::clone(&lost)));
+                    // Nobody there: closing the near side says so.
+                    let Ok(far) = TcpStream::connect(target).await else { continue };
+                    paths.spawn(path(near, far, after, Arc::clone(&lost)));
                 }
             });
             Ok(local.clone().with_port(port))
@@ -57,10 +58,12 @@ impl Medium for CuttingTcp {
     }
 }
 
-async fn path(near: TcpStream, target: SocketAddr, after: usize, lost: Arc<AtomicU64>) {
-    // Nobody there: closing the near side says so.
-    let Ok(far) = TcpStream::connect(target).await else { return };
-    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+/// Passes bytes on between two streams, but no more than so many from the near one.
+pub(super) async fn path<S>(near: S, far: S, after: usize, lost: Arc<AtomicU64>)
+where
+    S: AsyncRead + AsyncWrite,
+{
+    let ((near_in, near_out), (far_in, far_out)) = (tokio::io::split(near), tokio::io::split(far));
     tokio::select! {
         broken = pass(near_in, far_out, after) => {
             if broken {
@@ -72,7 +75,7 @@ async fn path(near: TcpStream, target: SocketAddr, after: usize, lost: Arc<Atomi
 }
 
 /// Copies until the end, or so many bytes: true then.
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut left: usize) -> bool {
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut left: usize) -> bool {
     let mut buffer = [0; 512];
     loop {
         let Ok(length @ 1..) = from.read(&mut buffer).await else { return false };
