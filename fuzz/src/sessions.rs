@@ -116,7 +116,9 @@ fn share_seeds() -> Vec<Seed> {
 
 /// What is asked inside a session.
 pub fn request(data: &[u8]) -> bool {
-    strict::<SessionRequest>(data).is_some_and(|request| matches!(request.kind.role() as u8, 0 | 1))
+    let request = strict::<SessionRequest>(data);
+    assert_eq!(request, SessionRequest::from_content(data.to_vec()).ok(), "one verdict");
+    request.is_some_and(|request| matches!(request.kind.role() as u8, 0 | 1))
 }
 
 /// Seeds of [`request`].

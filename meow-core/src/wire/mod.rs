@@ -9,6 +9,7 @@ pub use size::{
     SIZE_CLASSES, THIN_FRAMING, THIN_SIZES, is_thin, is_thin_class, pad, padded_len, size_of_class, unpad,
 };
 
+use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Error, ErrorKind};
@@ -73,10 +74,34 @@ pub trait Wire: Serialize + DeserializeOwned {
         if !rest.is_empty() {
             return Err(WireError::Trailing);
         }
-        if postcard::to_stdvec(&value).map_err(|_| WireError::Invalid)? != bytes {
-            return Err(WireError::NotCanonical);
-        }
+        postcard::serialize_with_flavor(&value, Same(bytes)).map_err(|_| WireError::NotCanonical)?;
         Ok(value)
+    }
+}
+
+/// Takes an encoding as long as it is these bytes, which need no copy for that.
+struct Same<'a>(&'a [u8]);
+
+impl Flavor for Same<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(postcard::Error::SerializeBufferFull)?;
+        Ok(())
+    }
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        let (_, rest) = self
+            .0
+            .split_first()
+            .filter(|(first, _)| **first == byte)
+            .ok_or(postcard::Error::SerializeBufferFull)?;
+        self.0 = rest;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
     }
 }
 

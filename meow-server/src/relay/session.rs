@@ -16,7 +16,7 @@ use meow_core::wire::{Blob, Fixed, Wire, size_of_class};
 use super::exchange;
 use super::node::Node;
 use crate::service::{BUSY_RETRY, Caller, Proved, Seat, busy, refuse, stale, unexpected};
-use crate::session::{AHEAD, Facts, Found, Seen};
+use crate::session::{AHEAD, Digest, Facts, Found, Seen};
 
 /// What opening a session takes from the rate of its address, beside the unit that every request takes.
 const OPENING: u32 = 9;
@@ -91,11 +91,9 @@ pub(super) async fn serve(
     seat: Seat,
 ) -> Result<(Vec<u8>, Seat), ClearCode> {
     let found = node.sessions.find(tag, node.clock.elapsed()).ok_or(ClearCode::UnknownSession)?;
-    let request = read(&found, packet).ok_or(ClearCode::Unreadable)?;
+    let (request, digest) = read(&found, packet).ok_or(ClearCode::Unreadable)?;
     let room = session_room(request.answer).ok_or(ClearCode::Unreadable)?;
     let size = size_of_class(request.answer).ok_or(ClearCode::Unreadable)?;
-    let [digest @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
-        hash(HashLabel::SessionPacket, &[packet]);
     let seen = node.sessions.note(&found, digest).ok_or(ClearCode::UnknownSession)?;
     let mut caller = Caller::new(peer, room, seat);
     let answer = match seen {
@@ -114,16 +112,21 @@ pub(super) async fn serve(
     Ok((sealed, caller.seat))
 }
 
-/// The request in a packet: sealed, or an item alone.
-fn read(found: &Found, packet: &[u8]) -> Option<SessionRequest> {
+/// The request in a packet, sealed, or an item alone; and what tells this packet from another with its counter. A sealed one has
+/// that at its end: the tag of AES-GCM-SIV, which depends on every byte. Only who has the keys could make two that are equal, and
+/// would only have its second request taken for the first.
+fn read(found: &Found, packet: &[u8]) -> Option<(SessionRequest, Digest)> {
     let (keys, counter) = (&found.facts.keys, found.counter);
     if let Ok(content) = keys.open(Direction::Up, counter, packet) {
-        return SessionRequest::from_wire(&content).ok();
+        return Some((SessionRequest::from_content(content).ok()?, *packet.last_chunk()?));
     }
     match keys.open_item(Direction::Up, counter, packet).ok()? {
         (ITEM_DEPOSIT, item) => {
+            let [digest @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
+                hash(HashLabel::SessionPacket, &[packet]);
             let item = Blob::new(item.to_vec()).ok()?;
-            Some(SessionRequest { answer: ITEM_ANSWER, kind: SessionKind::Deposit { keep_secs: 0, item } })
+            let kind = SessionKind::Deposit { keep_secs: 0, item };
+            Some((SessionRequest { answer: ITEM_ANSWER, kind }, digest))
         }
         _ => None,
     }

@@ -58,7 +58,9 @@ impl Window {
         };
         self.high = self.high.max(counter.saturating_add(AHEAD + 1));
         self.low = self.low.max(counter.saturating_sub(BEHIND));
-        self.used = self.used.split_off(&self.low);
+        while let Some(oldest) = self.used.first_entry().filter(|oldest| *oldest.key() < self.low) {
+            oldest.remove();
+        }
         seen
     }
 }
