@@ -67,6 +67,7 @@ fn contents() -> Vec<(&'static str, Content)> {
         ("lookup", Content::Lookup(Box::new(world::lookup(52)))),
         ("mode", Content::Mode { deniable: true }),
         ("direct", Content::Direct(DirectOffer { secret: Some(world::secret(53)) })),
+        ("cover", Content::Cover),
         ("direct-withdrawn", Content::Direct(DirectOffer { secret: None })),
         ("unknown", Content::Unknown { kind: 999, body: Blob::new(vec![1, 2, 3]).expect("short") }),
     ]

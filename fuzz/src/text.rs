@@ -109,7 +109,7 @@ pub fn policy(data: &[u8]) -> bool {
 pub fn policy_seeds() -> Vec<Seed> {
     let with = |routes: &str| {
         format!(
-            "routes = [{routes}]\nauthenticity = \"signed\"\nreceipts = [\"decrypted\"]\nform = \"by-link\"\npresence = false\npadding = 256\n"
+            "routes = [{routes}]\nauthenticity = \"signed\"\nreceipts = [\"decrypted\"]\nform = \"by-link\"\npresence = false\npadding = 256\ncover = \"none\"\nloops = \"none\"\n"
         )
     };
     let plain = with("\"server\"");
@@ -124,6 +124,10 @@ pub fn policy_seeds() -> Vec<Seed> {
         seed("bad-form", plain.replace("by-link", "thick")),
         seed("bad-authenticity", plain.replace("signed", "sworn")),
         seed("bad-receipt", plain.replace("decrypted", "opened")),
+        seed("covered", plain.replace("cover = \"none\"", "cover = \"10m\"")),
+        seed("loops", with("\"matriochka\"").replace("loops = \"none\"", "loops = \"6/h\"")),
+        seed("bad-loops", plain.replace("loops = \"none\"", "loops = \"6/h\"")),
+        seed("bad-pause", plain.replace("cover = \"none\"", "cover = \"1s\"")),
         seed("padded", plain.replace("256", "2048")),
         seed("bad-padding", plain.replace("256", "300")),
         seed("bad-thin-padded", plain.replace("256", "512").replace("by-link", "thin")),
@@ -139,7 +143,7 @@ pub fn policy_seeds() -> Vec<Seed> {
         seed("bad-delays", with("\"matriochka hops=5 delay_ms=20000\"")),
         seed("bad-comma", with("\"server,direct\"")),
         seed("bad-twice", format!("{plain}{plain}")),
-        seed("bad-unknown", format!("{plain}cover = 1")),
+        seed("bad-unknown", format!("{plain}tor = 1")),
         seed("bad-missing", plain.replace("presence = false", "")),
         seed("bad-escape", with("\"serv\\u0065r\"")),
         seed("bad-long", format!("{plain}#{}", "a".repeat(MAX_TEXT))),
@@ -165,12 +169,15 @@ pub fn policy_words_seeds() -> Vec<Seed> {
         seed("chains-kept", "routes=matriochka hops=5\nroutes=direct,matriochka"),
         seed("rest", "authenticity=deniable\nreceipts=decrypted,read\nform=thin\npresence=true"),
         seed("padding", "padding=32768"),
+        seed("cover", "cover=90s\nroutes=matriochka\nloops=100/d"),
+        seed("bad-cover", "cover=0/h"),
+        seed("bad-units", "loops=5w"),
         seed("bad-padding", "padding=100"),
         seed("bad-no-chain", "hops=3"),
         seed("bad-number", "routes=matriochka\nhops=many"),
         seed("bad-delay", "routes=matriochka\ndelay_ms=-1"),
         seed("bad-many", ["server"; 9].join(",").replacen("server", "routes=server", 1)),
-        seed("bad-key", "cover=1"),
+        seed("bad-key", "tor=1"),
         seed("bad-bare", "routes"),
     ]
 }

@@ -60,6 +60,9 @@ enum What {
         server: String,
     },
     RenewalsHeld,
+    LoopsLost {
+        in_a_row: u32,
+    },
     Unknown,
 }
 
@@ -91,6 +94,7 @@ impl From<&EventKind> for What {
             EventKind::MailboxReopened { server } => Self::MailboxReopened { server: server.clone() },
             EventKind::MailboxGone { server } => Self::MailboxGone { server: server.clone() },
             EventKind::RenewalsHeld => Self::RenewalsHeld,
+            EventKind::LoopsLost { in_a_row } => Self::LoopsLost { in_a_row: *in_a_row },
             _ => Self::Unknown,
         }
     }
@@ -131,6 +135,12 @@ impl What {
                     "your mailbox at {} is gone; where another server of yours takes one, the contact is told, \
                      else add a server and run `meow rotate`",
                     one_line(server)
+                );
+            }
+            Self::LoopsLost { in_a_row } => {
+                return format!(
+                    "{in_a_row} loops in a row did not come back: a server of the chains may drop packets, or is away; \
+                     `meow route` says through which most were lost"
                 );
             }
             Self::Established => "keys are confirmed, messages flow; compare safety codes with `meow verify`",
@@ -210,6 +220,7 @@ mod tests {
                 json!({"event": "mailbox_gone", "server": "http://a/"}),
             ),
             (EventKind::RenewalsHeld, json!({"event": "renewals_held"})),
+            (EventKind::LoopsLost { in_a_row: 3 }, json!({"event": "loops_lost", "in_a_row": 3})),
         ]
     }
 

@@ -219,6 +219,7 @@ impl ClientBuilder {
                 clock: self.clock,
                 random: self.random,
                 outbox: Notify::new(),
+                cover: Notify::new(),
                 mailboxes: Notify::new(),
                 network: Notify::new(),
                 events: watch::Sender::new(0),

@@ -16,6 +16,7 @@ use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::{Client, Inner, blocking};
 use crate::contacts::{check_name, name_is_free};
+use crate::cover::plan;
 use crate::mailbox::{OwnMailbox, Registering};
 use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
@@ -294,7 +295,8 @@ fn insert_contact(
     mailboxes_changed(txn)?;
     txn.put(Table::Names, name.as_bytes(), id.as_bytes())?;
     put_items(txn, inner, &id, item)?;
-    machine.set_padding(policy.padding);
+    machine.set_padding(policy.least_size());
+    plan(txn, inner, &id, &policy)?;
     let record = ContactRecord { name, created_ms: inner.now_ms(), policy, machine, renewed_ms: 0 };
     save(txn, Table::Contacts, id.as_bytes(), &record)
 }

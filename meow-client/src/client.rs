@@ -44,6 +44,8 @@ pub(crate) struct Inner {
     pub(crate) outbox: Notify,
     /// The set of mailboxes changed.
     pub(crate) mailboxes: Notify,
+    /// When what cover traffic sends is to leave changed.
+    pub(crate) cover: Notify,
     /// Running polls are to start over.
     pub(crate) network: Notify,
     /// Highest event number known to this process.

@@ -91,4 +91,10 @@ pub enum EventKind {
     /// The contact had keys made anew four times within an hour: further wishes are answered as the hour passes. Messages
     /// to it wait meanwhile. It may be broken, or mean ill. Said once in a row of them.
     RenewalsHeld,
+    /// So many loops in a row, packets to ourselves through chains of this contact's policy, did not come back: a server of
+    /// the chains may drop what it gets. `explain_route` says how many were lost of those through each.
+    LoopsLost {
+        /// Lost since the last one that came back.
+        in_a_row: u32,
+    },
 }

@@ -16,6 +16,7 @@ use meow_core::wire::Blob;
 use meow_core::{Error, ErrorKind, Result, Retry};
 
 use crate::client::Inner;
+use crate::cover::{at_moments, for_a_moment};
 use crate::event::EventKind;
 use crate::ids::MessageId;
 use crate::mailbox::unexpected;
@@ -39,7 +40,7 @@ pub(crate) struct Flushed {
 }
 
 /// What to do next for a contact.
-enum Next {
+pub(crate) enum Next {
     Nothing,
     /// The store has to be proved current first.
     Prove,
@@ -55,6 +56,8 @@ enum Next {
     },
     /// Nothing can be sent now, for this reason.
     Wait(Error),
+    /// It leaves at a moment of cover traffic.
+    Moment(Error),
 }
 
 /// Finished bytes in the outbox.
@@ -135,6 +138,11 @@ impl Inner {
                     flushed.left = Some(e);
                     return Ok(flushed);
                 }
+                Next::Moment(e) => {
+                    self.note_moment(id, &e).await?;
+                    flushed.left = Some(e);
+                    return Ok(flushed);
+                }
             }
         }
     }
@@ -143,32 +151,48 @@ impl Inner {
     async fn next(self: &Arc<Self>, id: ContactId) -> Result<Next> {
         let fresh = self.is_fresh(&id);
         self.write(move |txn, inner| {
-            let Some((key, value)) =
-                txn.scan(Table::Outbox, id.as_bytes(), None, 1, false)?.into_iter().next()
-            else {
+            if txn.scan(Table::Outbox, id.as_bytes(), None, 1, false)?.is_empty() {
                 return Ok(Next::Nothing);
-            };
-            let key: [u8; 24] = key.try_into().map_err(|_| damaged())?;
-            let entry: OutboxEntry = decode(Table::Outbox, &value)?;
-            let mut record = contact(txn, &id)?;
-            let sealed = matches!(entry.stage, Stage::Plain);
-            let Sealed { key, item } = match entry.stage {
-                Stage::Sealed { item } => Sealed { key, item },
-                Stage::Plain if !fresh => return Ok(Next::Prove),
-                Stage::Plain => match inner.seal(txn, &id, &mut record, key, entry.message)? {
-                    Some(sealed) => sealed,
-                    None => return Ok(Next::Wait(not_yet(&record.name))),
-                },
-            };
-            match record.machine.deposit_target().cloned().map(Box::new) {
-                Some(target) => {
-                    let ways = Box::new(Ways::of(&record));
-                    Ok(Next::Deposit { key, item, target, ways, sealed })
-                }
-                None => Ok(Next::Wait(not_yet(&record.name))),
             }
+            let mut record = contact(txn, &id)?;
+            if at_moments(&record) {
+                return Ok(Next::Moment(for_a_moment(&record)));
+            }
+            inner.next_of(txn, &id, &mut record, fresh)
         })
         .await
+    }
+
+    /// The same whether or not it is a moment of cover traffic.
+    pub(crate) fn next_of(
+        &self,
+        txn: &mut dyn StoreTxn,
+        id: &ContactId,
+        record: &mut ContactRecord,
+        fresh: bool,
+    ) -> Result<Next> {
+        let Some((key, value)) = txn.scan(Table::Outbox, id.as_bytes(), None, 1, false)?.into_iter().next()
+        else {
+            return Ok(Next::Nothing);
+        };
+        let key: [u8; 24] = key.try_into().map_err(|_| damaged())?;
+        let entry: OutboxEntry = decode(Table::Outbox, &value)?;
+        let sealed = matches!(entry.stage, Stage::Plain);
+        let Sealed { key, item } = match entry.stage {
+            Stage::Sealed { item } => Sealed { key, item },
+            Stage::Plain if !fresh => return Ok(Next::Prove),
+            Stage::Plain => match self.seal(txn, id, record, key, entry.message)? {
+                Some(sealed) => sealed,
+                None => return Ok(Next::Wait(not_yet(&record.name))),
+            },
+        };
+        match record.machine.deposit_target().cloned().map(Box::new) {
+            Some(target) => {
+                let ways = Box::new(Ways::of(record));
+                Ok(Next::Deposit { key, item, target, ways, sealed })
+            }
+            None => Ok(Next::Wait(not_yet(&record.name))),
+        }
     }
 
     /// Seals a message that waits, in place of its entry; `None` while keys are not confirmed.
@@ -206,7 +230,7 @@ impl Inner {
 
     /// Passes finished bytes on by the first route of the policy that works. What one route may have passed on already is the
     /// same for the next: the contact takes it once. Where none works it waits: nothing goes another way.
-    async fn by_routes(
+    pub(crate) async fn by_routes(
         self: &Arc<Self>,
         id: ContactId,
         ways: &Ways,
@@ -295,7 +319,7 @@ impl Inner {
     }
 
     /// Takes an entry that a server, or the contact itself, has confirmed out of the outbox.
-    async fn stored(self: &Arc<Self>, id: ContactId, key: [u8; 24], way: Way) -> Result<()> {
+    pub(crate) async fn stored(self: &Arc<Self>, id: ContactId, key: [u8; 24], way: Way) -> Result<()> {
         self.write(move |txn, inner| {
             // Another process may have deposited the same bytes at the same time: the server keeps them once.
             let Some(entry) = load::<OutboxEntry>(txn, Table::Outbox, &key)? else { return Ok(()) };
@@ -335,7 +359,16 @@ impl Inner {
     }
 
     /// Notes why the messages to a contact wait, and raises the alarm for those that wait too long.
-    async fn note_waiting(self: &Arc<Self>, id: ContactId, why: &Error) -> Result<()> {
+    pub(crate) async fn note_waiting(self: &Arc<Self>, id: ContactId, why: &Error) -> Result<()> {
+        self.note(id, why, true).await
+    }
+
+    /// Notes that they wait for a moment, where nothing else is known to keep them. Nothing is wrong, however long it takes.
+    async fn note_moment(self: &Arc<Self>, id: ContactId, why: &Error) -> Result<()> {
+        self.note(id, why, false).await
+    }
+
+    async fn note(self: &Arc<Self>, id: ContactId, why: &Error, wrong: bool) -> Result<()> {
         let why = why.to_string();
         self.write(move |txn, inner| {
             for (_, value) in txn.scan(Table::Outbox, id.as_bytes(), None, 256, false)? {
@@ -343,7 +376,10 @@ impl Inner {
                 let Some(message) = entry.message else { continue };
                 let key = ordered_key(&id, message.0);
                 let Some(mut log) = load::<LogEntry>(txn, Table::Log, &key)? else { continue };
-                let late = inner.now_ms().saturating_sub(log.at_ms) > STALL_QUEUED_MS;
+                if !wrong && !log.waiting.is_empty() {
+                    continue;
+                }
+                let late = wrong && inner.now_ms().saturating_sub(log.at_ms) > STALL_QUEUED_MS;
                 if log.waiting == why && (log.alarmed || !late) {
                     continue;
                 }

@@ -13,6 +13,11 @@ use crate::records::ContactRecord;
 /// Whatever a link carries in one piece beyond this is not thin, in bytes.
 const THIN_BELOW: usize = 256;
 
+/// Whether a link carries small frames alone, as a radio does.
+pub(crate) fn is_thin(link: &LinkProfile) -> bool {
+    link.pattern == Pattern::Bus && link.single < THIN_BELOW
+}
+
 /// The one rule. `servers` are the URLs of the contact's servers; `estimate` knows those that this device can reach. Where
 /// none can be reached now, nothing speaks for a radio.
 fn thin(
@@ -25,8 +30,7 @@ fn thin(
         Form::Whole => false,
         Form::ByLink => {
             let mut reachable = servers.filter_map(|url| estimate(&url).ok()).peekable();
-            reachable.peek().is_some()
-                && reachable.all(|link| link.pattern == Pattern::Bus && link.single < THIN_BELOW)
+            reachable.peek().is_some() && reachable.all(|link| is_thin(&link))
         }
     }
 }
@@ -41,7 +45,7 @@ impl Inner {
         let form = match record.policy.form {
             Form::ByLink if !straight => Form::Whole,
             // A frame of a radio is no size to pad to.
-            Form::ByLink if record.policy.padding != Padding::P256 => Form::Whole,
+            Form::ByLink if record.policy.least_size() != Padding::P256 => Form::Whole,
             form => form,
         };
         let thin = thin(form, urls, |url| self.servers.estimate(url));

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::client::{Client, Inner};
+use crate::cover::PLANS;
 use crate::records::{load, next_number};
 
 /// How often the store is looked at for what other processes put there.
@@ -26,15 +27,16 @@ pub(crate) fn mailboxes_changed(txn: &mut dyn StoreTxn) -> Result<()> {
 }
 
 impl Inner {
-    /// Wakes the other loops when another process has queued something or changed the set of mailboxes.
+    /// Wakes the other loops when another process has queued something, or changed the set of mailboxes or cover traffic.
     pub(crate) async fn glance_loop(self: &Arc<Self>) -> Result<()> {
         // At first both count as changed: something may have come before this loop began.
-        let mut known = (None, None);
+        let mut known = (None, None, None);
         loop {
             sleep(GLANCE).await;
             let now = self
                 .read(|txn| {
-                    Ok((load::<u64>(txn, Table::Meta, MAILBOXES)?, load::<u64>(txn, Table::Meta, OUTBOX)?))
+                    let count = |name| load::<u64>(txn, Table::Meta, name);
+                    Ok((count(MAILBOXES)?, count(OUTBOX)?, count(PLANS)?))
                 })
                 .await?;
             if now.0 != known.0 {
@@ -42,6 +44,9 @@ impl Inner {
             }
             if now.1 != known.1 {
                 self.outbox.notify_one();
+            }
+            if now.2 != known.2 {
+                self.cover.notify_one();
             }
             known = now;
         }

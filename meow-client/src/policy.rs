@@ -8,6 +8,7 @@ use meow_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, Inner, blocking};
+use crate::cover::{plan, stands_still};
 use crate::others::mailboxes_changed;
 use crate::records::{contact, contact_of, load, policy_text, save};
 use crate::unlock::Unlock;
@@ -37,7 +38,8 @@ impl Client {
     /// [`weaken_policy`](Self::weaken_policy).
     ///
     /// # Errors
-    /// `NotFound`; `Usage` for a policy that does not hold ([`Policy::check`]); `WrongSecret` for one that protects less.
+    /// `NotFound`; `Usage` for a policy that does not hold ([`Policy::check`]), or that begins cover traffic where radio alone
+    /// leads to the contact's servers; `WrongSecret` for one that protects less.
     ///
     /// # Cancel safety
     /// Dropping the future sets the policy or does not.
@@ -112,8 +114,16 @@ impl Inner {
             let mut record = contact(txn, &id)?;
             may_replace(&record.policy, &policy, weaken)?;
             let rerouted = record.policy.routes != policy.routes;
+            let covered = record.policy.cover.is_some();
             record.policy = policy;
-            record.machine.set_padding(record.policy.padding);
+            if record.policy.cover.is_some()
+                && !covered
+                && let Some(scarce) = stands_still(inner, &record)
+            {
+                return Err(Error::new(ErrorKind::Usage, format!("no cover traffic: {scarce}")));
+            }
+            record.machine.set_padding(record.policy.least_size());
+            plan(txn, inner, &id, &record.policy)?;
             // A store that may be an older copy seals nothing; the wish goes out once it is proven.
             if inner.is_fresh(&id) {
                 inner.answer(txn, &id, &mut record)?;

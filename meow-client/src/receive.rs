@@ -13,6 +13,7 @@ use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::Inner;
+use crate::cover::at_moments;
 use crate::event::EventKind;
 use crate::ids::MessageId;
 use crate::outbox::{drop_superseded, put_again, put_items};
@@ -74,8 +75,12 @@ impl Inner {
         let mut random = self.random.lock();
         let deniable = record.policy.authenticity == Authenticity::Deniable;
         let mode = record.machine.set_deniable(deniable, &mut *random)?;
-        let receipt = record.machine.take_receipt(record.policy.receipts, &mut *random)?;
-        let turn = record.machine.tick(self.now_ms(), &mut *random)?;
+        // With cover traffic a receipt or a turn that is due takes a moment at which nothing else waits.
+        let (mut receipt, mut turn) = (None, None);
+        if !at_moments(record) {
+            receipt = record.machine.take_receipt(record.policy.receipts, &mut *random)?;
+            turn = record.machine.tick(self.now_ms(), &mut *random)?;
+        }
         drop(random);
         put_items(txn, self, id, [mode, receipt, turn].into_iter().flatten().map(|o| o.item))?;
         self.offer(txn, id, record)

@@ -8,6 +8,7 @@ use meow_core::{Error, Result};
 
 use crate::client::{Client, Inner};
 use crate::contacts::own_mailboxes;
+use crate::cover::{COVER, LOOPED, LOOPS};
 use crate::mailbox::OwnMailbox;
 use crate::others::mailboxes_changed;
 use crate::receive::CLOSING;
@@ -93,9 +94,8 @@ fn forget(txn: &mut dyn StoreTxn, id: &ContactId) -> Result<()> {
     for notes in [crate::log::SEQUENCES, crate::upkeep::AWAITED, CLOSING, SESSION] {
         every(txn, Table::Meta, &[notes, id].concat(), |txn, key| txn.delete(Table::Meta, key))?;
     }
-    for note in
-        [crate::upkeep::RENEWING, crate::recover::OLD_COPY, crate::used_card::USED, crate::direct::DIRECT]
-    {
+    let single = [crate::upkeep::RENEWING, crate::recover::OLD_COPY, crate::used_card::USED];
+    for note in single.into_iter().chain([crate::direct::DIRECT, COVER, LOOPS, LOOPED]) {
         txn.delete(Table::Meta, &[note, id].concat())?;
     }
     txn.delete(Table::Contacts, id)

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::{Client, Inner};
 use crate::contacts::{every_contact, own_mailboxes};
+use crate::cover::Running;
 use crate::event::Event;
 use crate::mailbox::OwnMailbox;
 use crate::records::{contact, decode};
@@ -38,7 +39,8 @@ pub struct SyncReport {
 
 impl Client {
     /// Sends what waits, fetches what has come, and answers what calls for an answer. When nothing has come,
-    /// waits up to `wait` for something.
+    /// waits up to `wait` for something. To contacts with cover traffic it sends only if a moment for that falls into this
+    /// call: [`run`](Self::run) meets all of them.
     ///
     /// # Errors
     /// `Damaged`, `System`: only what concerns the store. Servers that do not answer are in the report.
@@ -52,10 +54,18 @@ impl Client {
         inner.send_round(&mut report).await?;
         inner.fetch_round(&mut report, None).await?;
         inner.send_round(&mut report).await?;
+        // After the fetch, which proves that the store is current.
+        let mut moments = Running::default();
+        inner.start_due(&mut moments, false).await?;
         if report.fetched == 0 && !wait.is_zero() {
-            inner.fetch_round(&mut report, Some(until)).await?;
+            tokio::select! {
+                fetched = inner.fetch_round(&mut report, Some(until)) => fetched?,
+                end = inner.cover_loop(&mut moments, false) => return end.map(|()| report),
+            }
             inner.send_round(&mut report).await?;
         }
+        moments.end().await?;
+        report.sent += moments.sent;
         inner.upkeep().await?;
         for closed in [
             inner.withdraw_used().await,
@@ -85,12 +95,14 @@ impl Client {
         let (mut suspended, mut awake) = (self.inner.suspended.subscribe(), self.inner.suspended.subscribe());
         loop {
             awake.wait_for(|s| !*s).await.map_err(client_ended)?;
+            let mut moments = Running::default();
             tokio::select! {
                 end = self.inner.send_loop() => return end,
                 end = self.inner.fetch_loop() => return end,
                 end = self.inner.upkeep_loop() => return end,
                 end = self.inner.glance_loop() => return end,
                 end = self.inner.direct_loop() => return end,
+                end = self.inner.cover_loop(&mut moments, true) => return end,
                 asleep = suspended.wait_for(|s| *s) => {
                     asleep.map_err(client_ended)?;
                 }

@@ -12,9 +12,10 @@ use tokio::time::sleep;
 
 use crate::client::Inner;
 use crate::contacts::every_contact;
+use crate::cover::at_moments;
 use crate::event::EventKind;
 use crate::ids::MessageId;
-use crate::records::{LogEntry, contact, decode, key_number, load, ordered_key, save};
+use crate::records::{ContactRecord, LogEntry, contact, decode, key_number, load, ordered_key, save};
 
 /// How long a message may stay at a server, with no word from the contact that covers it, before the alarm, in
 /// milliseconds.
@@ -86,10 +87,7 @@ impl Inner {
         let due = self
             .read(move |txn| {
                 let contacts = every_contact(txn)?.into_iter();
-                Ok(contacts
-                    .filter(|(_, r)| needs_care(&r.machine, now))
-                    .map(|(id, _)| id)
-                    .collect::<Vec<_>>())
+                Ok(contacts.filter(|(_, r)| needs_care(r, now)).map(|(id, _)| id).collect::<Vec<_>>())
             })
             .await?;
         for id in due {
@@ -175,8 +173,10 @@ impl Inner {
 }
 
 /// Something is due, or may be.
-fn needs_care(machine: &meow_core::contact::Contact, now_ms: u64) -> bool {
-    machine.status() == Status::Renewing || machine.turn_due(now_ms) || machine.renewal_due(now_ms)
+fn needs_care(record: &ContactRecord, now_ms: u64) -> bool {
+    let machine = &record.machine;
+    let turn = machine.turn_due(now_ms) && !at_moments(record);
+    machine.status() == Status::Renewing || turn || machine.renewal_due(now_ms)
 }
 
 /// Contact and message of a note.

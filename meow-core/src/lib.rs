@@ -2,6 +2,7 @@
 
 pub mod card;
 pub mod contact;
+pub mod cover;
 pub mod crypto;
 pub mod delivery;
 pub mod direct;

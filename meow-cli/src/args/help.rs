@@ -81,6 +81,8 @@ Keys:
   form          by-link, thin, whole
   presence      whether the contact may find this device: false, true
   padding       size to which messages are padded at least: 256, 512, 2048, 8192, 32768
+  cover         mean pause between messages, with ones that say nothing where none waits: none, 10m, 6/h
+  loops         mean pause between packets that go round through chains: none, 10m, 6/h
 
 What is not allowed is not done: where no route works, messages wait, and `meow status` says why. A policy that
 protects less than the one before needs the password once more.";

@@ -4,15 +4,18 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use meow::client::RouteReport;
 use meow::core::policy::MAX_TEXT;
 use meow::{Error, Policy};
 use serde::Serialize;
 
 use super::Outcome;
+use super::route::CoverDay;
 use crate::args::PolicyArgs;
 use crate::context::Context;
 use crate::exit::{Exit, usage};
 use crate::output::Record;
+use crate::text::one_line;
 
 /// A policy.
 #[derive(Serialize)]
@@ -27,12 +30,20 @@ struct Shown {
     form: String,
     presence: bool,
     padding: usize,
+    cover: String,
+    loops: String,
+    /// What cover traffic costs, where there is any and a route works.
+    #[serde(flatten)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    day: Option<CoverDay>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cover_stands_still: Option<String>,
     #[serde(skip)]
     text: String,
 }
 
 impl Shown {
-    fn new(contact: Option<String>, policy: &Policy) -> Self {
+    fn new(contact: Option<String>, policy: &Policy, routes: &[RouteReport]) -> Self {
         let text = policy.to_string();
         let value = |key: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
@@ -47,14 +58,23 @@ impl Shown {
             form: value("form"),
             presence: policy.presence,
             padding: policy.padding.packet(),
+            cover: value("cover"),
+            loops: value("loops"),
+            day: CoverDay::of(routes),
+            cover_stands_still: routes.iter().find_map(|route| route.stands_still.clone()),
             text,
         }
     }
 }
 
 impl Record for Shown {
+    /// TOML: what is no part of the policy stands in comments.
     fn text(&self) -> String {
-        self.text.clone()
+        let day = self.day.map(|day| format!("\n# {}", day.text())).unwrap_or_default();
+        let still = self.cover_stands_still.as_ref();
+        let still =
+            still.map(|why| format!("\n# no cover traffic now: {}", one_line(why))).unwrap_or_default();
+        format!("{}{day}{still}", self.text)
     }
 }
 
@@ -100,6 +120,10 @@ pub(super) async fn run(context: &Context, args: PolicyArgs) -> Outcome {
         Some(name) => client.policy(name).await?,
         None => client.default_policy().await?,
     };
-    context.output.put(&Shown::new(args.name, &policy))?;
+    let routes = match name {
+        Some(name) if policy.cover.is_some() || policy.loops.is_some() => client.explain_route(name).await?,
+        _ => Vec::new(),
+    };
+    context.output.put(&Shown::new(args.name, &policy, &routes))?;
     Ok(Exit::Done)
 }

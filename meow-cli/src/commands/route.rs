@@ -36,6 +36,48 @@ struct Explained {
     /// Until it is at the mailbox server.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<u64>,
+    /// What cover traffic costs by this route in a day.
+    #[serde(flatten)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cover: Option<CoverDay>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cover_stands_still: Option<String>,
+    /// Of the last loops so many went out, and so many did not come back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loops_sent: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loops_lost: Option<u32>,
+}
+
+/// Cover traffic of a day in which this device is always online.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(super) struct CoverDay {
+    cover_packets_per_day: u64,
+    cover_bytes_up_per_day: u64,
+    cover_bytes_down_per_day: u64,
+}
+
+impl CoverDay {
+    /// By all routes together; `None` where there is none.
+    pub(super) fn of(reports: &[RouteReport]) -> Option<Self> {
+        let days = reports.iter().filter_map(|report| report.day);
+        days.fold(None, |sum: Option<Self>, day| {
+            let sum = sum.unwrap_or_default();
+            Some(Self {
+                cover_packets_per_day: sum.cover_packets_per_day + day.packets,
+                cover_bytes_up_per_day: sum.cover_bytes_up_per_day + day.up,
+                cover_bytes_down_per_day: sum.cover_bytes_down_per_day + day.down,
+            })
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        let Self { cover_packets_per_day, cover_bytes_up_per_day, cover_bytes_down_per_day } = self;
+        format!(
+            "cover traffic: about {cover_packets_per_day} packets a day, {cover_bytes_up_per_day} bytes out, \
+             {cover_bytes_down_per_day} in"
+        )
+    }
 }
 
 /// A server of a route.
@@ -56,6 +98,10 @@ impl Explained {
     fn new(contact: &str, report: RouteReport) -> Self {
         Self {
             contact: contact.to_owned(),
+            cover: CoverDay::of(std::slice::from_ref(&report)),
+            cover_stands_still: report.stands_still,
+            loops_sent: report.loops.map(|loops| loops.sent),
+            loops_lost: report.loops.map(|loops| loops.lost),
             purpose: if report.fetching { "fetch" } else { "send" },
             route: report.route.to_string(),
             server: report.server,
@@ -92,7 +138,17 @@ impl Record for Explained {
             }
             _ => String::new(),
         };
-        format!("{head}{there}{back}{cost}{weak}")
+        let mut more = String::new();
+        if let Some(day) = &self.cover {
+            more += &format!("\n  {}", day.text());
+        }
+        if let Some(why) = &self.cover_stands_still {
+            more += &format!("\n  no cover traffic now: {}", one_line(why));
+        }
+        if let (Some(sent), Some(lost)) = (self.loops_sent, self.loops_lost) {
+            more += &format!("\n  loops: of the last {sent}, {lost} did not come back");
+        }
+        format!("{head}{there}{back}{cost}{weak}{more}")
     }
 }
 

@@ -28,6 +28,17 @@ const LONGEST: Duration = Duration::from_secs(150);
 /// leaves time for would tell its length and delays.
 const HOLDS: [u64; 3] = [50, 25, 10];
 
+/// How far a packet has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It did not leave.
+    Here,
+    /// It left, and nothing came back.
+    Away,
+    /// Its answer came back, whatever that says.
+    Back,
+}
+
 /// How long a mailbox server may hold a request that comes through this chain, so that its answer is back in time.
 pub(crate) fn longest_hold(chain: &Chain) -> Duration {
     let most = LONGEST.saturating_sub(PATIENCE_PER_HOP * chain.stops()).saturating_sub(2 * chain.delays());
@@ -57,7 +68,7 @@ impl Inner {
         let mut last = None;
         for attempt in 0..attempts {
             let path = self.draw(chain, ways, server).await?;
-            match self.through(&path, chain, server, &kind, room, wait).await {
+            match self.through(&path, chain, server, &kind, (room, wait), &mut Fate::Here).await {
                 Ok(answer) if attempt > 0 => return Ok(counter_of_own(&kind, answer)),
                 Ok(answer) => return Ok(answer),
                 Err(e) if e.retry() == Retry::Never => return Err(e),
@@ -102,14 +113,15 @@ impl Inner {
         Err(last)
     }
 
-    async fn through(
+    /// One packet through a chain: `room` for the answer, and how long the server may hold it. `fate` says how far it came.
+    pub(super) async fn through(
         self: &Arc<Self>,
         path: &Path,
         chain: &Chain,
         server: &ServerRef,
         kind: &RequestKind,
-        room: Room,
-        wait: Duration,
+        (room, wait): (Room, Duration),
+        fate: &mut Fate,
     ) -> Result<Answer> {
         let (Some(first), Some(last)) = (path.there.first(), path.there.last()) else {
             return Err(no_path(NoPath::NoChain));
@@ -135,6 +147,7 @@ impl Inner {
                 |NotCarried { error, sent }| {
                     let mut directory = self.directory();
                     if sent {
+                        *fate = Fate::Away;
                         // Who has lost it does not show.
                         directory.failed(path);
                     }
@@ -146,15 +159,21 @@ impl Inner {
                 },
             )?;
         if ClearAnswer::matches(&came) {
-            return Err(self.refused_by_first(path, first, &ClearAnswer::from_packet(&came)?));
+            let clear = ClearAnswer::from_packet(&came)?;
+            if clear == ClearAnswer::Taken {
+                *fate = Fate::Away;
+            }
+            return Err(self.refused_by_first(path, first, &clear));
         }
         // Noise: whoever made it stops no other chain by that.
         let inside = reply.open(came.to_vec()).map_err(|e| {
+            *fate = Fate::Away;
             let mut directory = self.directory();
             directory.failed(path);
             directory.doubt(&first.fingerprint);
             lost().with_source(e)
         })?;
+        *fate = Fate::Back;
         self.opened(&inside, pending)
     }
 

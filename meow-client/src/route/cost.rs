@@ -6,14 +6,14 @@ use meow_core::contact::SendError;
 use meow_core::lane::ServerRef;
 use meow_core::message::Content;
 use meow_core::policy::Chain;
-use meow_core::request::{Deposit, MAX_ITEM, Pull, Request, RequestKind, sealed_len};
+use meow_core::request::{Acknowledge, Deposit, MAX_ITEM, Pull, Request, RequestKind, sealed_len};
 use meow_core::session::{SESSION_OVERHEAD, SessionKind, SessionRequest};
 use meow_core::transport::Endpoint;
 use meow_core::wire::{Blob, Fixed, Wire, padded_len, size_of_class};
 use meow_core::{Error, ErrorKind, Result};
 
 use super::chain::class;
-use super::path::Path;
+use super::path::{Path, Place};
 use crate::client::Inner;
 use crate::records::ContactRecord;
 use crate::server::Room;
@@ -30,6 +30,8 @@ const FRAME_HEAD: usize = 4;
 /// What TLS adds to each record of up to 16 KiB.
 const TLS: usize = 22;
 const TLS_RECORD: usize = 16_384;
+/// Connections that nothing uses are closed after so long by those transports that keep any.
+const IDLE: Duration = Duration::from_secs(20);
 /// What a QUIC packet carries about, and what it, UDP and IPv4 add; and a packet that only acknowledges.
 const DATAGRAM: usize = 1350;
 const DATAGRAM_HEAD: usize = 28 + 35;
@@ -44,8 +46,33 @@ pub struct RouteCost {
     /// Bytes that it gets.
     pub down: u64,
     /// How long until it is at the mailbox server: the mean of the delays on the way, and what links of these kinds
-    /// usually take.
+    /// usually take; and where it waits for a moment of cover traffic, the mean of that.
     pub latency: Duration,
+    /// How long from its leaving until the word of the mailbox server is back, on average.
+    pub round_trip: Duration,
+}
+
+/// What it costs to open and close a connection to the server where a route begins, and after how long without use one is
+/// closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Opening {
+    pub(super) up: u64,
+    pub(super) down: u64,
+    pub(super) idle: Duration,
+}
+
+impl Opening {
+    /// As measured; certificates of two kilobytes where there are any.
+    fn of(url: &Endpoint) -> Self {
+        let (up, down) = match url.scheme() {
+            // Three packets of TCP to open and four to close, with their options.
+            "http" => (216, 164),
+            "https" => (216 + 2250, 164 + 3300),
+            "udp" => (4200, 4600),
+            _ => (0, 0),
+        };
+        Self { up, down, idle: IDLE }
+    }
 }
 
 /// What is asked, as long as it will be.
@@ -85,6 +112,27 @@ impl Inner {
         Some(Sample { kind: RequestKind::Pull(pull), session, room: Room::Items })
     }
 
+    /// The request by which a server is told of a new count, which follows each message, and which loops are.
+    pub(super) fn sample_count(&self, record: &ContactRecord, in_session: bool) -> Option<Sample> {
+        let mailbox = record.machine.current_mailboxes().next()?.lkp.public();
+        let session = in_session.then_some(SessionKind::Acknowledge { counter: 1000, upto: 0 });
+        let count = Acknowledge { mailbox, counter: 1000, upto: 0, sig: Fixed([0; 64]) };
+        Some(Sample { kind: RequestKind::Acknowledge(count), session, room: Room::Small })
+    }
+
+    /// What it costs to open the connection by which a mailbox server, or a chain, is asked.
+    pub(super) fn opening(&self, server: &ServerRef) -> Opening {
+        self.usual_url(server.fingerprint(), server.endpoints())
+            .map_or_else(Opening::default, |url| Opening::of(&url))
+    }
+
+    /// The same for a chain.
+    pub(super) fn opening_through(&self, path: &Path) -> Opening {
+        let first =
+            path.there.first().and_then(|first| self.usual_url(&first.fingerprint, std::iter::empty()));
+        first.map_or_else(Opening::default, |url| Opening::of(&url))
+    }
+
     /// What it costs to ask the mailbox server itself.
     pub(super) fn cost_straight(&self, server: &ServerRef, sample: &Sample) -> Option<RouteCost> {
         let url = self.usual_url(server.fingerprint(), server.endpoints())?;
@@ -97,7 +145,8 @@ impl Inner {
             None => sealed_len(&Request { answer, kind: sample.kind.clone() })?,
         };
         let (up, down) = on_the_wire(&url, up, size_of_class(answer)?, false);
-        Some(RouteCost { up, down, latency: self.usual_rtt(&url) / 2 })
+        let round_trip = self.usual_rtt(&url);
+        Some(RouteCost { up, down, latency: round_trip / 2, round_trip })
     }
 
     /// What it costs to ask it through a chain.
@@ -108,10 +157,18 @@ impl Inner {
         let first = path.there.first()?;
         let url = self.usual_url(&first.fingerprint, std::iter::empty())?;
         let (up, down) = on_the_wire(&url, len, len, true);
-        let delays = Duration::from_millis(u64::from(chain.delay_ms)) * u32::from(chain.hops);
-        let links = path.there.iter().filter_map(|place| place.descriptor.urls.first()?.parse().ok());
-        let travel: Duration = links.map(|url: Endpoint| self.usual_rtt(&url) / 2).sum();
-        Some(RouteCost { up, down, latency: delays + travel })
+        let travel = |way: &[Place]| -> Duration {
+            let links = way.iter().filter_map(|place| place.descriptor.urls.first()?.parse().ok());
+            links.map(|url: Endpoint| self.usual_rtt(&url) / 2).sum()
+        };
+        // The last link of the way back is the first of the way there.
+        let (there, back) = (travel(&path.there), travel(&path.back) + self.usual_rtt(&url) / 2);
+        Some(RouteCost {
+            up,
+            down,
+            latency: chain.expected_there() + there,
+            round_trip: chain.expected_delays() + there + back,
+        })
     }
 
     /// By which URL a server is reached: as it was last, or the first one.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use meow_core::cover::{Loops, Passed};
 use meow_core::identity::ContactId;
 use meow_core::lane::{Lookup, ServerRef};
 use meow_core::policy::{Chain, Pool, Route};
@@ -10,11 +12,13 @@ use meow_core::store::StoreTxn;
 use meow_core::transport::Endpoint;
 use meow_core::{Error, Result};
 
-use super::cost::{RouteCost, Sample};
+use super::cost::{Opening, RouteCost, Sample};
+use super::day::{DayCost, Stream, day};
 use super::path::{Path, Place};
 use super::warn::servers_of;
 use super::ways::{Ways, no_way};
 use crate::client::{Client, Inner};
+use crate::cover::{loops_of, stands_still};
 use crate::records::{ContactRecord, contact, contact_of};
 use crate::run::of_the_store;
 use crate::sessions::{Place as SessionPlace, Right, is_kept};
@@ -39,6 +43,30 @@ pub struct RouteReport {
     pub warnings: Vec<String>,
     /// What a short text costs by this route, or one look for mail; `None` where that cannot be told.
     pub cost: Option<RouteCost>,
+    /// What the contact's cover traffic costs by this route in a day; `None` without, where another route is taken first, and
+    /// where that cannot be told. On the routes for fetching: loops, and the word to one's own server that something was
+    /// sealed, which follows each message.
+    pub day: Option<DayCost>,
+    /// Why cover traffic stands still though the policy asks for it.
+    pub stands_still: Option<String>,
+    /// Of the loops that went by chains for this contact lately, how many were lost; on routes for fetching, where the policy
+    /// asks for loops.
+    pub loops: Option<Passed>,
+}
+
+/// What there is to reckon with.
+struct Samples {
+    /// What the route is for.
+    main: Option<Sample>,
+    /// The count that follows each message, on routes for fetching.
+    count: Option<Sample>,
+}
+
+/// What a day is reckoned from.
+#[derive(Default)]
+struct Basis {
+    opening: Opening,
+    count: Option<RouteCost>,
 }
 
 /// A server of a route.
@@ -73,10 +101,11 @@ impl Client {
                 Ok((id, record, kept))
             })
             .await?;
+        let loops = inner.read(move |txn| loops_of(txn, &id)).await?;
         let ways = Ways::of(&record);
         let theirs = servers_of(&record);
         let own: Vec<_> = record.machine.current_mailboxes().map(|mailbox| mailbox.server.clone()).collect();
-        let mut all = Vec::new();
+        let (mut all, mut bases) = (Vec::new(), Vec::new());
         for (fetching, servers) in [(false, &theirs), (true, &own)] {
             let routes: Vec<_> = if fetching {
                 Route::to_servers(&ways.routes).collect()
@@ -86,23 +115,30 @@ impl Client {
             for route in routes {
                 if *route == Route::Direct {
                     all.push(inner.explain_direct(id).await?);
+                    bases.push(Basis::default());
                     continue;
                 }
                 for server in servers {
                     let in_session = kept.contains(&(fetching, *server.fingerprint()));
-                    let sample = match fetching {
-                        true => inner.sample_pull(&record, in_session),
-                        false => inner.sample_deposit(&record, in_session)?,
+                    let samples = match fetching {
+                        true => Samples {
+                            main: inner.sample_pull(&record, in_session),
+                            count: inner.sample_count(&record, in_session),
+                        },
+                        false => Samples { main: inner.sample_deposit(&record, in_session)?, count: None },
                     };
-                    let mut report = inner.explain(route, &ways, server, fetching, sample.as_ref()).await;
+                    let (mut report, basis) = inner.explain(route, &ways, server, fetching, &samples).await;
                     if let Route::Matriochka(chain) = route {
                         report.warnings = inner.weak(chain, &ways, Some(server), &theirs).await?;
                     }
                     report.cost = report.cost.filter(|_| report.problem.is_none());
+                    report.there.iter_mut().chain(&mut report.back).for_each(|hop| hop.add(&loops));
                     all.push(report);
+                    bases.push(basis);
                 }
             }
         }
+        days(&record, stands_still(inner, &record), &loops, &mut all, &bases);
         Ok(all)
     }
 }
@@ -124,6 +160,9 @@ impl Inner {
             back: Vec::new(),
             warnings: Vec::new(),
             cost: None,
+            day: None,
+            stands_still: None,
+            loops: None,
         })
     }
 
@@ -133,8 +172,8 @@ impl Inner {
         ways: &Ways,
         server: &ServerRef,
         fetching: bool,
-        sample: Option<&Sample>,
-    ) -> RouteReport {
+        samples: &Samples,
+    ) -> (RouteReport, Basis) {
         let url = server.urls().next().unwrap_or_default().to_owned();
         let mut report = RouteReport {
             route: route.clone(),
@@ -145,24 +184,33 @@ impl Inner {
             back: Vec::new(),
             warnings: Vec::new(),
             cost: None,
+            day: None,
+            stands_still: None,
+            loops: None,
         };
+        let (sample, mut basis) = (samples.main.as_ref(), Basis::default());
         match route {
             Route::Server => {
                 let why = "mailbox server: sees this device's address".to_owned();
                 report.there.push(HopShown { url, fingerprint: *server.fingerprint(), why });
                 report.problem = self.unreachable(server).map(|e| e.to_string());
                 report.cost = sample.and_then(|sample| self.cost_straight(server, sample));
+                basis.opening = self.opening(server);
+                basis.count = samples.count.as_ref().and_then(|count| self.cost_straight(server, count));
             }
             Route::Matriochka(chain) => match self.draw(chain, ways, server).await {
                 Ok(path) => {
                     report.cost = sample.and_then(|sample| self.cost_through(&path, chain, sample));
+                    basis.opening = self.opening_through(&path);
+                    basis.count =
+                        samples.count.as_ref().and_then(|count| self.cost_through(&path, chain, count));
                     (report.there, report.back) = shown(&path, chain);
                 }
                 Err(e) => report.problem = Some(e.to_string()),
             },
             _ => report.problem = Some(no_way().to_string()),
         }
-        report
+        (report, basis)
     }
 
     /// Why no transport leads to a server at all.
@@ -177,6 +225,65 @@ impl Inner {
             }
         }
         wrong
+    }
+}
+
+impl HopShown {
+    /// Says how many of the loops through it were lost, of those that are counted.
+    fn add(&mut self, loops: &Loops) {
+        let Passed { sent, lost } = loops.through(&self.fingerprint);
+        if lost > 0 {
+            self.why = format!("{}; of {sent} loops through it {lost} did not come back", self.why);
+        }
+    }
+}
+
+/// What the cover traffic of a contact costs in a day, where it goes: the first route to send by that works, and to each
+/// server of one's own the first that works. Loops go to one of those each, by its chain.
+fn days(
+    record: &ContactRecord,
+    scarce: Option<Error>,
+    loops: &Loops,
+    all: &mut [RouteReport],
+    bases: &[Basis],
+) {
+    let policy = &record.policy;
+    let sending = all.iter().position(|report| !report.fetching && report.cost.is_some());
+    let mut sent = 0.0;
+    if let (Some(pause), Some(at)) = (policy.cover, sending)
+        && let (Some(report), Some(basis)) = (all.get_mut(at), bases.get(at))
+        && let Some(cost) = &mut report.cost
+    {
+        match scarce {
+            Some(why) => report.stands_still = Some(why.to_string()),
+            None => {
+                let stream = Stream::new(pause, cost.round_trip, *cost, basis.opening);
+                sent = stream.per_day();
+                report.day = day(&[stream]);
+            }
+        }
+        cost.latency += pause.mean();
+    }
+    let by_chain = |report: &RouteReport| {
+        report.fetching && report.cost.is_some() && matches!(report.route, Route::Matriochka(_))
+    };
+    let servers: BTreeSet<_> = all.iter().filter(|r| by_chain(r)).map(|r| r.server.clone()).collect();
+    let (mut counted, mut looped) = (BTreeSet::new(), BTreeSet::new());
+    for (report, basis) in all.iter_mut().zip(bases).filter(|(report, _)| report.fetching) {
+        let (Some(_), Some(count)) = (report.cost, basis.count) else { continue };
+        let mut streams = Vec::new();
+        if counted.insert(report.server.clone()) && sent > 0.0 {
+            streams.push(Stream::of(sent, count, basis.opening));
+        }
+        if let (Some(pause), Route::Matriochka(_)) = (policy.loops, &report.route)
+            && looped.insert(report.server.clone())
+        {
+            // Each goes to one of the servers.
+            let per_day = pause.per_day(Duration::ZERO) / servers.len().max(1) as f64;
+            streams.push(Stream::of(per_day, count, basis.opening));
+        }
+        report.day = day(&streams);
+        report.loops = policy.loops.filter(|_| by_chain(report)).map(|_| loops.all());
     }
 }
 

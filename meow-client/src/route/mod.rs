@@ -2,24 +2,28 @@
 //! chapter "Matriochka").
 //!
 //! `hops` is what the user says of servers, `catalog` what servers say of themselves, `path` draws a chain, `chain` sends a
-//! request along one, `failed` remembers those that brought no answer, `explain` tells the user, with what `cost` reckons and
-//! `warn` finds weak.
+//! request along one, `failed` remembers those that brought no answer, `explain` tells the user, with what `cost` and `day`
+//! reckon and `warn` finds weak; `round` goes along one and back for its own sake.
 
 mod catalog;
 mod chain;
 mod cost;
+mod day;
 mod explain;
 mod failed;
 mod hops;
 mod path;
 mod place;
+mod round;
 mod warn;
 mod ways;
 
 pub(crate) use catalog::Directory;
 pub(crate) use chain::longest_hold;
 pub use cost::RouteCost;
+pub use day::DayCost;
 pub use explain::{HopShown, RouteReport};
 pub use hops::{HopMarks, KnownHop};
+pub(crate) use path::below;
 pub use warn::ChainWarning;
 pub(crate) use ways::{Ways, no_way};

@@ -276,7 +276,7 @@ fn shuffle<T>(all: &mut [T], random: &mut dyn Random) -> Result<(), CryptoError>
 }
 
 /// A number below `n`, each as likely as the others.
-fn below(n: usize, random: &mut dyn Random) -> Result<usize, CryptoError> {
+pub(crate) fn below(n: usize, random: &mut dyn Random) -> Result<usize, CryptoError> {
     let n = n as u64;
     loop {
         let mut bytes = [0; 8];

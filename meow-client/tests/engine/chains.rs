@@ -16,6 +16,7 @@ use meow_server::{Admission, Hop, HopLimits, Relay, RelayHandle, ServerIdentity}
 use meow_transport::{Memory, Transports};
 use tempfile::TempDir;
 
+use crate::cover::{Hands, every, next_moment};
 use crate::support::*;
 
 /// Links within the process under the name of `http`, as one party dials them.
@@ -544,4 +545,49 @@ async fn a_server_between_that_loses_packets_is_passed_over() {
     // each on the average; here a few are lost until it is known which of the two servers between does it.
     assert!(lost <= 6 && went >= 24, "{lost} lost, {went} went elsewhere");
     until(&[&alice, &bob], async || delivery(&alice, all[7]).await == Delivery::Decrypted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loops_go_round_and_what_is_lost_is_told() {
+    let relays = Relays::new(&["m1", "m2", "t1", "t2", "t3"]).await;
+    let (bob, hands) = (relays.user().await.1, Hands::now());
+    let (user, first, alices) = relays.user().await;
+    drop(first);
+    let alice = user.builder().clock(hands.clone()).open(&key()).await.unwrap();
+    relays.trust(&alice, &["t1", "t2", "t3"]).await;
+    alice.set_default_policy(routes([matriochka()])).await.unwrap();
+    add_server(&alice, &relays.reference("m1")).await;
+    bob.add_server(&relays.reference("m2")).await.unwrap();
+    befriend_by_chains(&alice, &bob).await;
+    until(&[&alice, &bob], async || alice.contact("bob").await.unwrap().queued == 0).await;
+
+    let policy = Policy { loops: every(30), ..routes([matriochka()]) };
+    alice.set_policy("bob", policy).await.unwrap();
+    alices.dialled();
+    const LOOPS: u32 = 12;
+    for _ in 0..LOOPS {
+        hands.set(next_moment(&user, b"loops:"));
+        let report = alice.sync(Duration::ZERO).await.unwrap();
+        assert!(report.problems.is_empty(), "{report:?}");
+    }
+    assert!(alices.dialled().is_subset(&names(&["t1", "t2", "t3"])));
+    let explained = alice.explain_route("bob").await.unwrap();
+    let fetching = explained.iter().find(|route| route.fetching).unwrap();
+    let looped = fetching.loops.unwrap();
+    assert_eq!((looped.sent, looped.lost), (LOOPS, 0), "{explained:?}");
+    let (day, cost) = (fetching.day.unwrap(), fetching.cost.unwrap());
+    assert_eq!(day.packets, 86_400 / 30);
+    assert!(cost.round_trip >= cost.latency, "{cost:?}");
+    assert!(explained.iter().filter(|route| !route.fetching).all(|route| route.day.is_none()));
+    // Nobody is reached: nothing left, so nothing was lost.
+    alices.cut(&["t1", "t2", "t3"]);
+    hands.set(next_moment(&user, b"loops:"));
+    alice.sync(Duration::ZERO).await.unwrap();
+    alices.cut(&[]);
+    alice.network_changed();
+    let loops = alice.explain_route("bob").await.unwrap().into_iter().find_map(|route| route.loops);
+    assert_eq!(loops.unwrap().sent, LOOPS);
+    // Without chains there are none, and the policy says so.
+    let without = Policy { loops: every(30), ..Policy::default() };
+    assert_eq!(alice.set_policy("bob", without).await.unwrap_err().kind(), ErrorKind::Usage);
 }

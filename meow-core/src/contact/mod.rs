@@ -6,6 +6,7 @@
 //! the same bytes. When that fails, it throws both away and the old contact is as good as before.
 
 mod budget;
+mod cover;
 mod event;
 mod lanes;
 mod mode;

@@ -168,12 +168,11 @@ impl Contact {
                 self.told.owed = true;
             }
             Content::Mode { deniable } => self.note_mode(body.seq, deniable),
+            // As a message that was listened to: keys turn in cover traffic too. Nothing is owed for it.
+            Content::Cover => self.listened(now_ms),
             Content::Direct(offer) => output.events.push(ContactEvent::Direct { seq: body.seq, offer }),
             shown => {
-                if self.listening.messages == 0 {
-                    self.listening.since_ms = now_ms;
-                }
-                self.listening.messages = self.listening.messages.saturating_add(1);
+                self.listened(now_ms);
                 self.told.owed = true;
                 let early = self.early.shown.remove(&body.seq);
                 if early.is_none() || early != Some(Seen::item(&shown)?) {
@@ -182,6 +181,13 @@ impl Contact {
             }
         }
         Ok(())
+    }
+
+    fn listened(&mut self, now_ms: u64) {
+        if self.listening.messages == 0 {
+            self.listening.since_ms = now_ms;
+        }
+        self.listening.messages = self.listening.messages.saturating_add(1);
     }
 
     /// Shows what came under a former ratchet without counting it as received: the other side was told that it

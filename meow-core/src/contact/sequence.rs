@@ -79,7 +79,8 @@ impl Sent {
     pub(super) fn take(&mut self, content: &Content) -> Result<u64, WireError> {
         let seq = self.next;
         self.again(seq, content)?;
-        if !content.is_shown() {
+        // Cover would push out what counts, and Empty takes its place.
+        if !content.is_shown() && *content != Content::Cover {
             self.kept.insert(seq, content.clone());
             while self.kept.len() > MAX_KEPT {
                 self.kept.pop_first();

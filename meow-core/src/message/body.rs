@@ -52,12 +52,13 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// What a content enters the digest as: without the time at which it was written, which does not always travel.
+    /// What a content enters the digest as: without the time at which it was written, which does not always travel. A
+    /// message that says nothing enters as Empty, whichever kind it is of: where it was lost, Empty fills its place.
     ///
     /// # Errors
     /// [`WireError`] when the content cannot be encoded.
     pub fn item(content: &Content) -> Result<Fixed<32>, WireError> {
-        let timeless = content.timeless();
+        let timeless = if *content == Content::Cover { Some(Content::Empty) } else { content.timeless() };
         let encoded =
             postcard::to_stdvec(timeless.as_ref().unwrap_or(content)).map_err(|_| WireError::Invalid)?;
         Ok(Fixed(hash(HashLabel::Item, &[&encoded])))

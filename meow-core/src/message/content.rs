@@ -78,6 +78,8 @@ pub enum Content {
     },
     /// Whether and how its sender may be reached without a server.
     Direct(DirectOffer),
+    /// Nothing: something leaves at a moment of cover traffic at which nothing waits. Never shown or answered.
+    Cover,
     /// Of a newer version.
     Unknown {
         /// Its number.
@@ -176,6 +178,7 @@ impl Content {
             Self::Lookup(_) => 5,
             Self::Mode { .. } => 6,
             Self::Direct(_) => 7,
+            Self::Cover => 8,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -188,7 +191,7 @@ impl Serialize for Content {
                 .map_err(|_| E::custom("the body of a content is too long"))
         }
         let body = match self {
-            Self::Empty => Blob::default(),
+            Self::Empty | Self::Cover => Blob::default(),
             Self::Text { sent, text } => pack(&TextBody { sent: *sent, text: text.clone() })?,
             Self::Data(data) => pack(data)?,
             Self::Receipt(receipt) => pack(receipt)?,
@@ -228,6 +231,8 @@ impl TryFrom<Packed> for Content {
             5 => Self::Lookup(Box::new(unpack(&body)?)),
             6 => Self::Mode { deniable: unpack::<ModeBody>(&body)?.deniable },
             7 => Self::Direct(unpack(&body)?),
+            8 if body.is_empty() => Self::Cover,
+            8 => return Err(WireError::Trailing),
             kind => Self::Unknown { kind, body },
         })
     }

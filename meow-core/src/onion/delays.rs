@@ -8,7 +8,17 @@ use crate::crypto::{CryptoError, Random};
 /// Draws of all delays of a packet, until they are not much longer than their mean.
 const DRAWS: usize = 16;
 
+/// The mean of what is drawn for each of so many stops, from one on, in thousandths of the mean that was asked for: the
+/// longest draws are cut, and all of a packet are drawn again where they are too long together.
+const DRAWN: [u64; 9] = [687, 838, 916, 945, 961, 968, 974, 977, 979];
+
 impl Delay {
+    /// What the delays of [`draw_all`](Self::draw_all) are on average, each, for so many stops of this mean.
+    pub fn expected(stops: usize, mean: Duration) -> Duration {
+        let share = DRAWN.get(stops.saturating_sub(1)).or(DRAWN.last()).copied().unwrap_or_default();
+        Duration::from_micros(u64::try_from(mean.as_millis()).unwrap_or(u64::MAX).saturating_mul(share))
+    }
+
     /// A delay of this mean, exponential: how long others have waited says nothing of how long this packet will. Cut at
     /// four times the mean, so that the true mean is 0.98 of it.
     ///
@@ -72,5 +82,19 @@ mod tests {
             assert!(drawn.iter().map(|delay| delay.duration()).sum::<Duration>() <= Duration::from_secs(72));
         }
         assert_eq!(Delay::draw_all(2, Duration::ZERO, &mut random).unwrap(), [Delay::NONE; 2]);
+    }
+
+    #[test]
+    fn what_is_drawn_has_the_mean_that_is_stated() {
+        let (mut random, mean) = (SeededRandom::new(3), Duration::from_secs(12));
+        for stops in 1..=9 {
+            const PACKETS: u32 = 8_000;
+            let one = |_| Delay::draw_all(stops, mean, &mut random).unwrap();
+            let all: Duration = (0..PACKETS).flat_map(one).map(|delay| delay.duration()).sum();
+            let drawn = all / PACKETS / stops as u32;
+            // Of one stop 8,000 draws are within 2 % of the mean in all but one of 10,000 cases.
+            let stated = Delay::expected(stops, mean);
+            assert!(drawn.abs_diff(stated) < stated / 40, "{stops}: {drawn:?}, stated {stated:?}");
+        }
     }
 }

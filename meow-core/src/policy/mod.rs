@@ -1,10 +1,12 @@
 //! The privacy policy of one contact: which ways a message may take, and what the contact learns.
 
 mod padding;
+mod pause;
 mod text;
 mod toml;
 
 pub use padding::Padding;
+pub use pause::Pause;
 pub use text::{KEYS, pool_name};
 pub use toml::MAX_TEXT;
 
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::onion::{Delay, MAX_HOPS};
+use crate::onion::{Delay, MAX_HOPS, OnionClass};
 use crate::wire::{List, Text};
 use crate::{Error, ErrorKind};
 
@@ -63,6 +65,8 @@ pub enum Pool {
 
 /// The longest mean delay at one server, in milliseconds. A drawn delay is longer at times, and cut at four times this.
 pub const MAX_DELAY_MS: u32 = 20_000;
+/// The most that the cover traffic of one contact may come to in a day, there: 64 MiB, by the sizes of packets.
+pub const MAX_COVER_BYTES: u64 = 64 << 20;
 /// The longest mean of all delays together, there and back, in milliseconds: no server holds a link for the answer longer
 /// than 150 seconds.
 pub const MAX_DELAYS_MS: u32 = 60_000;
@@ -102,6 +106,21 @@ impl Chain {
     /// At how many servers a packet and its answer stop: the way back has one less.
     pub fn stops(&self) -> u32 {
         (2 * u32::from(self.hops)).saturating_sub(1)
+    }
+
+    /// How long servers of the chain keep a packet until it is at the mailbox server, on average.
+    pub fn expected_there(&self) -> Duration {
+        self.expected() * u32::from(self.hops)
+    }
+
+    /// How long they keep it and its answer together, on average. A little less than [`delays`](Self::delays): the
+    /// longest that are drawn are drawn again.
+    pub fn expected_delays(&self) -> Duration {
+        self.expected() * self.stops()
+    }
+
+    fn expected(&self) -> Duration {
+        Delay::expected(self.stops() as usize, Duration::from_millis(self.delay_ms.into()))
     }
 
     /// The mean of all delays together, there and back.
@@ -155,13 +174,18 @@ pub struct Policy {
     pub form: Form,
     /// The contact may find this device while it listens: it then knows this device's address. Needs [`Route::Direct`].
     pub presence: bool,
-    /// To which size messages are padded at least.
+    /// To which size messages are padded at least; see [`least_size`](Self::least_size).
     pub padding: Padding,
+    /// What is sent to the contact leaves at moments with this mean pause, and something leaves at each. `None`: it leaves
+    /// when there is something.
+    pub cover: Option<Pause>,
+    /// Packets go round through the chains of the policy, with this mean pause. Needs a [`Route::Matriochka`].
+    pub loops: Option<Pause>,
 }
 
 impl Default for Policy {
     /// By server, signed, with receipts for decrypted messages and none for read ones, in the form that the links ask for,
-    /// padded no further than the wire asks for.
+    /// padded no further than the wire asks for, and without cover traffic.
     fn default() -> Self {
         Self {
             routes: List::take([Route::Server]),
@@ -170,6 +194,8 @@ impl Default for Policy {
             form: Form::ByLink,
             presence: false,
             padding: Padding::default(),
+            cover: None,
+            loops: None,
         }
     }
 }
@@ -177,7 +203,8 @@ impl Default for Policy {
 impl Policy {
     /// # Errors
     /// `Usage` for a policy without a route, with one twice, with presence where no direct link is allowed, with padding
-    /// where messages are to be thin, or with a chain out of bounds.
+    /// or cover traffic where messages are to be thin, with loops and no chain, with cover traffic beyond
+    /// [`MAX_COVER_BYTES`], or with a chain out of bounds.
     pub fn check(&self) -> Result<(), Error> {
         if self.routes.is_empty() {
             return Err(Error::new(ErrorKind::Usage, "a policy needs at least one route"));
@@ -191,6 +218,7 @@ impl Policy {
                 "a thin message has the size of a radio frame: with `form=thin` leave `padding` at 256";
             return Err(Error::new(ErrorKind::Usage, text));
         }
+        self.check_cover()?;
         for (i, route) in self.routes.iter().enumerate() {
             if self.routes.iter().take(i).any(|before| before == route) {
                 return Err(Error::new(ErrorKind::Usage, "a policy names each route once"));
@@ -202,6 +230,43 @@ impl Policy {
         Ok(())
     }
 
+    /// The size to which messages are padded: with cover traffic 512 bytes at least, since texts of a few words have
+    /// another size than messages that say nothing otherwise.
+    pub fn least_size(&self) -> Padding {
+        if self.cover.is_some() { self.padding.max(Padding::P512) } else { self.padding }
+    }
+
+    fn check_cover(&self) -> Result<(), Error> {
+        let usage = |text: String| Err(Error::new(ErrorKind::Usage, text));
+        if self.form == Form::Thin && self.cover.is_some() {
+            return usage(
+                "cover traffic takes more airtime than a radio has: leave out `form=thin` or `cover`".into(),
+            );
+        }
+        let chain = self.routes.iter().any(|route| matches!(route, Route::Matriochka(_)));
+        if self.loops.is_some() && !chain {
+            return usage(
+                "loops go through chains; allow the route `matriochka` too, or set `loops=none`".into(),
+            );
+        }
+        let small = OnionClass::Small.len();
+        let packet = match self.least_size() {
+            size if !chain => size.packet(),
+            Padding::P256 | Padding::P512 => small,
+            _ => OnionClass::Large.len(),
+        };
+        let most = |pause: Option<Pause>, bytes: usize| {
+            pause.map_or(0.0, |pause| pause.per_day(Duration::ZERO) * bytes as f64)
+        };
+        if most(self.cover, packet) + most(self.loops, small) > MAX_COVER_BYTES as f64 {
+            let mib = MAX_COVER_BYTES >> 20;
+            return usage(format!(
+                "packets of {packet} bytes so often come to more than {mib} MiB a day; take a longer pause or less padding"
+            ));
+        }
+        Ok(())
+    }
+
     /// Whether mailbox servers may be asked straight, and so see this device's address.
     pub fn shows_to_servers(&self) -> bool {
         Route::to_servers(&self.routes).any(|route| *route == Route::Server)
@@ -209,7 +274,7 @@ impl Policy {
 
     /// Whether another policy in the place of this one would protect less: a route that none of these allows at its place or
     /// before, this device's address shown to servers, more receipts, presence, signatures where there were none, less
-    /// padding, or thin messages where there were fewer. Such a change needs the password.
+    /// padding, thin messages where there were fewer, or less cover traffic. Such a change needs the password.
     pub fn protects_more_than(&self, new: &Self) -> bool {
         let allowed =
             |place: usize, route: &Route| self.routes.iter().take(place + 1).any(|old| old.covers(route));
@@ -222,7 +287,10 @@ impl Policy {
         let presence = self.presence || !new.presence;
         let padding = self.padding <= new.padding;
         let form = self.form.thinness() >= new.form.thinness();
-        !(routes && hidden && receipts && signed && presence && padding && form)
+        let as_often =
+            |old: Option<Pause>, new: Option<Pause>| old.is_none_or(|old| new.is_some_and(|new| new <= old));
+        let cover = as_often(self.cover, new.cover) && as_often(self.loops, new.loops);
+        !(routes && hidden && receipts && signed && presence && padding && form && cover)
     }
 }
 
@@ -313,6 +381,40 @@ mod tests {
     }
 
     #[test]
+    fn cover_traffic_has_its_bounds() {
+        let every = |secs| Some(Pause::from_secs(secs).unwrap());
+        let with = |routes: &[Route], padding, cover, loops| Policy {
+            padding,
+            cover,
+            loops,
+            ..policy(routes.iter().cloned())
+        };
+        let (server, chain) = ([Route::Server], [Route::Matriochka(Chain::default())]);
+        for good in [
+            with(&server, Padding::P256, every(10), None),
+            with(&server, Padding::P2048, every(10), None),
+            with(&server, Padding::P8192, every(11), None),
+            with(&chain, Padding::P512, every(10), every(10)),
+            with(&chain, Padding::P2048, every(44), None),
+            with(&chain, Padding::P32768, every(60), every(60)),
+            with(&[Route::Server, chain[0].clone()], Padding::P256, None, every(600)),
+        ] {
+            good.check().unwrap_or_else(|e| panic!("{good:?}: {e}"));
+        }
+        for bad in [
+            with(&server, Padding::P256, None, every(600)),
+            with(&server, Padding::P8192, every(10), None),
+            with(&chain, Padding::P2048, every(43), None),
+            with(&chain, Padding::P2048, every(44), every(10)),
+            Policy { form: Form::Thin, ..with(&server, Padding::P256, every(600), None) },
+        ] {
+            assert_eq!(bad.check().unwrap_err().kind(), ErrorKind::Usage, "{bad:?}");
+        }
+        let covered = with(&server, Padding::P256, every(60), None);
+        assert_eq!((covered.least_size(), Policy::default().least_size()), (Padding::P512, Padding::P256));
+    }
+
+    #[test]
     fn a_chain_hides_this_device_from_servers_whatever_else_is_direct() {
         let chain = Route::Matriochka(Chain::default());
         for (routes, to_servers) in [
@@ -366,6 +468,9 @@ mod tests {
         let direct = policy([Route::Direct, Route::Server]);
         let shown = Policy { presence: true, ..direct.clone() };
         assert!(direct.protects_more_than(&shown) && !shown.protects_more_than(&direct));
+        let covered = |secs| Policy { cover: Some(Pause::from_secs(secs).unwrap()), ..old.clone() };
+        assert!(covered(60).protects_more_than(&old) && covered(60).protects_more_than(&covered(61)));
+        assert!(!old.protects_more_than(&covered(600)) && !covered(60).protects_more_than(&covered(10)));
         let padded = Policy { padding: Padding::P2048, ..old.clone() };
         assert!(padded.protects_more_than(&old) && !old.protects_more_than(&padded));
         let deniable = Policy { authenticity: Authenticity::Deniable, ..old.clone() };

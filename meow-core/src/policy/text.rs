@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Authenticity, Chain, Form, MAX_POOL, Policy, Pool, Receipts, Route};
+use super::{Authenticity, Chain, Form, MAX_POOL, Pause, Policy, Pool, Receipts, Route};
 use crate::wire::{List, Text};
 use crate::{Error, ErrorKind};
 
 /// The keys of [`Policy::set`], with what they take.
-pub const KEYS: [(&str, &str); 10] = [
+pub const KEYS: [(&str, &str); 12] = [
     ("routes", "what is allowed, in order: server, direct, matriochka; separated by commas"),
     ("hops", "servers of a chain, the mailbox server counted: 2 to 5"),
     ("first", "from which servers the first of a chain is drawn: trusted, pool:NAME, known"),
@@ -18,6 +18,8 @@ pub const KEYS: [(&str, &str); 10] = [
     ("receipts", "what the contact is told: none, decrypted, read; separated by commas"),
     ("form", "by-link, thin, whole"),
     ("presence", "whether the contact may find this device: false, true"),
+    ("cover", "mean pause between messages, with ones that say nothing where none waits: none, 10m, 6/h"),
+    ("loops", "mean pause between packets that go round through chains: none, 10m, 6/h"),
     ("padding", "size to which messages are padded at least: 256, 512, 2048, 8192, 32768"),
 ];
 
@@ -160,6 +162,8 @@ impl Policy {
                 }
             }
             "padding" => self.padding = value.parse()?,
+            "cover" => self.cover = pause(value)?,
+            "loops" => self.loops = pause(value)?,
             _ => {
                 let keys: Vec<_> = KEYS.iter().map(|(key, _)| *key).collect();
                 return Err(bad(format!("a policy has no {key:?}; it has {}", keys.join(", "))));
@@ -192,6 +196,10 @@ impl Policy {
         }
         Err(bad(format!("{key} belongs to chains, and no route is one: set routes=matriochka before it")))
     }
+}
+
+fn pause(value: &str) -> Result<Option<Pause>, Error> {
+    if value == "none" { Ok(None) } else { value.parse().map(Some) }
 }
 
 fn receipts(value: &str) -> Result<Receipts, Error> {
@@ -272,12 +280,14 @@ mod tests {
             ("receipts", "decrypted,read"),
             ("form", "whole"),
             ("padding", "2048"),
+            ("cover", "600s"),
+            ("loops", "3/h"),
         ] {
             policy.set(key, value).unwrap_or_else(|e| panic!("{key}: {e}"));
         }
         let want = "routes = [\"matriochka hops=4 first=trusted between=pool:friends delay_ms=1500\", \"server\"]\n\
                     authenticity = \"deniable\"\nreceipts = [\"decrypted\", \"read\"]\nform = \"whole\"\npresence = false\n\
-                    padding = 2048";
+                    padding = 2048\ncover = \"10m\"\nloops = \"20m\"";
         assert_eq!(policy.to_string(), want);
         assert!(policy.check().is_ok());
         policy.set("receipts", "none").unwrap();
@@ -295,7 +305,10 @@ mod tests {
             ("presence", "yes"),
             ("padding", "300"),
             ("padding", "none"),
+            ("cover", "5s"),
+            ("loops", "often"),
             ("cover", "1"),
+            ("tor", "1"),
         ] {
             assert_eq!(policy.set(key, value).unwrap_err().kind(), ErrorKind::Usage, "{key}={value}");
         }

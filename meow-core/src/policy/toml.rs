@@ -7,11 +7,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::text::bad;
-use super::{Authenticity, Form, Policy};
+use super::{Authenticity, Form, Pause, Policy};
 use crate::Error;
 
 /// Keys of a policy as TOML. Those of a chain stand within its route.
-const WHOLE: [&str; 6] = ["routes", "authenticity", "receipts", "form", "presence", "padding"];
+const WHOLE: [&str; 8] =
+    ["routes", "authenticity", "receipts", "form", "presence", "padding", "cover", "loops"];
 
 /// Longest text of a policy, in bytes.
 pub const MAX_TEXT: usize = 8192;
@@ -40,7 +41,10 @@ impl fmt::Display for Policy {
         writeln!(f, "receipts = [{}]", quoted(told))?;
         writeln!(f, "form = \"{form}\"")?;
         writeln!(f, "presence = {}", self.presence)?;
-        write!(f, "padding = {}", self.padding)
+        writeln!(f, "padding = {}", self.padding)?;
+        let pause = |pause: Option<Pause>| pause.map_or("none".to_owned(), |pause| pause.to_string());
+        writeln!(f, "cover = \"{}\"", pause(self.cover))?;
+        write!(f, "loops = \"{}\"", pause(self.loops))
     }
 }
 
@@ -135,12 +139,14 @@ mod tests {
             ("presence", "true"),
             ("form", "whole"),
             ("padding", "512"),
+            ("cover", "90s"),
+            ("loops", "2h"),
         ] {
             policy.set(key, value).unwrap();
         }
         assert_eq!(policy.to_string().parse::<Policy>().unwrap(), policy);
         let by_hand = "# Bob\n\n routes=[ \"matriochka hops=2\" , ] # at home\nreceipts = []\r\nform = \"whole\"\n\
-                       authenticity = \"signed\"\npresence = false\npadding = 256 # bytes";
+                       authenticity = \"signed\"\npresence = false\npadding = 256 # bytes\ncover = \"6/h\"\nloops = \"none\"";
         let policy: Policy = by_hand.parse().unwrap();
         assert_eq!(
             policy.routes.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -160,7 +166,12 @@ mod tests {
             ("padding = 256", "padding = \"256\""),
             ("padding = 256", "padding = 300"),
             ("padding = 256", ""),
-            ("presence = false", "presence = false\ncover = 1"),
+            ("presence = false", "presence = false\ntor = 1"),
+            ("cover = \"none\"", "cover = 600"),
+            ("cover = \"none\"", "cover = \"1s\""),
+            ("cover = \"none\"", "cover = \"\""),
+            ("loops = \"none\"", "loops = \"10m\""),
+            ("loops = \"none\"", ""),
             ("[\"server\"]", "\"server\""),
             ("[\"server\"]", "[server]"),
             ("[\"server\"]", "[\"server\""),

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use meow_core::cover::{Look, Moments};
 use meow_core::crypto::{Random as _, SeededRandom};
 use meow_core::onion::{Delay, HopId, OnionClass, Outcome, Step, seal_with_reply};
+use meow_core::policy::Pause;
 
 use crate::chain::{Server, servers};
 
@@ -19,8 +21,9 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     /// The mean pause between two messages of a client.
     pub(crate) every: f64,
-    /// The mean pause between two loop packets of a client: to its own mailbox server, and no message. None without.
-    pub(crate) cover: Option<f64>,
+    /// The mean pause between two loop packets of a client, in whole seconds: to its own mailbox server, and no message. None
+    /// without.
+    pub(crate) cover: Option<u32>,
     pub(crate) lasts: f64,
 }
 
@@ -85,13 +88,30 @@ impl World {
             for at in moments(self.every, self.lasts, &mut random) {
                 trips.push(self.trip(&relays, client, Some(self.partner(client)), at, &mut random));
             }
-            let loops = self.cover.map(|pause| moments(pause, self.lasts, &mut random));
-            for at in loops.unwrap_or_default() {
-                trips.push(self.trip(&relays, client, None, at, &mut random));
+            if let Some(secs) = self.cover {
+                self.loops(&relays, client, Pause::from_secs(secs).unwrap(), &mut trips, &mut random);
             }
         }
         trips.sort_by(|a, b| a.sent.total_cmp(&b.sent));
         trips
+    }
+
+    /// Loops as a client sends them: by the type that says when.
+    fn loops(
+        &self,
+        relays: &[Server],
+        client: usize,
+        pause: Pause,
+        trips: &mut Vec<Trip>,
+        random: &mut SeededRandom,
+    ) {
+        let (mut now, mut moments) = (0, Moments::begin(pause, 0, random).unwrap());
+        while (now as f64) < self.lasts * 1000.0 {
+            match moments.look(now, random).unwrap() {
+                Look::Wait(until) => now = until,
+                Look::Now => trips.push(self.trip(relays, client, None, now as f64 / 1000.0, random)),
+            }
+        }
     }
 
     fn trip(

@@ -68,6 +68,7 @@ pub(crate) fn contents(keys: &Keys) -> Vec<(&'static str, Content)> {
         ("Mode", Content::Mode { deniable: true }),
         ("Direct", Content::Direct(DirectOffer { secret: Some(Secret::new([0x44; 32])) })),
         ("Direct, withdrawn", Content::Direct(DirectOffer { secret: None })),
+        ("Cover", Content::Cover),
         ("unknown kind", Content::Unknown { kind: 4711, body: Blob::new(vec![9, 8, 7]).unwrap() }),
     ]
 }
@@ -128,6 +129,8 @@ fn messages() {
         let timeless = match content.clone() {
             Content::Text { text, .. } => Content::Text { sent: 0, text },
             Content::Data(data) => Content::Data(Data { sent: 0, ..data }),
+            // Enters as Empty.
+            Content::Cover => Content::Empty,
             other => other,
         };
         let item = postcard::to_stdvec(&timeless).unwrap();
@@ -153,8 +156,9 @@ fn refused(section: &mut Section) {
     // seq, epoch, seen, digest, then a content and no signature.
     let body = |content: &[u8]| [&[1, 0, 0, 0, 0, 0, 0][..], content, &[0]].concat();
     assert!(Body::from_wire(&body(&[0, 0])).is_ok());
-    let cases: [(&str, Vec<u8>); 6] = [
+    let cases: [(&str, Vec<u8>); 7] = [
         ("Empty that holds something", body(&[0, 1, 0])),
+        ("Cover that holds something", body(&[8, 1, 0])),
         ("Text with a byte after it", body(&[1, 4, 5, 1, b'a', 0])),
         ("Text that is not UTF-8", body(&[1, 3, 5, 1, 0xff])),
         ("Mode that is neither", body(&[6, 1, 2])),

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod chaos;
+mod cover;
 mod first;
 mod flow;
 mod renewal;
