@@ -13,6 +13,7 @@ use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::Inner;
 use crate::contacts::own_mailboxes;
+use crate::cover::loops_count;
 use crate::mailbox::{OwnMailbox, take_counter, unexpected};
 use crate::records::{MailboxRecord, contact, load};
 use crate::route::{longest_hold, no_way};
@@ -247,12 +248,17 @@ impl Inner {
         }
     }
 
-    /// One counted request to each server of a contact's mailboxes. A copy of this store from before it is found
+    /// One counted request to each server of a contact's mailboxes, unless loops are those. A copy of this store from before it is found
     /// out by that, even if nothing was fetched since.
     pub(crate) async fn count(self: &Arc<Self>, id: ContactId) -> Result<()> {
-        let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?))).await?;
+        let (mailboxes, by_loops) = self
+            .read(move |txn| {
+                let record = contact(txn, &id)?;
+                Ok((own_mailboxes(&record), loops_count(&record.policy)))
+            })
+            .await?;
         let mut failed = None;
-        for mailbox in &mailboxes {
+        for mailbox in mailboxes.iter().filter(|_| !by_loops) {
             match self.acknowledge(id, mailbox, 0).await {
                 Err(e) if of_the_store(&e) => return Err(e),
                 Err(e) => failed = Some(e),

@@ -16,7 +16,7 @@ use crate::records::{MailboxRecord, contact, load};
 
 impl Inner {
     /// Sends a loop, if it is a moment for one, and notes whether it came back. It is the request by which a server is told
-    /// of a new count, which follows each message: nobody on the way, nor the server, tells it from one of those.
+    /// of a new count: one packet there and back, like a message's.
     pub(super) async fn loop_at_moment(self: &Arc<Self>, id: ContactId) -> Result<()> {
         let go = self
             .write(move |txn, inner| match take(txn, inner, Kind::Loop, &id)? {
@@ -31,8 +31,10 @@ impl Inner {
             // A counter goes out once until the store is proven current.
             return self.prove_current(id).await;
         }
-        let round = self.count_through(&chain, id, &mailbox).await?;
-        let Some(came_back) = round.came_back else { return Ok(()) };
+        let rounds = self.count_through(&chain, id, &mailbox).await?;
+        if rounds.is_empty() {
+            return Ok(());
+        }
         self.write(move |txn, inner| {
             let record = match contact(txn, &id) {
                 Ok(record) if record.policy.loops.is_some() => record,
@@ -40,7 +42,8 @@ impl Inner {
                 _ => return Ok(()),
             };
             let mut loops = loops_of(txn, &id)?;
-            let tell = loops.note(&round.servers, came_back);
+            let tell =
+                rounds.iter().fold(false, |tell, round| tell | loops.note(&round.servers, round.came_back));
             save_loops(txn, &id, &loops)?;
             if !tell {
                 return Ok(());

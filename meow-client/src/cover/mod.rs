@@ -9,5 +9,5 @@ mod moment;
 mod plan;
 
 pub(crate) use driver::Running;
-pub(crate) use moment::{at_moments, for_a_moment, stands_still};
+pub(crate) use moment::{at_moments, for_a_moment, loops_count, stands_still};
 pub(crate) use plan::{COVER, LOOPED, LOOPS, PLANS, loops_of, plan};

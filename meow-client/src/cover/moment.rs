@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meow_core::contact::Status;
 use meow_core::identity::ContactId;
 use meow_core::lane::{Lookup, ServerRef};
+use meow_core::policy::Policy;
 use meow_core::store::{StoreTxn, Table};
 use meow_core::transport::{CostClass, LinkProfile};
 use meow_core::{Error, ErrorKind, Result, Retry};
@@ -20,6 +21,12 @@ use crate::run::of_the_store;
 /// nothing else that could leave at the others.
 pub(crate) fn at_moments(record: &ContactRecord) -> bool {
     record.policy.cover.is_some() && matches!(record.machine.status(), Status::Established | Status::Renewing)
+}
+
+/// Whether loops and pulls through chains, each of which is counted, stand for the count that follows what is sealed
+/// elsewhere. A packet right behind each message would tell messages from loops.
+pub(crate) fn loops_count(policy: &Policy) -> bool {
+    policy.loops.is_some() && !policy.shows_to_servers()
 }
 
 /// Why nothing but what waits is sent to a contact at moments, where that is so.

@@ -18,7 +18,7 @@ use crate::client::Inner;
 use crate::server::{NotCarried, Room, counter_of_own};
 
 /// Packets that one request may take, each by another path. A pull takes one: its counter is for one request.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
 /// How long an answer is waited for, beside the time that the request is to be held and kept, for each server passed.
 const PATIENCE_PER_HOP: Duration = Duration::from_secs(6);
 /// The longest wait for an answer: no first server holds a link for longer.

@@ -18,7 +18,7 @@ use super::path::{Path, Place};
 use super::warn::servers_of;
 use super::ways::{Ways, no_way};
 use crate::client::{Client, Inner};
-use crate::cover::{loops_of, stands_still};
+use crate::cover::{loops_count, loops_of, stands_still};
 use crate::records::{ContactRecord, contact, contact_of};
 use crate::run::of_the_store;
 use crate::sessions::{Place as SessionPlace, Right, is_kept};
@@ -272,7 +272,7 @@ fn days(
     for (report, basis) in all.iter_mut().zip(bases).filter(|(report, _)| report.fetching) {
         let (Some(_), Some(count)) = (report.cost, basis.count) else { continue };
         let mut streams = Vec::new();
-        if counted.insert(report.server.clone()) && sent > 0.0 {
+        if counted.insert(report.server.clone()) && sent > 0.0 && !loops_count(policy) {
             streams.push(Stream::of(sent, count, basis.opening));
         }
         if let (Some(pause), Route::Matriochka(_)) = (policy.loops, &report.route)

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use meow_client::{Client, HopMarks, Presence};
+use meow_client::{Client, EventKind, HopMarks, Presence};
 use meow_core::delivery::Delivery;
 use meow_core::lane::ServerReference;
 use meow_core::policy::{Chain, Policy, Route};
@@ -549,7 +549,11 @@ async fn a_server_between_that_loses_packets_is_passed_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn loops_go_round_and_what_is_lost_is_told() {
-    let relays = Relays::new(&["m1", "m2", "t1", "t2", "t3"]).await;
+    // The first server says soon that nothing came back.
+    let mut limits = HopLimits::default();
+    limits.hold = Duration::from_secs(6);
+    let everybody = ["m1", "m2", "t1", "t2", "t3"];
+    let relays = Relays::with(&everybody, limits).await;
     let (bob, hands) = (relays.user().await.1, Hands::now());
     let (user, first, alices) = relays.user().await;
     drop(first);
@@ -587,6 +591,17 @@ async fn loops_go_round_and_what_is_lost_is_told() {
     alice.network_changed();
     let loops = alice.explain_route("bob").await.unwrap().into_iter().find_map(|route| route.loops);
     assert_eq!(loops.unwrap().sent, LOOPS);
+    // One's own mailbox server takes packets and hands nothing over: each loop is tried as often as a message would be.
+    relays.dials[0].cut(&everybody);
+    hands.set(next_moment(&user, b"loops:"));
+    alice.sync(Duration::ZERO).await.unwrap();
+    let told = events(&alice).await;
+    assert!(has(&told, |e| *e == EventKind::LoopsLost { in_a_row: 3 }), "{told:?}");
+    let explained = alice.explain_route("bob").await.unwrap();
+    let loops = explained.iter().find_map(|route| route.loops).unwrap();
+    assert_eq!((loops.sent, loops.lost), (LOOPS + 3, 3));
+    let whys = explained.iter().flat_map(|route| route.there.iter().chain(&route.back)).map(|hop| &hop.why);
+    assert!(whys.filter(|why| why.contains("did not come back")).count() > 0, "{explained:?}");
     // Without chains there are none, and the policy says so.
     let without = Policy { loops: every(30), ..Policy::default() };
     assert_eq!(alice.set_policy("bob", without).await.unwrap_err().kind(), ErrorKind::Usage);
