@@ -4,7 +4,7 @@ use meow::{Event, EventKind};
 use serde::Serialize;
 
 use crate::output::Record;
-use crate::records::ContentRecord;
+use crate::records::{ContentRecord, RungRecord};
 use crate::text::{one_line, shown};
 use crate::utc::utc;
 
@@ -33,7 +33,8 @@ enum What {
     Established,
     Delivery {
         id: String,
-        delivery: &'static str,
+        #[serde(flatten)]
+        delivery: RungRecord,
     },
     Stalled {
         id: String,
@@ -59,6 +60,13 @@ enum What {
     MailboxGone {
         server: String,
     },
+    MailboxMoved {
+        from: String,
+        to: String,
+    },
+    ServerSilent {
+        server: String,
+    },
     RenewalsHeld,
     LoopsLost {
         in_a_row: u32,
@@ -81,7 +89,7 @@ impl From<&EventKind> for What {
             EventKind::Greeting(text) => Self::Greeting { text: text.clone() },
             EventKind::Established => Self::Established,
             EventKind::Delivery { id, delivery } => {
-                Self::Delivery { id: id.to_string(), delivery: delivery.name() }
+                Self::Delivery { id: id.to_string(), delivery: (*delivery).into() }
             }
             EventKind::Stalled { id, reason } => Self::Stalled { id: id.to_string(), reason: reason.clone() },
             EventKind::Missing { from, to } => Self::Missing { from: *from, to: *to },
@@ -93,6 +101,8 @@ impl From<&EventKind> for What {
             EventKind::Thin { on } => Self::Thin { on: *on },
             EventKind::MailboxReopened { server } => Self::MailboxReopened { server: server.clone() },
             EventKind::MailboxGone { server } => Self::MailboxGone { server: server.clone() },
+            EventKind::MailboxMoved { from, to } => Self::MailboxMoved { from: from.clone(), to: to.clone() },
+            EventKind::ServerSilent { server } => Self::ServerSilent { server: server.clone() },
             EventKind::RenewalsHeld => Self::RenewalsHeld,
             EventKind::LoopsLost { in_a_row } => Self::LoopsLost { in_a_row: *in_a_row },
             _ => Self::Unknown,
@@ -134,6 +144,19 @@ impl What {
                 return format!(
                     "your mailbox at {} is gone; where another server of yours takes one, the contact is told, \
                      else add a server and run `meow rotate`",
+                    one_line(server)
+                );
+            }
+            Self::MailboxMoved { from, to } => {
+                return format!(
+                    "{} stays silent, so your mailbox is at {} in its place, and the contact is told",
+                    one_line(from),
+                    one_line(to)
+                );
+            }
+            Self::ServerSilent { server } => {
+                return format!(
+                    "{} stays silent, and you have no other server to take its place: `meow server add` one",
                     one_line(server)
                 );
             }
@@ -198,7 +221,7 @@ mod tests {
             (EventKind::Established, json!({"event": "established"})),
             (
                 EventKind::Delivery { id, delivery: Delivery::Stored(2) },
-                json!({"event": "delivery", "id": "m4", "delivery": "stored"}),
+                json!({"event": "delivery", "id": "m4", "delivery": "stored", "copies": 2}),
             ),
             (
                 EventKind::Stalled { id, reason: "why".into() },
@@ -218,6 +241,14 @@ mod tests {
             (
                 EventKind::MailboxGone { server: server() },
                 json!({"event": "mailbox_gone", "server": "http://a/"}),
+            ),
+            (
+                EventKind::MailboxMoved { from: server(), to: "http://b/".into() },
+                json!({"event": "mailbox_moved", "from": "http://a/", "to": "http://b/"}),
+            ),
+            (
+                EventKind::ServerSilent { server: server() },
+                json!({"event": "server_silent", "server": "http://a/"}),
             ),
             (EventKind::RenewalsHeld, json!({"event": "renewals_held"})),
             (EventKind::LoopsLost { in_a_row: 3 }, json!({"event": "loops_lost", "in_a_row": 3})),

@@ -1,10 +1,12 @@
 //! Messages as records: what `send`, `receive`, `status` and `log` have in common.
 
+use std::fmt::{self, Display, Formatter};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meow::Content;
 use meow::client::Message;
-use meow::core::delivery::Way;
+use meow::core::delivery::{Delivery, Way};
 use serde::Serialize;
 
 use crate::output::Record;
@@ -50,6 +52,34 @@ impl ContentRecord {
     }
 }
 
+/// Where a message stands on the ladder.
+#[derive(Serialize)]
+pub(crate) struct RungRecord {
+    delivery: &'static str,
+    /// How many servers hold it, where it is `stored`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies: Option<u8>,
+}
+
+impl From<Delivery> for RungRecord {
+    fn from(delivery: Delivery) -> Self {
+        let copies = match delivery {
+            Delivery::Stored(copies) => Some(copies),
+            _ => None,
+        };
+        Self { delivery: delivery.name(), copies }
+    }
+}
+
+impl Display for RungRecord {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.copies {
+            Some(copies) => Delivery::Stored(copies).fmt(f),
+            None => f.write_str(self.delivery),
+        }
+    }
+}
+
 /// A message of the log.
 #[derive(Serialize)]
 pub(crate) struct MessageRecord {
@@ -58,7 +88,8 @@ pub(crate) struct MessageRecord {
     outgoing: bool,
     seq: u64,
     at_ms: u64,
-    delivery: &'static str,
+    #[serde(flatten)]
+    delivery: RungRecord,
     /// By which way it went: `direct`, `server` or `matriochka`.
     #[serde(skip_serializing_if = "Option::is_none")]
     way: Option<&'static str>,
@@ -76,7 +107,7 @@ impl From<&Message> for MessageRecord {
             outgoing: message.outgoing,
             seq: message.seq,
             at_ms: message.at_ms,
-            delivery: message.delivery.name(),
+            delivery: message.delivery.into(),
             way: message.way.map(Way::name),
             waiting: message.waiting.clone(),
             content: (&message.content).into(),
@@ -104,7 +135,8 @@ fn shown_way(way: Option<&str>) -> String {
 pub(crate) struct DeliveryRecord {
     id: String,
     contact: String,
-    delivery: &'static str,
+    #[serde(flatten)]
+    delivery: RungRecord,
     /// By which way it went: `direct`, `server` or `matriochka`.
     #[serde(skip_serializing_if = "Option::is_none")]
     way: Option<&'static str>,
@@ -117,7 +149,7 @@ impl From<&Message> for DeliveryRecord {
         Self {
             id: message.id.to_string(),
             contact: message.contact.clone(),
-            delivery: message.delivery.name(),
+            delivery: message.delivery.into(),
             way: message.way.map(Way::name),
             waiting: message.waiting.clone(),
         }
@@ -132,7 +164,7 @@ impl DeliveryRecord {
 }
 
 impl Record for DeliveryRecord {
-    /// `m3 stored`, `m3 stored, direct`, or `m3 queued: why`
+    /// `m3 stored`, `m3 stored at 2 servers`, `m3 stored, direct`, or `m3 queued: why`
     fn text(&self) -> String {
         match &self.waiting {
             Some(why) => format!("{} {}: {}", self.id, self.delivery, one_line(why)),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use meow_core::crypto::{PasswordCost, Random, Secret, SystemRandom};
 use meow_core::identity::{Master, RecoveryKeys};
@@ -17,6 +18,7 @@ use crate::client::{Client, Inner, blocking};
 use crate::clock::{Clock, SystemClock};
 use crate::counted::Counted;
 use crate::direct::Direct;
+use crate::hearing::Hearing;
 use crate::keys::{KeyStorage, KeyVault};
 use crate::others::Trouble;
 use crate::random::SharedRandom;
@@ -66,6 +68,7 @@ pub struct ClientBuilder {
     cost: PasswordCost,
     direct_at: Vec<Endpoint>,
     direct_addresses: Addresses,
+    refill_after: Duration,
 }
 
 impl Default for ClientBuilder {
@@ -78,6 +81,7 @@ impl Default for ClientBuilder {
             cost: PasswordCost::STANDARD,
             direct_at: Vec::new(),
             direct_addresses: Addresses::public(),
+            refill_after: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -109,6 +113,14 @@ impl ClientBuilder {
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// How long a server of one's own may be silent, while others are heard, before another of one's own takes its place for
+    /// every contact: a day, unless something else is said here.
+    #[must_use]
+    pub fn refill_after(mut self, silent: Duration) -> Self {
+        self.refill_after = silent;
         self
     }
 
@@ -227,6 +239,8 @@ impl ClientBuilder {
                 trouble: Trouble::default(),
                 fresh: Mutex::new(HashSet::new()),
                 counted: Counted::default(),
+                hearing: Hearing::default(),
+                refill_after_ms: u64::try_from(self.refill_after.as_millis()).unwrap_or(u64::MAX),
                 sessions: Sessions::default(),
             }),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meow_core::card::{CardFile, CardSecrets};
-use meow_core::contact::Contact;
+use meow_core::contact::{Contact, Outgoing};
 use meow_core::crypto::Random;
 use meow_core::identity::Root;
 use meow_core::lane::ServerRef;
@@ -22,8 +22,8 @@ use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::policy::default_policy;
 use crate::records::{ContactRecord, DEVICE, Device, load, save};
-use crate::route::Ways;
-use crate::servers::{OwnServer, staying_servers};
+use crate::route::{Under, Ways};
+use crate::servers::OwnServer;
 use crate::unlock::Unlock;
 
 /// Most servers that hold one's mailbox for a contact.
@@ -144,7 +144,7 @@ impl Client {
             let list = fresh.secrets.first_list(&fresh.recovery, fresh.servers.clone())?;
             Contact::take(fresh.secrets, list, card.card(), &kem, greeting, &mut *random)?
         };
-        inner.add_contact_taken(name, machine, policy, answer.item, hash).await?;
+        inner.add_contact_taken(name, machine, policy, answer, hash).await?;
         inner.mailboxes.notify_waiters();
         inner.outbox.notify_one();
         Ok(())
@@ -154,11 +154,11 @@ impl Client {
 impl Inner {
     /// A fresh contact identity, with the next recovery key. Checks first what can be checked.
     async fn fresh_identity(self: &Arc<Self>, name: &str, unlock: &Unlock) -> Result<Fresh> {
-        let checked = name.to_owned();
+        let (checked, inner) = (name.to_owned(), Arc::clone(self));
         let (servers, policy) = self
             .read(move |txn| {
                 name_is_free(txn, &checked)?;
-                Ok((staying_servers(txn)?, default_policy(txn)?))
+                Ok((inner.usable_servers(txn)?, default_policy(txn)?))
             })
             .await?;
         if servers.is_empty() {
@@ -201,7 +201,8 @@ impl Inner {
         theirs: &[ServerRef],
     ) -> Result<Vec<OwnMailbox>> {
         let mut opened = Vec::new();
-        let ways = Ways::new(fresh.policy.routes.clone(), theirs.iter().chain(&fresh.servers));
+        let ways =
+            Ways::new(Under::NewContacts, fresh.policy.routes.clone(), theirs.iter().chain(&fresh.servers));
         for server in &fresh.servers {
             let (lkp, token) = fresh.secrets.lookup.keys(server.fingerprint());
             let wrap = fresh.secrets.lookup.wrap().clone();
@@ -252,7 +253,7 @@ impl Inner {
         name: &str,
         machine: Contact,
         policy: Policy,
-        answer: Vec<u8>,
+        answer: Outgoing,
         card: [u8; 32],
     ) -> Result<()> {
         let name = name.to_owned();
@@ -267,7 +268,7 @@ impl Inner {
 
 /// Until when a server may keep the key of a card: within a day after the card is over. The same second at two servers would
 /// be something that they have in common.
-fn apart(expires: u64, random: &mut dyn Random) -> Result<u64> {
+pub(crate) fn apart(expires: u64, random: &mut dyn Random) -> Result<u64> {
     let mut bytes = [0; 8];
     random.fill(&mut bytes)?;
     Ok(expires.saturating_add(u64::from_be_bytes(bytes) % DAY))
@@ -288,7 +289,7 @@ fn insert_contact(
     name: String,
     mut machine: Contact,
     policy: Policy,
-    item: Option<Vec<u8>>,
+    item: Option<Outgoing>,
 ) -> Result<()> {
     name_is_free(txn, &name)?;
     let id = *machine.id();

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::counted::Counted;
 use crate::direct::Direct;
 use crate::event::{Event, EventKind};
+use crate::hearing::Hearing;
 use crate::keys::KeyVault;
 use crate::others::Trouble;
 use crate::random::SharedRandom;
@@ -55,6 +56,9 @@ pub(crate) struct Inner {
     /// Contacts whose server has shown in this process that the store is not an old copy.
     pub(crate) fresh: Mutex<HashSet<ContactId>>,
     pub(crate) counted: Counted,
+    pub(crate) hearing: Hearing,
+    /// How long a server of one's own may be silent before another takes its place, in milliseconds.
+    pub(crate) refill_after_ms: u64,
     pub(crate) sessions: Sessions,
 }
 

@@ -88,6 +88,19 @@ pub enum EventKind {
         /// Which server.
         server: String,
     },
+    /// A server of ours stays silent, and another one has taken its place for this contact, who is told of it.
+    MailboxMoved {
+        /// The server that is silent.
+        from: String,
+        /// The one in its place.
+        to: String,
+    },
+    /// A server of ours that keeps mail of this contact stays silent, and there is no other to take its place: add one. Said
+    /// once for each silence.
+    ServerSilent {
+        /// Which server.
+        server: String,
+    },
     /// The contact had keys made anew four times within an hour: further wishes are answered as the hour passes. Messages
     /// to it wait meanwhile. It may be broken, or mean ill. Said once in a row of them.
     RenewalsHeld,

@@ -96,7 +96,9 @@ impl Inner {
     /// Proves that the store is not an older copy: one counted request to a server of one's own, before
     /// anything is sealed with keys that a copy could have used.
     pub(crate) async fn prove_current(self: &Arc<Self>, id: ContactId) -> Result<()> {
-        let mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?))).await?;
+        let mut mailboxes = self.read(move |txn| Ok(own_mailboxes(&contact(txn, &id)?))).await?;
+        let now = self.now_ms();
+        mailboxes.sort_by_key(|mailbox| self.hearing.rests(mailbox.server.fingerprint(), now));
         let mut last =
             Error::new(ErrorKind::Usage, "this contact has no mailbox; remove it and exchange cards again");
         for mailbox in &mailboxes {
@@ -134,6 +136,7 @@ impl Inner {
                 }
                 _ => continue,
             };
+            self.note_asked(id, mailbox.server.fingerprint(), route, &pulled).await?;
             match pulled {
                 Err(e) if !of_the_store(&e) => last = e,
                 done => return done,

@@ -1,31 +1,24 @@
-//! Sending: sealing what waits in the outbox, and depositing finished bytes until a server confirms.
+//! Sending: sealing what waits in the outbox, and passing finished bytes on until a server confirms.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use meow_core::contact::SendError;
 use meow_core::delivery::{Delivery, Way};
 use meow_core::identity::ContactId;
-use meow_core::lane::{Lookup, Place};
-use meow_core::policy::Route;
-use meow_core::request::{Answer, Deposit, MAX_ITEM, RefusalCode, RequestKind};
-use meow_core::session::SessionKind;
+use meow_core::lane::Lookup;
 use meow_core::store::{StoreTxn, Table};
-use meow_core::wire::Blob;
 use meow_core::{Error, ErrorKind, Result, Retry};
 
 use crate::client::Inner;
+use crate::copies::with_lacking;
 use crate::cover::{at_moments, for_a_moment};
+use crate::deposit::{Passed, Sending};
 use crate::event::EventKind;
 use crate::ids::MessageId;
-use crate::mailbox::unexpected;
 use crate::outbox::{damaged, put};
 use crate::records::{ContactRecord, LogEntry, OutboxEntry, Stage, contact, decode, load, ordered_key, save};
-use crate::route::{Ways, no_way};
-use crate::run::of_the_store;
-use crate::server::{Room, refused};
-use crate::sessions::{Place as SessionPlace, Right};
+use crate::route::Ways;
 use crate::upkeep::{await_receipt, awaited_no_more};
 
 /// What became of a flush.
@@ -44,6 +37,8 @@ pub(crate) enum Next {
     Nothing,
     /// The store has to be proved current first.
     Prove,
+    /// Store one copy that is lacking.
+    Copy,
     /// Deposit these bytes.
     Deposit {
         key: [u8; 24],
@@ -84,7 +79,8 @@ fn with_mail(txn: &dyn StoreTxn) -> Result<Vec<ContactId>> {
 impl Inner {
     /// Sends all that can be sent now.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<Flushed> {
-        let mut waiting: VecDeque<ContactId> = self.read(with_mail).await?.into();
+        let waiting = self.read(|txn| Ok([with_mail(txn)?, with_lacking(txn)?].concat())).await?;
+        let mut waiting: VecDeque<_> = waiting.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let mut running = tokio::task::JoinSet::new();
         let mut all = Flushed::default();
         loop {
@@ -109,7 +105,12 @@ impl Inner {
         let mut flushed = Flushed::default();
         loop {
             match self.next(id).await? {
-                Next::Nothing => return Ok(flushed),
+                Next::Nothing | Next::Copy => {
+                    let (sent, left) = self.top_up(id).await?;
+                    flushed.sent += sent;
+                    flushed.left = left;
+                    return Ok(flushed);
+                }
                 Next::Prove => {
                     if let Err(e) = self.prove_current(id).await {
                         self.note_waiting(id, &e).await?;
@@ -121,9 +122,10 @@ impl Inner {
                     if sealed && flushed.sealed.is_empty() {
                         flushed.sealed.push(id);
                     }
-                    match self.by_routes(id, &ways, &target, item).await {
-                        Ok(way) => {
-                            self.stored(id, key, way).await?;
+                    let what = Sending { contact: id, ways: &ways, target: &target, item: &item };
+                    match self.pass_on(&what).await {
+                        Ok(passed) => {
+                            self.stored(id, key, passed).await?;
                             flushed.sent += 1;
                         }
                         Err(e) => {
@@ -179,7 +181,7 @@ impl Inner {
         let entry: OutboxEntry = decode(Table::Outbox, &value)?;
         let sealed = matches!(entry.stage, Stage::Plain);
         let Sealed { key, item } = match entry.stage {
-            Stage::Sealed { item } => Sealed { key, item },
+            Stage::Sealed { item, .. } => Sealed { key, item },
             Stage::Plain if !fresh => return Ok(Next::Prove),
             Stage::Plain => match self.seal(txn, id, record, key, entry.message)? {
                 Some(sealed) => sealed,
@@ -223,114 +225,32 @@ impl Inner {
         save(txn, Table::Contacts, id.as_bytes(), record)?;
         txn.delete(Table::Outbox, &waiting)?;
         self.counted.seals(id);
-        let stage = Stage::Sealed { item: out.item.clone() };
+        let stage = Stage::Sealed { item: out.item.clone(), seq: out.seq };
         let key = put(txn, id, &OutboxEntry { message: Some(message), stage })?;
         Ok(Some(Sealed { key, item: out.item }))
     }
 
-    /// Passes finished bytes on by the first route of the policy that works. What one route may have passed on already is the
-    /// same for the next: the contact takes it once. Where none works it waits: nothing goes another way.
-    pub(crate) async fn by_routes(
-        self: &Arc<Self>,
-        id: ContactId,
-        ways: &Ways,
-        target: &Lookup,
-        item: Vec<u8>,
-    ) -> Result<Way> {
-        let mut waits = None;
-        for route in ways.routes.iter() {
-            if !self.still_allows(id, route).await? {
-                continue;
-            }
-            let passed = match route {
-                Route::Direct => self.hand_over(id, &item).await.map(|()| Way::Direct),
-                Route::Server => self.deposit(id, target, route, ways, &item).await.map(|()| Way::Server),
-                Route::Matriochka(_) => {
-                    self.deposit(id, target, route, ways, &item).await.map(|()| Way::Matriochka)
-                }
-                _ => Err(Error::new(ErrorKind::Usage, "this version knows no such route; change the policy")),
-            };
-            match passed {
-                Ok(way) => return Ok(way),
-                Err(e) if of_the_store(&e) => return Err(e),
-                Err(e) => waits = sooner(waits, Some(e)),
-            }
-        }
-        Err(waits.unwrap_or_else(no_way))
-    }
-
-    /// Deposits finished bytes at the first server of the contact that takes them, straight or through a chain. The id comes from the bytes, so that
-    /// a deposit is the same in a session and outside, and as often as it is tried.
-    async fn deposit(
-        self: &Arc<Self>,
-        id: ContactId,
-        target: &Lookup,
-        route: &Route,
-        ways: &Ways,
-        item: &[u8],
-    ) -> Result<()> {
-        let mut last = Error::new(ErrorKind::Malformed, "the contact named no server; ask for a new card");
-        for (n, place) in target.places().iter().enumerate() {
-            let server = &place.server;
-            let item = target.wrap(place, item)?;
-            let item =
-                Blob::new(item).map_err(|_| Error::new(ErrorKind::Bug, "a sealed item is too long"))?;
-            // The server before may have taken long.
-            if n > 0 && !self.still_allows(id, route).await? {
-                break;
-            }
-            let answered = match route {
-                Route::Server => self.deposit_at(id, place, &item).await,
-                _ => {
-                    let kind = deposit(place, &item);
-                    self.ask_by(route, ways, server, kind, Room::Small, Duration::ZERO).await
-                }
-            };
-            last = match answered {
-                Ok(Answer::Done) => return Ok(()),
-                Ok(Answer::Refused(r)) if r.code == RefusalCode::Denied => {
-                    refused(server, r).with_retry(Retry::After(300))
-                }
-                Ok(Answer::Refused(r)) => refused(server, r),
-                Ok(_) => unexpected(),
-                Err(e) => e,
-            };
-        }
-        Err(last)
-    }
-
-    async fn deposit_at(
-        self: &Arc<Self>,
-        id: ContactId,
-        to: &Place,
-        item: &Blob<MAX_ITEM>,
-    ) -> Result<Answer> {
-        let (mailbox, token, server) = (to.lkp, to.token, &to.server);
-        let place = SessionPlace { contact: id, server, right: Right::Depositor { mailbox, token } };
-        let kind = SessionKind::Deposit { keep_secs: 0, item: item.clone() };
-        if let Some(session) = self.session(&place).await?
-            && let Some(answer) =
-                self.ask_in_session(session, server, &kind, Room::Small, Duration::ZERO).await?
-        {
-            return Ok(answer);
-        }
-        self.still_straight(id).await?;
-        self.ask(server, deposit(to, item), Room::Small, Duration::ZERO).await
-    }
-
-    /// Takes an entry that a server, or the contact itself, has confirmed out of the outbox.
-    pub(crate) async fn stored(self: &Arc<Self>, id: ContactId, key: [u8; 24], way: Way) -> Result<()> {
+    /// Takes an entry that a server, or the contact itself, has confirmed out of the outbox. What a server has is kept until
+    /// the contact has it.
+    pub(crate) async fn stored(self: &Arc<Self>, id: ContactId, key: [u8; 24], passed: Passed) -> Result<()> {
         self.write(move |txn, inner| {
             // Another process may have deposited the same bytes at the same time: the server keeps them once.
             let Some(entry) = load::<OutboxEntry>(txn, Table::Outbox, &key)? else { return Ok(()) };
             txn.delete(Table::Outbox, &key)?;
-            match entry.message {
-                Some(message) => {
-                    await_receipt(txn, &id, message, inner.now_ms())?;
-                    note_way(txn, &id, message, way)?;
-                    inner.climb(txn, &id, message, Delivery::Stored(1))
+            let way = match &passed {
+                Passed::Directly => Way::Direct,
+                Passed::At(_, way) => *way,
+            };
+            if let Some(message) = entry.message {
+                await_receipt(txn, &id, message, inner.now_ms())?;
+                note_way(txn, &id, message, way)?;
+            }
+            match (passed, entry.stage, entry.message) {
+                (Passed::At(place, _), Stage::Sealed { item, seq }, message) => {
+                    inner.keep(txn, &id, (seq, message), item, place.lkp)
                 }
-                None => Ok(()),
+                (_, _, Some(message)) => inner.climb(txn, &id, message, Delivery::Stored(1)),
+                (_, _, None) => Ok(()),
             }
         })
         .await
@@ -397,13 +317,6 @@ impl Inner {
     }
 }
 
-/// The same however often it is made.
-fn deposit(to: &Place, item: &Blob<MAX_ITEM>) -> RequestKind {
-    let (mailbox, token) = (to.lkp, to.token);
-    let id = Deposit::item_id(&mailbox, item);
-    RequestKind::Deposit(Deposit { mailbox, token, id, keep_secs: 0, item: item.clone() })
-}
-
 /// Notes by which way a message went.
 fn note_way(txn: &mut dyn StoreTxn, id: &ContactId, message: MessageId, way: Way) -> Result<()> {
     let key = ordered_key(id, message.0);
@@ -413,7 +326,7 @@ fn note_way(txn: &mut dyn StoreTxn, id: &ContactId, message: MessageId, way: Way
 }
 
 /// How long a message may stay on this device before the alarm, in milliseconds.
-const STALL_QUEUED_MS: u64 = 10 * 60 * 1000;
+pub(crate) const STALL_QUEUED_MS: u64 = 10 * 60 * 1000;
 
 fn not_yet(name: &str) -> Error {
     Error::new(
@@ -427,7 +340,7 @@ fn not_yet(name: &str) -> Error {
 }
 
 /// The error whose retry comes first.
-fn sooner(a: Option<Error>, b: Option<Error>) -> Option<Error> {
+pub(crate) fn sooner(a: Option<Error>, b: Option<Error>) -> Option<Error> {
     let secs = |e: &Error| match e.retry() {
         Retry::Now => 0,
         Retry::After(n) => n,

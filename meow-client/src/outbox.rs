@@ -1,5 +1,6 @@
 //! The outbox: what is on its way, as plain content that waits to be sealed or as finished bytes.
 
+use meow_core::contact::Outgoing;
 use meow_core::delivery::Delivery;
 use meow_core::identity::ContactId;
 use meow_core::message::{Content, MAX_DATA};
@@ -22,11 +23,11 @@ pub(crate) fn put_items(
     txn: &mut dyn StoreTxn,
     inner: &Inner,
     contact: &ContactId,
-    items: impl IntoIterator<Item = Vec<u8>>,
+    items: impl IntoIterator<Item = Outgoing>,
 ) -> Result<()> {
-    for item in items {
+    for Outgoing { seq, item } in items {
         inner.counted.seals(contact);
-        put(txn, contact, &OutboxEntry { message: None, stage: Stage::Sealed { item } })?;
+        put(txn, contact, &OutboxEntry { message: None, stage: Stage::Sealed { item, seq } })?;
     }
     Ok(())
 }
@@ -37,10 +38,10 @@ pub(crate) fn put_again(
     inner: &Inner,
     contact: &ContactId,
     message: Option<MessageId>,
-    item: Vec<u8>,
+    Outgoing { seq, item }: Outgoing,
 ) -> Result<()> {
     inner.counted.seals(contact);
-    put(txn, contact, &OutboxEntry { message, stage: Stage::Sealed { item } })?;
+    put(txn, contact, &OutboxEntry { message, stage: Stage::Sealed { item, seq } })?;
     Ok(())
 }
 

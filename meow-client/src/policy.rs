@@ -115,7 +115,11 @@ impl Inner {
             may_replace(&record.policy, &policy, weaken)?;
             let rerouted = record.policy.routes != policy.routes;
             let covered = record.policy.cover.is_some();
+            let recopied = record.policy.copies != policy.copies;
             record.policy = policy;
+            if recopied {
+                inner.assess_all(txn, &record, None)?;
+            }
             if record.policy.cover.is_some()
                 && !covered
                 && let Some(scarce) = stands_still(inner, &record)

@@ -13,6 +13,7 @@ use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::Inner;
+use crate::copies::{acknowledged, forget_kept};
 use crate::cover::at_moments;
 use crate::event::EventKind;
 use crate::ids::MessageId;
@@ -32,6 +33,7 @@ impl Inner {
         self.write(move |txn, inner| {
             let mut record = contact(txn, &id)?;
             let card = record.machine.card_out().cloned();
+            let places = record.machine.deposit_target().cloned();
             let mut unreadable = false;
             for item in items {
                 let done = item_key(&id, DONE, &item);
@@ -54,6 +56,12 @@ impl Inner {
             }
             trim_done(txn, &id)?;
             inner.resume(txn, &id, &mut record)?;
+            acknowledged(txn, &id, &record.machine)?;
+            if places.as_ref() != record.machine.deposit_target() {
+                // What lies at servers that the contact has left may be lost with them.
+                inner.assess_all(txn, &record, None)?;
+                inner.outbox.notify_one();
+            }
             inner.answer(txn, &id, &mut record)?;
             save(txn, Table::Contacts, id.as_bytes(), &record)
         })
@@ -82,7 +90,7 @@ impl Inner {
             turn = record.machine.tick(self.now_ms(), &mut *random)?;
         }
         drop(random);
-        put_items(txn, self, id, [mode, receipt, turn].into_iter().flatten().map(|o| o.item))?;
+        put_items(txn, self, id, [mode, receipt, turn].into_iter().flatten())?;
         self.offer(txn, id, record)
     }
 
@@ -147,8 +155,9 @@ impl Inner {
                 _ => None,
             });
             drop_superseded(txn, id, again.unwrap_or(u64::MAX))?;
+            forget_kept(txn, id)?;
         }
-        put_items(txn, self, id, output.items.into_iter().map(|o| o.item))?;
+        put_items(txn, self, id, output.items)?;
         for event in output.events {
             self.absorb_event(txn, id, record, event)?;
         }
@@ -233,7 +242,7 @@ impl Inner {
             };
             let content = content.unwrap_or(Content::Empty);
             let out = record.machine.resend(seq, &content, &mut *self.random.lock())?;
-            put_again(txn, self, id, message, out.item)?;
+            put_again(txn, self, id, message, out)?;
         }
         Ok(())
     }

@@ -95,8 +95,8 @@ pub(crate) struct OutboxEntry {
 pub(crate) enum Stage {
     /// Its content waits in the log to be sealed.
     Plain,
-    /// Finished bytes: every attempt sends the same, and so is the same deposit.
-    Sealed { item: Vec<u8> },
+    /// Finished bytes: every attempt sends the same, and so is the same deposit. The sequence is 0 for an opening.
+    Sealed { item: Vec<u8>, seq: u64 },
 }
 
 /// The counter of one mailbox at one server.

@@ -18,7 +18,7 @@ use crate::records::{ContactRecord, MailboxRecord, contact, load, save};
 use crate::rotation::overtaken;
 use crate::run::of_the_store;
 use crate::server::refused;
-use crate::servers::{OwnServer, staying_servers};
+use crate::servers::OwnServer;
 use crate::sessions::forget_sessions;
 
 /// A counter this far ahead is no rolled-back store but a broken or lying server.
@@ -192,7 +192,9 @@ impl Inner {
 
     /// Makes another mailbox for a contact in place of one that is gone for good.
     async fn replace(self: &Arc<Self>, id: ContactId, gone: &OwnMailbox) -> Result<()> {
-        let (record, servers) = self.read(move |txn| Ok((contact(txn, &id)?, staying_servers(txn)?))).await?;
+        let inner = Arc::clone(self);
+        let found = move |txn: &dyn StoreTxn| Ok((contact(txn, &id)?, inner.usable_servers(txn)?));
+        let (record, servers) = self.read(found).await?;
         let servers = servers.iter().map(OwnServer::public).collect::<Result<Vec<_>>>()?;
         let mut plan = record.machine.plan_anew(servers, &mut *self.random.lock())?;
         for planned in self.planned(&record, &plan) {
@@ -239,7 +241,7 @@ impl Inner {
             return Ok(());
         }
         let opening = record.machine.begin_renewal(&mut *self.random.lock())?;
-        put_items(txn, self, id, [opening.item])
+        put_items(txn, self, id, [opening])
     }
 }
 

@@ -13,6 +13,7 @@ use crate::mailbox::OwnMailbox;
 use crate::others::mailboxes_changed;
 use crate::receive::CLOSING;
 use crate::records::{contact, contact_of, decode, save};
+use crate::route::Under;
 use crate::run::of_the_store;
 use crate::sessions::SESSION;
 
@@ -35,7 +36,8 @@ impl Client {
         let id = inner
             .write(move |txn, _| {
                 let id = contact_of(txn, &name)?;
-                for mailbox in own_mailboxes(&contact(txn, &id)?) {
+                for mut mailbox in own_mailboxes(&contact(txn, &id)?) {
+                    mailbox.ways.under = Under::Removed;
                     save(txn, Table::Meta, &left_over_key(&mailbox), &mailbox)?;
                 }
                 forget(txn, &id)?;
@@ -91,7 +93,14 @@ fn forget(txn: &mut dyn StoreTxn, id: &ContactId) -> Result<()> {
     for table in [Table::Outbox, Table::Items] {
         every(txn, table, id, |txn, key| txn.delete(table, key))?;
     }
-    for notes in [crate::log::SEQUENCES, crate::upkeep::AWAITED, CLOSING, SESSION] {
+    for notes in [
+        crate::log::SEQUENCES,
+        crate::upkeep::AWAITED,
+        CLOSING,
+        SESSION,
+        crate::copies::LACKING,
+        crate::refill::NO_SPARE,
+    ] {
         every(txn, Table::Meta, &[notes, id].concat(), |txn, key| txn.delete(Table::Meta, key))?;
     }
     let single = [crate::upkeep::RENEWING, crate::recover::OLD_COPY, crate::used_card::USED];

@@ -6,12 +6,13 @@ use std::time::Duration;
 use meow_core::contact::{Mailbox, MailboxPlan};
 use meow_core::crypto::VerifyKey;
 use meow_core::identity::ContactId;
-use meow_core::store::Table;
+use meow_core::store::{StoreTxn, Table};
 use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result, Retry};
 
 use crate::client::{Client, Inner};
 use crate::contacts::own_mailboxes;
+use crate::event::EventKind;
 use crate::mailbox::{OwnMailbox, Registering};
 use crate::moving::is_lost;
 use crate::others::mailboxes_changed;
@@ -20,7 +21,7 @@ use crate::receive::CLOSING;
 use crate::records::{ContactRecord, contact, contact_of, save};
 use crate::route::Ways;
 use crate::run::of_the_store;
-use crate::servers::{OwnServer, staying_servers};
+use crate::servers::OwnServer;
 use crate::sessions::forget_closed;
 
 impl Client {
@@ -43,7 +44,9 @@ impl Client {
 impl Inner {
     /// Moves the mailbox for a contact to a new lookup key, on the servers that stay.
     pub(crate) async fn rotate(self: &Arc<Self>, id: ContactId) -> Result<()> {
-        let (record, servers) = self.read(move |txn| Ok((contact(txn, &id)?, staying_servers(txn)?))).await?;
+        let inner = Arc::clone(self);
+        let found = move |txn: &dyn StoreTxn| Ok((contact(txn, &id)?, inner.usable_servers(txn)?));
+        let (record, servers) = self.read(found).await?;
         let servers = servers.iter().map(OwnServer::public).collect::<Result<Vec<_>>>()?;
         if servers.is_empty() {
             return Err(Error::new(
@@ -57,7 +60,7 @@ impl Inner {
         for mailbox in self.planned(&record, &plan) {
             self.register(mailbox.registering(&record)).await?;
         }
-        self.tell_rotation(id, plan).await
+        self.tell_rotation(id, plan, None).await
     }
 
     /// The mailboxes of a plan, none of whose servers is the first of a chain that registers another.
@@ -69,17 +72,25 @@ impl Inner {
         plan.mailboxes().iter().map(planned).collect()
     }
 
-    /// Tells a contact of mailboxes that are registered.
+    /// Tells a contact of mailboxes that are registered, and the application why.
     ///
     /// # Errors
     /// `Limit` where they were moved meanwhile by somebody else.
-    pub(crate) async fn tell_rotation(self: &Arc<Self>, id: ContactId, plan: MailboxPlan) -> Result<()> {
+    pub(crate) async fn tell_rotation(
+        self: &Arc<Self>,
+        id: ContactId,
+        plan: MailboxPlan,
+        why: Option<EventKind>,
+    ) -> Result<()> {
         self.write(move |txn, inner| {
             let mut record = contact(txn, &id)?;
             inner.choose_form(txn, &mut record)?;
             let out = record.machine.begin_rotation(plan, &mut *inner.random.lock())?;
             let out = out.ok_or_else(overtaken)?;
-            put_items(txn, inner, &id, [out.item])?;
+            put_items(txn, inner, &id, [out])?;
+            if let Some(why) = why {
+                inner.emit(txn, &record.name, why)?;
+            }
             mailboxes_changed(txn)?;
             save(txn, Table::Contacts, id.as_bytes(), &record)
         })

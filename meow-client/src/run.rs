@@ -68,6 +68,8 @@ impl Client {
         report.sent += moments.sent;
         inner.upkeep().await?;
         for closed in [
+            inner.look_after_copies().await,
+            inner.refill().await,
             inner.withdraw_used().await,
             inner.close_retired().await,
             inner.close_left_over().await,

@@ -11,6 +11,7 @@ use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::{Client, Inner};
+use crate::hearing::silence;
 use crate::mailbox::unexpected;
 use crate::moving::{leaving, stay};
 use crate::records::{ServerReached, ServerRecord, decode, load, next_number, save};
@@ -30,6 +31,9 @@ pub struct OwnServer {
     pub in_use: Option<Endpoint>,
     /// It is being left ([`move_server`](Client::move_server)): no new mailboxes are made there.
     pub leaving: bool,
+    /// Since when it does not answer, in Unix milliseconds. Where it stays so, others take its place
+    /// ([`refill_after`](crate::ClientBuilder::refill_after)).
+    pub silent_since_ms: Option<u64>,
 }
 
 impl OwnServer {
@@ -52,7 +56,7 @@ impl OwnServer {
         listed.retain(|url| *url != own);
         let reference =
             ServerReference { url: record.url, fingerprint: record.fingerprint.0, invite: record.invite };
-        Self { reference, added_ms: record.added_ms, listed, in_use, leaving }
+        Self { reference, added_ms: record.added_ms, listed, in_use, leaving, silent_since_ms: None }
     }
 }
 
@@ -69,7 +73,8 @@ pub(crate) fn own_servers(txn: &dyn StoreTxn) -> Result<Vec<OwnServer>> {
         .map(|record| {
             let reached = load(txn, Table::Meta, &reached_key(&record.fingerprint.0))?;
             let leaving = left.contains(&record.fingerprint.0);
-            Ok(OwnServer::new(record, reached, leaving))
+            let silent_since_ms = silence(txn, &record.fingerprint.0)?.map(|silence| silence.since_ms);
+            Ok(OwnServer { silent_since_ms, ..OwnServer::new(record, reached, leaving) })
         })
         .collect()
 }
@@ -84,6 +89,7 @@ pub(crate) fn staying_servers(txn: &dyn StoreTxn) -> Result<Vec<OwnServer>> {
 /// Takes a server off the list.
 pub(crate) fn forget_server(txn: &mut dyn StoreTxn, fingerprint: &[u8; 32]) -> Result<()> {
     stay(txn, fingerprint)?;
+    crate::hearing::forget(txn, fingerprint)?;
     txn.delete(Table::Meta, &reached_key(fingerprint))?;
     txn.delete(Table::Servers, fingerprint)
 }
@@ -98,6 +104,18 @@ fn reached_key(fingerprint: &[u8; 32]) -> Vec<u8> {
 }
 
 impl Inner {
+    /// Those at which new mailboxes can be made: not those that stay silent, as long as there are others.
+    pub(crate) fn usable_servers(&self, txn: &dyn StoreTxn) -> Result<Vec<OwnServer>> {
+        let all = staying_servers(txn)?;
+        let mut alive = Vec::new();
+        for server in &all {
+            if !self.is_dead(txn, &server.reference.fingerprint, self.refill_after_ms)? {
+                alive.push(server.clone());
+            }
+        }
+        Ok(if alive.is_empty() { all } else { alive })
+    }
+
     /// Asks a server by a request that is sealed to its key.
     ///
     /// # Errors

@@ -63,6 +63,8 @@ impl Inner {
             }
             turn = turn.wrapping_add(1);
             for closed in [
+                self.look_after_copies().await,
+                self.refill().await,
                 self.withdraw_used().await,
                 self.close_retired().await,
                 self.close_left_over().await,

@@ -13,11 +13,12 @@ use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result};
 use tokio::time::timeout;
 
+use crate::cards::apart;
 use crate::client::Inner;
 use crate::contacts::own_mailboxes;
 use crate::mailbox::unexpected;
 use crate::records::{contact, decode, save};
-use crate::route::Ways;
+use crate::route::{Under, Ways};
 use crate::run::of_the_store;
 use crate::server::{Room, refused};
 
@@ -58,7 +59,8 @@ impl Inner {
         let now = self.now_ms() / 1000;
         for mailbox in &mailboxes {
             let name = card.kem_blob_name(mailbox.server.fingerprint());
-            match self.park(mailbox, name, Vec::new(), now).await {
+            let until = apart(now, &mut *self.random.lock())?;
+            match self.park(mailbox, name, Vec::new(), until).await {
                 // A mailbox that is gone holds no blob either.
                 Err(e) if e.kind() != ErrorKind::Refused => return Err(e),
                 _ => {}
@@ -103,7 +105,7 @@ impl Inner {
         let name = Fixed(card.kem_blob_name(server.fingerprint()));
         let kind = RequestKind::BlobGet(BlobGet { mailbox: place.lkp, token: place.token, name });
         let routes = self.default_policy().await?.routes;
-        let ways = Ways::new(routes, card.lane().lookup.servers());
+        let ways = Ways::new(Under::NewContacts, routes, card.lane().lookup.servers());
         self.ask_any(&ways, server, kind, Room::Class(2)).await
     }
 }

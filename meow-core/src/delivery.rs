@@ -49,6 +49,17 @@ impl Delivery {
         up
     }
 
+    /// Says anew at how many servers a message lies: fewer than before, where one of them is lost. At none it is on this
+    /// device only. What the contact has said stays. Returns true when that is a change.
+    pub fn stored_at(&mut self, servers: u8) -> bool {
+        let now = if servers == 0 { Self::Queued } else { Self::Stored(servers) };
+        let changes = *self < Self::Decrypted && *self != now;
+        if changes {
+            *self = now;
+        }
+        changes
+    }
+
     /// A fixed name in lower case.
     pub const fn name(self) -> &'static str {
         match self {
@@ -79,8 +90,13 @@ mod tests {
         assert!(d.climb(Stored(1)));
         assert!(d.climb(Stored(2)));
         assert!(!d.climb(Stored(1)));
+        // What a server that is lost has confirmed counts no more.
+        assert!(d.stored_at(1) && d == Stored(1));
+        assert!(!d.stored_at(1));
+        assert!(d.stored_at(0) && d == Queued);
         assert!(d.climb(Read));
         assert!(!d.climb(Decrypted));
+        assert!(!d.stored_at(3));
         assert_eq!(d, Read);
     }
 }

@@ -74,12 +74,17 @@ struct Listed {
     added_ms: u64,
     /// It is being left.
     leaving: bool,
+    /// Since when it does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent_since_ms: Option<u64>,
 }
 
 impl Record for Listed {
     fn text(&self) -> String {
         let leaving = if self.leaving { ", is being left" } else { "" };
-        format!("{}  added {}{leaving}{}", self.known.server, utc(self.added_ms), self.known.urls())
+        let silent = self.silent_since_ms.map(|since| format!(", silent since {}", utc(since)));
+        let (silent, urls) = (silent.unwrap_or_default(), self.known.urls());
+        format!("{}  added {}{leaving}{silent}{urls}", self.known.server, utc(self.added_ms))
     }
 }
 
@@ -156,6 +161,7 @@ pub(super) async fn run(context: &Context, command: ServerCommand) -> Outcome {
                     known: Known::new(&server),
                     added_ms: server.added_ms,
                     leaving: server.leaving,
+                    silent_since_ms: server.silent_since_ms,
                 })?;
             }
         }

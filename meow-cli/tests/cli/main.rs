@@ -9,6 +9,7 @@
 
 mod broker;
 mod cards;
+mod copies;
 mod doctor;
 mod errors;
 mod every_link;

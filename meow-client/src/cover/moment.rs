@@ -12,6 +12,7 @@ use meow_core::{Error, ErrorKind, Result, Retry};
 
 use super::plan::{Kind, take};
 use crate::client::Inner;
+use crate::deposit::Sending;
 use crate::flush::Next;
 use crate::outbox::put;
 use crate::records::{ContactRecord, OutboxEntry, Stage, contact, save};
@@ -78,10 +79,13 @@ impl Inner {
             }
             next = self.write(move |txn, inner| inner.next_at_moment(txn, &id, true)).await?;
         }
+        if matches!(next, Next::Copy) {
+            return self.copy_at_moment(id).await;
+        }
         let Next::Deposit { key, item, target, ways, sealed } = next else { return Ok(0) };
-        let passed = self.by_routes(id, &ways, &target, item).await;
+        let passed = self.pass_on(&Sending { contact: id, ways: &ways, target: &target, item: &item }).await;
         let sent = match passed {
-            Ok(way) => self.stored(id, key, way).await.map(|()| 1),
+            Ok(passed) => self.stored(id, key, passed).await.map(|()| 1),
             Err(e) if of_the_store(&e) => return Err(e),
             Err(e) => self.note_waiting(id, &e).await.and(Err(e)),
         };
@@ -97,7 +101,8 @@ impl Inner {
         sent
     }
 
-    /// What waits, or what is due by itself, or a message that says nothing: sealed, and in the outbox.
+    /// What waits, or a copy that is lacking, or what is due by itself, or a message that says nothing: sealed, and in the
+    /// outbox.
     fn next_at_moment(&self, txn: &mut dyn StoreTxn, id: &ContactId, fresh: bool) -> Result<Next> {
         let mut record = match contact(txn, id) {
             Ok(record) => record,
@@ -105,6 +110,7 @@ impl Inner {
             Err(e) => return Err(e),
         };
         match self.next_of(txn, id, &mut record, fresh)? {
+            Next::Nothing if self.could_copy(txn, &record)? => return Ok(Next::Copy),
             Next::Nothing if record.machine.status() != Status::Established => return Ok(Next::Nothing),
             Next::Nothing if !fresh => return Ok(Next::Prove),
             Next::Nothing => {}
@@ -118,7 +124,7 @@ impl Inner {
         };
         save(txn, Table::Contacts, id.as_bytes(), &record)?;
         self.counted.seals(id);
-        let stage = Stage::Sealed { item: out.item };
+        let stage = Stage::Sealed { item: out.item, seq: out.seq };
         put(txn, id, &OutboxEntry { message: None, stage })?;
         // What was sealed is what waits now.
         match self.next_of(txn, id, &mut record, fresh)? {

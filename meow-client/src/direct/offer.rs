@@ -120,7 +120,7 @@ impl Inner {
         }
         direct.mine = mine;
         save_direct(txn, id, &direct)?;
-        put_items(txn, self, id, [out.item])?;
+        put_items(txn, self, id, [out])?;
         self.mailboxes.notify_waiters();
         Ok(())
     }

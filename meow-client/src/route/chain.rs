@@ -13,7 +13,7 @@ use meow_core::{Error, ErrorKind, Result, Retry};
 
 use super::catalog::Known;
 use super::path::{Draw, NoPath, Path, Place, choose};
-use super::ways::Ways;
+use super::ways::{Under, Ways};
 use crate::client::Inner;
 use crate::server::{NotCarried, Room, counter_of_own};
 
@@ -101,7 +101,7 @@ impl Inner {
     /// Why none does.
     pub(crate) async fn leads_to(self: &Arc<Self>, server: &ServerRef) -> Result<()> {
         let routes = self.default_policy().await?.routes;
-        let ways = Ways::new(routes.clone(), std::iter::once(server));
+        let ways = Ways::new(Under::NewContacts, routes.clone(), std::iter::once(server));
         let mut last = super::ways::no_way();
         for route in routes.iter() {
             let Route::Matriochka(chain) = route else { continue };

@@ -37,7 +37,7 @@ const DATAGRAM: usize = 1350;
 const DATAGRAM_HEAD: usize = 28 + 35;
 const DATAGRAM_ACK: usize = 28 + 35;
 
-/// What a text of 100 bytes costs to send by a route, or one look for mail that brings no more than a text.
+/// What a text of 100 bytes costs to send by a route, each of its copies to such a server, or one look for mail that brings no more than a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RouteCost {

@@ -139,6 +139,12 @@ impl Client {
             }
         }
         days(&record, stands_still(inner, &record), &loops, &mut all, &bases);
+        // At a moment of cover traffic one copy leaves; a message is sent with all of them.
+        let copies = u64::from(record.policy.copies).min(theirs.len() as u64);
+        for cost in all.iter_mut().filter(|report| !report.fetching).filter_map(|report| report.cost.as_mut())
+        {
+            (cost.up, cost.down) = (cost.up * copies, cost.down * copies);
+        }
         Ok(all)
     }
 }

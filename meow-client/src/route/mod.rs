@@ -26,4 +26,4 @@ pub use explain::{HopShown, RouteReport};
 pub use hops::{HopMarks, KnownHop};
 pub(crate) use path::below;
 pub use warn::ChainWarning;
-pub(crate) use ways::{Ways, no_way};
+pub(crate) use ways::{Under, Ways, no_way};

@@ -8,7 +8,7 @@ use meow_core::onion::HopId;
 use meow_core::policy::{Chain, Route};
 
 use super::catalog::Known;
-use super::ways::Ways;
+use super::ways::{Under, Ways};
 use crate::client::{Client, Inner};
 use crate::contacts::every_contact;
 use crate::records::ContactRecord;
@@ -38,7 +38,8 @@ impl Client {
     pub async fn chain_warnings(&self) -> Result<Vec<ChainWarning>> {
         let inner = &self.inner;
         let new = inner.default_policy().await?.routes;
-        let mut looked = vec![(None, Ways::new(new, std::iter::empty()), Vec::new(), None)];
+        let mut looked =
+            vec![(None, Ways::new(Under::NewContacts, new, std::iter::empty()), Vec::new(), None)];
         for (_, record) in inner.read(every_contact).await? {
             let ways = Ways::of(&record);
             let theirs = servers_of(&record);

@@ -14,14 +14,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Inner;
 use crate::records::{ContactRecord, contact};
+use crate::run::of_the_store;
 use crate::server::{Room, counter_of_own};
 
 /// Servers that are kept from being first at most: what one contact's mailboxes can be on.
 const MAX_AVOIDED: usize = 40;
 
+/// Whose policy says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Under {
+    /// That of a contact, as it is at each attempt.
+    Contact(ContactId),
+    /// That which new contacts get, as it is at each attempt.
+    NewContacts,
+    /// That of a contact who was removed, as it was then.
+    #[default]
+    Removed,
+}
+
 /// By which ways requests about one contact may go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ways {
+    pub(crate) under: Under,
     /// In the user's order.
     pub(crate) routes: List<Route, MAX_ROUTES>,
     /// The mailbox servers of both sides: where a route is a chain, none of them sees this device's address, so none is
@@ -31,27 +45,28 @@ pub(crate) struct Ways {
 
 impl Ways {
     pub(crate) fn new<'a>(
+        under: Under,
         routes: List<Route, MAX_ROUTES>,
         mailboxes: impl Iterator<Item = &'a ServerRef>,
     ) -> Self {
         let mut seen = BTreeSet::new();
         let avoid =
             mailboxes.map(|server| Fixed(*server.fingerprint())).filter(|server| seen.insert(*server));
-        Self { routes, avoid: List::take(avoid) }
+        Self { under, routes, avoid: List::take(avoid) }
     }
 
     /// These, where mailboxes are made on further servers.
     pub(crate) fn and_on(&self, servers: &[ServerRef]) -> Self {
         let new = servers.iter().map(|server| Fixed(*server.fingerprint()));
         let old = self.avoid.iter().filter(|old| servers.iter().all(|new| *new.fingerprint() != old.0));
-        Self { routes: self.routes.clone(), avoid: List::take(new.chain(old.copied())) }
+        Self { avoid: List::take(new.chain(old.copied())), ..self.clone() }
     }
 
     /// Those that the policy of a contact allows.
     pub(crate) fn of(record: &ContactRecord) -> Self {
         let own = record.machine.mailboxes().iter().rev().map(|mailbox| &mailbox.server);
         let theirs = record.machine.deposit_target().into_iter().flat_map(Lookup::servers);
-        Self::new(record.policy.routes.clone(), theirs.chain(own))
+        Self::new(Under::Contact(*record.machine.id()), record.policy.routes.clone(), theirs.chain(own))
     }
 }
 
@@ -97,7 +112,19 @@ impl Inner {
         }
     }
 
-    /// Asks a server by the first allowed route that works. The request may reach it twice: for those that are
+    /// Whether the policy that these ways come from still allows a route of theirs to servers.
+    async fn still_leads(self: &Arc<Self>, ways: &Ways, route: &Route) -> Result<bool> {
+        match ways.under {
+            Under::Contact(id) => self.still_allows(id, route).await,
+            Under::NewContacts => {
+                let routes = self.default_policy().await?.routes;
+                Ok(Route::to_servers(&routes).any(|other| other == route))
+            }
+            Under::Removed => Ok(true),
+        }
+    }
+
+    /// Asks a server by the first route that works and is still allowed. The request may reach it twice: for those that are
     /// idempotent.
     ///
     /// # Errors
@@ -114,9 +141,13 @@ impl Inner {
     ) -> Result<Answer> {
         let mut last = no_way();
         for (n, route) in Route::to_servers(&ways.routes).enumerate() {
+            if !self.still_leads(ways, route).await? {
+                continue;
+            }
             match self.ask_by(route, ways, server, kind.clone(), room, Duration::ZERO).await {
                 Ok(answer) if n > 0 => return Ok(counter_of_own(&kind, answer)),
                 Ok(answer) => return Ok(answer),
+                Err(e) if of_the_store(&e) => return Err(e),
                 Err(e) => last = e,
             }
         }
@@ -141,13 +172,13 @@ mod tests {
     fn servers_of_a_new_mailbox_are_the_first_of_no_chain_either() {
         let server = |n| ServerRef::new([n; 32], &[]).unwrap();
         let all = [1, 2, 3].map(server);
-        let ways = Ways::new(List::take([Route::Server]), all[..2].iter());
+        let ways = Ways::new(Under::NewContacts, List::take([Route::Server]), all[..2].iter());
         let more = ways.and_on(&all[1..]);
         assert_eq!(more.routes, ways.routes);
         assert_eq!(*more.avoid, [Fixed([2; 32]), Fixed([3; 32]), Fixed([1; 32])]);
         // The new ones are kept from being first even if there are too many.
         let many: Vec<_> = (0..MAX_AVOIDED as u8).map(|n| server(100 + n)).collect();
-        let full = Ways::new(List::default(), many.iter()).and_on(&all);
+        let full = Ways::new(Under::NewContacts, List::default(), many.iter()).and_on(&all);
         assert!(
             full.avoid.len() == MAX_AVOIDED
                 && all.iter().all(|s| full.avoid.contains(&Fixed(*s.fingerprint())))

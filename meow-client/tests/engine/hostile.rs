@@ -21,13 +21,13 @@ const HOUR: u64 = 60 * 60 * 1000;
 
 /// A clock that tests set.
 #[derive(Clone)]
-struct SetClock(Arc<AtomicU64>);
+pub(crate) struct SetClock(Arc<AtomicU64>);
 
 impl SetClock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(AtomicU64::new(1_800_000_000_000)))
     }
-    fn set(&self, change: impl Fn(u64) -> u64) {
+    pub(crate) fn set(&self, change: impl Fn(u64) -> u64) {
         self.0.store(change(self.0.load(Ordering::SeqCst)), Ordering::SeqCst);
     }
 }

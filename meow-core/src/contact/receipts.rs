@@ -42,6 +42,17 @@ impl Contact {
         Ok(Some(out))
     }
 
+    /// The sequence up to which the contact has everything of ours, by its receipts and by what its messages say that it has
+    /// seen.
+    pub fn acknowledged(&self) -> u64 {
+        self.told.decrypted.max(self.seen_by_contact())
+    }
+
+    /// Single sequences beyond [`acknowledged`](Self::acknowledged) that the contact has, says a receipt.
+    pub fn acknowledged_also(&self) -> &[u64] {
+        &self.told.also
+    }
+
     /// Notes that the user has seen the contact's messages up to this sequence.
     pub fn mark_read(&mut self, seq: u64) {
         self.told.read = self.told.read.max(seq.min(self.got.top));

@@ -14,12 +14,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lane::MAX_SERVERS;
 use crate::onion::{Delay, MAX_HOPS, OnionClass};
 use crate::wire::{List, Text};
 use crate::{Error, ErrorKind};
 
 /// Longest name of a pool of servers, in bytes.
 pub const MAX_POOL: usize = 32;
+/// The most copies of one message, each at another server of the contact.
+pub const MAX_COPIES: u8 = MAX_SERVERS as u8;
 /// The most routes of one policy.
 pub const MAX_ROUTES: usize = 8;
 
@@ -181,6 +184,8 @@ pub struct Policy {
     pub cover: Option<Pause>,
     /// Packets go round through the chains of the policy, with this mean pause. Needs a [`Route::Matriochka`].
     pub loops: Option<Pause>,
+    /// At how many of the contact's servers each message is stored: 1 to [`MAX_COPIES`], as far as the contact has so many.
+    pub copies: u8,
 }
 
 impl Default for Policy {
@@ -196,6 +201,7 @@ impl Default for Policy {
             padding: Padding::default(),
             cover: None,
             loops: None,
+            copies: 1,
         }
     }
 }
@@ -211,6 +217,10 @@ impl Policy {
         }
         if self.presence && !self.routes.contains(&Route::Direct) {
             let text = "presence is for contacts that may be reached directly; allow the route `direct` too";
+            return Err(Error::new(ErrorKind::Usage, text));
+        }
+        if !(1..=MAX_COPIES).contains(&self.copies) {
+            let text = format!("a message is stored at 1 to {MAX_COPIES} servers of the contact");
             return Err(Error::new(ErrorKind::Usage, text));
         }
         if self.form == Form::Thin && self.padding != Padding::P256 {
@@ -274,7 +284,7 @@ impl Policy {
 
     /// Whether another policy in the place of this one would protect less: a route that none of these allows at its place or
     /// before, this device's address shown to servers, more receipts, presence, signatures where there were none, less
-    /// padding, thin messages where there were fewer, or less cover traffic. Such a change needs the password.
+    /// padding, thin messages where there were fewer, fewer copies, or less cover traffic. Such a change needs the password.
     pub fn protects_more_than(&self, new: &Self) -> bool {
         let allowed =
             |place: usize, route: &Route| self.routes.iter().take(place + 1).any(|old| old.covers(route));
@@ -290,7 +300,8 @@ impl Policy {
         let as_often =
             |old: Option<Pause>, new: Option<Pause>| old.is_none_or(|old| new.is_some_and(|new| new <= old));
         let cover = as_often(self.cover, new.cover) && as_often(self.loops, new.loops);
-        !(routes && hidden && receipts && signed && presence && padding && form && cover)
+        let copies = self.copies <= new.copies;
+        !(routes && hidden && receipts && signed && presence && padding && form && cover && copies)
     }
 }
 
@@ -473,6 +484,10 @@ mod tests {
         assert!(!old.protects_more_than(&covered(600)) && !covered(60).protects_more_than(&covered(10)));
         let padded = Policy { padding: Padding::P2048, ..old.clone() };
         assert!(padded.protects_more_than(&old) && !old.protects_more_than(&padded));
+        let copies = |copies| Policy { copies, ..old.clone() };
+        assert!(copies(2).protects_more_than(&copies(1)) && !copies(2).protects_more_than(&copies(3)));
+        assert!([0, 5].iter().all(|n| copies(*n).check().unwrap_err().kind() == ErrorKind::Usage));
+        assert!([1, 4].iter().all(|n| copies(*n).check().is_ok()));
         let deniable = Policy { authenticity: Authenticity::Deniable, ..old.clone() };
         assert!(deniable.protects_more_than(&old) && !old.protects_more_than(&deniable));
         let forms = [Form::Whole, Form::ByLink, Form::Thin];

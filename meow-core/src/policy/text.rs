@@ -8,7 +8,7 @@ use crate::wire::{List, Text};
 use crate::{Error, ErrorKind};
 
 /// The keys of [`Policy::set`], with what they take.
-pub const KEYS: [(&str, &str); 12] = [
+pub const KEYS: [(&str, &str); 13] = [
     ("routes", "what is allowed, in order: server, direct, matriochka; separated by commas"),
     ("hops", "servers of a chain, the mailbox server counted: 2 to 5"),
     ("first", "from which servers the first of a chain is drawn: trusted, pool:NAME, known"),
@@ -21,6 +21,7 @@ pub const KEYS: [(&str, &str); 12] = [
     ("cover", "mean pause between messages, with ones that say nothing where none waits: none, 10m, 6/h"),
     ("loops", "mean pause between packets that go round through chains: none, 10m, 6/h"),
     ("padding", "size to which messages are padded at least: 256, 512, 2048, 8192, 32768"),
+    ("copies", "at how many of the contact's servers each message is stored: 1 to 4"),
 ];
 
 pub(super) fn bad(text: String) -> Error {
@@ -164,6 +165,10 @@ impl Policy {
             "padding" => self.padding = value.parse()?,
             "cover" => self.cover = pause(value)?,
             "loops" => self.loops = pause(value)?,
+            "copies" => {
+                self.copies =
+                    value.parse().map_err(|_| bad(format!("copies needs a number, not {value:?}")))?;
+            }
             _ => {
                 let keys: Vec<_> = KEYS.iter().map(|(key, _)| *key).collect();
                 return Err(bad(format!("a policy has no {key:?}; it has {}", keys.join(", "))));
@@ -282,12 +287,13 @@ mod tests {
             ("padding", "2048"),
             ("cover", "600s"),
             ("loops", "3/h"),
+            ("copies", "2"),
         ] {
             policy.set(key, value).unwrap_or_else(|e| panic!("{key}: {e}"));
         }
         let want = "routes = [\"matriochka hops=4 first=trusted between=pool:friends delay_ms=1500\", \"server\"]\n\
                     authenticity = \"deniable\"\nreceipts = [\"decrypted\", \"read\"]\nform = \"whole\"\npresence = false\n\
-                    padding = 2048\ncover = \"10m\"\nloops = \"20m\"";
+                    padding = 2048\ncover = \"10m\"\nloops = \"20m\"\ncopies = 2";
         assert_eq!(policy.to_string(), want);
         assert!(policy.check().is_ok());
         policy.set("receipts", "none").unwrap();
@@ -307,6 +313,7 @@ mod tests {
             ("padding", "none"),
             ("cover", "5s"),
             ("loops", "often"),
+            ("copies", "-1"),
             ("cover", "1"),
             ("tor", "1"),
         ] {

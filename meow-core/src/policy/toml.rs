@@ -11,8 +11,8 @@ use super::{Authenticity, Form, Pause, Policy};
 use crate::Error;
 
 /// Keys of a policy as TOML. Those of a chain stand within its route.
-const WHOLE: [&str; 8] =
-    ["routes", "authenticity", "receipts", "form", "presence", "padding", "cover", "loops"];
+const WHOLE: [&str; 9] =
+    ["routes", "authenticity", "receipts", "form", "presence", "padding", "cover", "loops", "copies"];
 
 /// Longest text of a policy, in bytes.
 pub const MAX_TEXT: usize = 8192;
@@ -44,7 +44,8 @@ impl fmt::Display for Policy {
         writeln!(f, "padding = {}", self.padding)?;
         let pause = |pause: Option<Pause>| pause.map_or("none".to_owned(), |pause| pause.to_string());
         writeln!(f, "cover = \"{}\"", pause(self.cover))?;
-        write!(f, "loops = \"{}\"", pause(self.loops))
+        writeln!(f, "loops = \"{}\"", pause(self.loops))?;
+        write!(f, "copies = {}", self.copies)
     }
 }
 
@@ -82,7 +83,7 @@ impl FromStr for Policy {
                     }
                     if all.is_empty() && *key == "receipts" { "none".to_owned() } else { all.join(",") }
                 }
-                ("presence" | "padding", word) => word.to_owned(),
+                ("presence" | "padding" | "copies", word) => word.to_owned(),
                 (_, word) => string(word).ok_or_else(|| wrong(&format!("{key} takes \"A\"")))?.to_owned(),
             };
             policy.set(key, &value).map_err(|e| wrong(&e.to_string()))?;
@@ -141,12 +142,13 @@ mod tests {
             ("padding", "512"),
             ("cover", "90s"),
             ("loops", "2h"),
+            ("copies", "3"),
         ] {
             policy.set(key, value).unwrap();
         }
         assert_eq!(policy.to_string().parse::<Policy>().unwrap(), policy);
         let by_hand = "# Bob\n\n routes=[ \"matriochka hops=2\" , ] # at home\nreceipts = []\r\nform = \"whole\"\n\
-                       authenticity = \"signed\"\npresence = false\npadding = 256 # bytes\ncover = \"6/h\"\nloops = \"none\"";
+                       authenticity = \"signed\"\npresence = false\npadding = 256 # bytes\ncover = \"6/h\"\nloops = \"none\"\ncopies=1";
         let policy: Policy = by_hand.parse().unwrap();
         assert_eq!(
             policy.routes.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -165,6 +167,9 @@ mod tests {
             ("presence = false", "presence = true"),
             ("padding = 256", "padding = \"256\""),
             ("padding = 256", "padding = 300"),
+            ("copies = 1", ""),
+            ("copies = 1", "copies = 0"),
+            ("copies = 1", "copies = \"1\""),
             ("padding = 256", ""),
             ("presence = false", "presence = false\ntor = 1"),
             ("cover = \"none\"", "cover = 600"),
