@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{PoisonError, RwLock};
 
 use meow_core::store::{Quota, Write, WriteOutcome};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::StoreError;
 use super::connection::{Role, Source};
@@ -162,12 +162,15 @@ impl Writer {
         work: impl FnOnce(&mut Txn<'_, 'w>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.now = now.max(self.now);
-        let behavior =
-            if into == Into::Log { TransactionBehavior::Deferred } else { TransactionBehavior::Immediate };
-        // An early return drops the transaction, which rolls it back.
-        let transaction = self.connection.transaction_with_behavior(behavior)?;
+        // What only looks needs none: nobody else writes what it looks at. An early return drops it, which rolls it back.
+        let transaction = match into {
+            Into::Log => None,
+            Into::Tables | Into::TablesWhole => {
+                Some(Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?)
+            }
+        };
         let overlay = read(shared.overlay);
-        let sql = Sql::new(&transaction, shared.operations);
+        let sql = Sql::new(&self.connection, shared.operations);
         let (options, whole) = (&shared.source.options, into == Into::TablesWhole);
         let mut txn = Txn::new(sql, options, self.now, self.totals, &mut self.known, &overlay, whole);
         let outcome = work(&mut txn)?;
@@ -176,9 +179,7 @@ impl Writer {
         }
         let Txn { staged, totals, changed, .. } = txn;
         drop(overlay);
-        if !changed {
-            // Only read.
-            drop(transaction);
+        let Some(transaction) = transaction.filter(|_| changed) else {
             if !staged.records.is_empty() {
                 let places = self.log.append(&staged.records)?;
                 let mut overlay = write(shared.overlay);
@@ -187,7 +188,7 @@ impl Writer {
                 self.totals = totals;
             }
             return Ok(outcome);
-        }
+        };
         totals.store(&Sql::new(&transaction, shared.operations))?;
         transaction.commit()?;
         self.totals = totals;

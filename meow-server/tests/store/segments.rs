@@ -45,6 +45,41 @@ fn a49_a_crash_beside_any_segment() {
     }
 }
 
+/// The head of a segment comes with its first group: a crash tears both, in any order.
+#[test]
+fn a49_a_torn_beginning_of_a_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("live.db"), folder.path().join("copy.db"));
+    let store = open_small(&path);
+    commit(&store, &[register(1)]);
+    for n in 0..5 {
+        commit(&store, &[deposit(1, n, body(n, 900))]);
+    }
+    let whole = Remains::of(&path);
+    for kept in 0..7 {
+        let mut log = whole.log.clone();
+        for sector in (0..3).filter(|sector| kept & 1 << sector == 0) {
+            log[PLACE + sector * 512..][..512].fill(0);
+        }
+        let torn = Remains { log, main: whole.main.clone(), wal: whole.wal.clone() };
+        assert_eq!(torn.reopen(&copy).unwrap(), 4, "{kept:03b}");
+        torn.put(&copy);
+        let store = open_small(&copy);
+        for n in [4, 5, 6] {
+            commit(&store, &[deposit(1, n, body(n, 900))]);
+        }
+        // As it is left, twice, and after a clean stop.
+        let (left, again) = (Remains::of(&copy), folder.path().join("again.db"));
+        assert_eq!(left.reopen(&again).unwrap(), 7, "{kept:03b}");
+        left.put(&again);
+        let store_again = open_small(&again);
+        commit(&store_again, &[deposit(1, 7, body(7, 900))]);
+        assert_eq!(Remains::of(&again).reopen(&folder.path().join("third.db")).unwrap(), 8);
+        drop(store);
+        assert_eq!(waiting(&open(&copy).unwrap(), 1).unwrap().len(), 7);
+    }
+}
+
 /// What is fetched in time goes round in the first places: the file stays small.
 #[test]
 fn what_is_fetched_gives_its_place_back() {

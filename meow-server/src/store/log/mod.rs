@@ -45,7 +45,7 @@ const RESERVE: u64 = 64 << 10;
 /// No log is longer: places in memory are of 32 bits.
 const MOST: u64 = 1 << 31;
 /// So much memory is kept for the next group.
-const KEPT: usize = 512 << 10;
+const KEPT: usize = 256 << 10;
 /// How long another process may still hold the file.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -126,18 +126,21 @@ impl Log {
             }
         }
         let mut segments = Vec::with_capacity(rows.len());
-        for row in rows {
+        for mut row in rows {
             if self.room < row.start.saturating_add(LEAST) {
                 return Err(StoreError::DamagedLog);
             }
             let segment = row.segment(&self.file, key);
             let own = SegmentHead { generation: row.generation, salt: row.salt };
             let there = self.heads.read(&self.file, row.start)? == Some(own);
-            // Otherwise a crash came before its first group.
-            if !there && (row.groups.is_some_and(|groups| groups > 0) || scan::any(&segment)?) {
+            // The head came with the first group. Without it that one was not synced, and there can be no other.
+            if !there && (row.groups.is_some_and(|groups| groups > 0) || scan::goes_on(&segment)?) {
                 return Err(StoreError::DamagedLog);
             }
-            if there || row.groups.is_none() {
+            if there {
+                segments.push((row, segment));
+            } else if row.groups.is_none() {
+                row.groups = Some(0);
                 segments.push((row, segment));
             }
         }

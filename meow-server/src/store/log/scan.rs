@@ -27,8 +27,7 @@ pub(crate) fn scan(
     let mut at = segment.first();
     while groups.is_none_or(|all| segment.groups < all) {
         let Some(records) = read_group(segment, at)? else {
-            let damaged =
-                groups.is_some() || !torn && follows(segment, aligned(at + 1), Some(segment.groups))?;
+            let damaged = groups.is_some() || !torn && follows(segment, aligned(at + 1), segment.groups)?;
             return if damaged { Err(StoreError::DamagedLog) } else { Ok(()) };
         };
         for (place, plain) in &records.plain {
@@ -77,13 +76,13 @@ fn read_group(segment: &Segment, at: u64) -> Result<Option<Group>, StoreError> {
     Ok(rest.is_empty().then_some(Group { plain, end: aligned(place) }))
 }
 
-/// Whether there is any group of this segment.
-pub(super) fn any(segment: &Segment) -> Result<bool, StoreError> {
-    follows(segment, segment.first(), None)
+/// Whether there is any group of this segment beyond its first.
+pub(super) fn goes_on(segment: &Segment) -> Result<bool, StoreError> {
+    follows(segment, segment.first(), 0)
 }
 
 /// Whether a group with a higher number begins at this place of the segment or behind it.
-fn follows(segment: &Segment, mut at: u64, group: Option<u64>) -> Result<bool, StoreError> {
+fn follows(segment: &Segment, mut at: u64, group: u64) -> Result<bool, StoreError> {
     let mut window = vec![0; WINDOW];
     while at < segment.end {
         // The last window may be short: what is left is read by the sector.
@@ -102,6 +101,6 @@ fn follows(segment: &Segment, mut at: u64, group: Option<u64>) -> Result<bool, S
     Ok(false)
 }
 
-fn is_head(epoch: &Epoch, at: u64, sector: &[u8], above: Option<u64>) -> bool {
-    epoch.parse_head(at, sector).is_some_and(|head| Some(head.group) > above)
+fn is_head(epoch: &Epoch, at: u64, sector: &[u8], above: u64) -> bool {
+    epoch.parse_head(at, sector).is_some_and(|head| head.group > above)
 }
