@@ -155,3 +155,79 @@ fn a49_a_relay_killed_on_a_cable_keeps_what_it_acknowledged() {
     }
     assert_eq!(received(&bob, "alice"), ["acknowledged".to_owned(), long(1)], "once, in order");
 }
+
+/// A message that was sent by direct links, and that the contact has decrypted.
+fn went_by_cable(person: &Person, id: &str) {
+    let began = Instant::now();
+    loop {
+        let run = person.json(["status", id]);
+        let message = run.record();
+        if message["delivery"] == "decrypted" {
+            assert_eq!(message["way"], "direct", "{message}");
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{message}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Alice and Bob each have an end of one cable. A relay makes them acquainted, and tells both programs that their stores are the
+/// newest copies; after that there is none.
+#[test]
+fn meow_direct_over_a_cable_needs_no_relay() {
+    let runtime = runtime();
+    let _inside = runtime.enter();
+    let mut line = Line::paced(2, Some(115_200)).unwrap();
+    let ends = [line.url(0, ""), line.url(1, "")];
+    let world = World::new();
+    let mut relay = world.relay("relay");
+    let (alice, bob) = (world.person("alice", &relay), world.person("bob", &relay));
+    befriend(&alice, &bob);
+    let both = [(&alice, "bob", &ends[0]), (&bob, "alice", &ends[1])];
+    for (person, other, _) in both {
+        person.run(["direct", other, "--allow", "--show"]).done();
+    }
+    // What each has to know to reach the other goes by the relay.
+    for _ in 0..2 {
+        for (person, ..) in both {
+            person.run(["receive"]).done();
+        }
+    }
+    for (person, other, end) in both {
+        person.run(["direct", other, "--only", "--at", end]).done();
+    }
+    let follow =
+        |person: &Person, end: &str| Running::start(person, ["receive", "--follow", "--listen", end]);
+    let (mut alices, mut bobs) = (follow(&alice, &ends[0]), follow(&bob, &ends[1]));
+    let say = |person: &Person, to: &str, text: &str| {
+        // The running program has the device: it sends what another one has queued.
+        let run = person.json(["send", to, text]);
+        assert!(matches!(run.code, Some(0 | 3)), "{run:?}");
+        run.record()["id"].as_str().unwrap().to_owned()
+    };
+    let hello = say(&alice, "bob", "hello by cable");
+    assert_eq!(bobs.event("message")["text"], "hello by cable");
+    went_by_cable(&alice, &hello);
+    relay.stop();
+    let answer = say(&bob, "alice", &long(1));
+    assert_eq!(alices.event("message")["text"], long(1).as_str());
+    went_by_cable(&bob, &answer);
+
+    // The cable is pulled under a message: it waits, and goes over once the cable is back.
+    let until = line.carried() + 1500;
+    let again = say(&alice, "bob", &long(2));
+    let began = Instant::now();
+    while line.carried() < until {
+        assert!(began.elapsed() < PATIENCE, "nothing goes over the line");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    line.unplug(0);
+    std::thread::sleep(Duration::from_millis(300));
+    line.plug(0).unwrap();
+    assert_eq!(bobs.event("message")["text"], long(2).as_str());
+    went_by_cable(&alice, &again);
+    drop((alices, bobs));
+    let texts = |person: &Person, from: &str| received(person, from);
+    assert_eq!(texts(&bob, "alice"), ["hello by cable".to_owned(), long(2)], "once, in order");
+    assert_eq!(texts(&alice, "bob"), [long(1)]);
+}
