@@ -1,14 +1,17 @@
 //! Deposits through chains of relays beside deposits to the mailbox server itself, each relay a process of its own on this
 //! machine, over HTTP; and what one relay can forward, beside the X25519 multiplication that a packet cannot do without.
 //!
-//! `cargo bench --bench chain [-- MESSAGES]` (500; a mailbox has room for 600). Rounds take turns; relays have their defaults. The whole chain and the
-//! load share this machine's cores, so the rate of a chain is less than that of relays that have one each.
+//! `cargo bench --bench chain [-- [namespaces] [MESSAGES]]` (500; a mailbox has room for 600). Rounds take turns; relays have their defaults. The whole chain and the
+//! load share this machine's cores, so the rate of a chain is less than that of relays that have one each. With `namespaces`, each relay and the load have
+//! network namespaces of their own, joined by a bridge; then rates are lifted, which loopback is exempt from. That needs root.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a bench")]
 
 #[path = "common/exchange.rs"]
 mod exchange;
 #[path = "common/median.rs"]
 mod median;
+#[path = "common/namespaces.rs"]
+mod namespaces;
 #[path = "common/process.rs"]
 mod process;
 
@@ -27,12 +30,13 @@ use meow::core::request::{
 use meow::core::transport::{Addresses, Endpoint, Frame};
 use meow::core::wire::{Blob, Fixed, Text};
 use meow::http::{ClientConfig, Http, ServerConfig};
-use meow::server::{Admission, Hop, Relay};
+use meow::server::{Admission, Hop, Relay, RelayLimits};
 use meow::{EnabledTransports, Transports};
 
 use exchange::{exchange, fresh};
 use median::median;
-use process::{Process, folder, own};
+use namespaces::{Machine, Net};
+use process::{Process, cpu_us, folder, own};
 
 /// At a time, where many are sent.
 const MANY: usize = 32;
@@ -41,6 +45,9 @@ const ROUNDS: usize = 5;
 const ITEM: usize = 240;
 const LISTEN: &str = "MEOW_BENCH_LISTEN";
 const HOPS: &str = "MEOW_BENCH_HOPS";
+/// The relays and the number of the process of the second one, for the load.
+const RELAYS: &str = "MEOW_BENCH_RELAYS";
+const SECOND: &str = "MEOW_BENCH_SECOND";
 
 #[tokio::main]
 async fn main() {
@@ -48,11 +55,30 @@ async fn main() {
         return relay(&listen).await;
     }
     let messages = std::env::args().filter_map(|text| text.parse::<usize>().ok()).next().unwrap_or(500);
-    let relays = Server::mesh(3);
+    if let Ok(relays) = std::env::var(RELAYS) {
+        let relays: Vec<_> = relays.split_whitespace().map(|text| text.parse().unwrap()).collect();
+        return measure(&relays, std::env::var(SECOND).unwrap().parse().unwrap(), messages).await;
+    }
+    if !std::env::args().any(|word| word == "namespaces") {
+        let relays = Server::mesh([const { None }; 3]);
+        let references: Vec<_> = relays.iter().map(|relay| relay.reference.clone()).collect();
+        return measure(&references, relays[1].process.id, messages).await;
+    }
+    let mut net = Net::new();
+    let [one, two, three, load] = [1, 2, 3, 4].map(|last| net.machine(last));
+    let relays = Server::mesh([Some(&one), Some(&two), Some(&three)]);
+    let references: Vec<_> = relays.iter().map(|relay| relay.reference.to_string()).collect();
+    let mut load = load.own();
+    load.env(RELAYS, references.join(" ")).env(SECOND, relays[1].process.id.to_string());
+    assert!(load.arg(messages.to_string()).status().unwrap().success());
+}
+
+/// Sends, and says how long it took. The second relay's process has this number.
+async fn measure(relays: &[ServerReference], second: u32, messages: usize) {
     let servers: Vec<_> = {
         let mut all = Vec::new();
-        for relay in &relays {
-            all.push(Place::of(&relay.reference).await);
+        for reference in relays {
+            all.push(Place::of(reference).await);
         }
         all
     };
@@ -79,26 +105,40 @@ async fn main() {
             }
         }
         for ((n, (_, way)), rates) in ways.iter().enumerate().zip(&mut rates) {
-            let (before, began) = (relays[1].process.cpu_us(), Instant::now());
+            let (before, began) = (cpu_us(second), Instant::now());
             way.send(messages, MANY).await;
             rates.push(messages as f64 / began.elapsed().as_secs_f64());
             if n == 2 {
                 // It forwards each packet there and each one back.
-                forwarding.push((relays[1].process.cpu_us() - before) / (2 * messages) as f64);
+                forwarding.push((cpu_us(second) - before) / (2 * messages) as f64);
             }
         }
         floor.push(multiplication());
     }
-    println!("{:<32} {:>9} {:>9} {:>12} {:>7}", "", "p50", "p99", "32 at a time", "ratio");
+    println!(
+        "{:<32} {:>9} {:>9} {:>15} {:>15} {:>12} {:>7}",
+        "", "p50", "p99", "beside straight", "of p99", "32 at a time", "ratio"
+    );
     let straight = median(rates[0].clone());
-    for (((name, _), times), rates) in ways.iter().zip(&mut alone).zip(&rates) {
-        times.sort();
-        let ms = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1000.0;
-        let rate = median(rates.clone());
-        println!("{name:<32} {:>6.2} ms {:>6.2} ms {rate:>10.0}/s {:>7.2}", ms(50), ms(99), rate / straight);
+    alone.iter_mut().for_each(|times| times.sort());
+    let at = |way: usize, share: usize| alone[way][alone[way].len() * share / 100].as_secs_f64() * 1000.0;
+    for (n, ((name, _), rates)) in ways.iter().zip(&rates).enumerate() {
+        let (p50, p99, rate) = (at(n, 50), at(n, 99), median(rates.clone()));
+        let (beside, of_p99) = (p50 / at(0, 50), p99 / at(0, 99));
+        println!(
+            "{name:<32} {p50:>6.2} ms {p99:>6.2} ms {beside:>15.2} {of_p99:>15.2} {rate:>10.0}/s {:>7.2}",
+            rate / straight
+        );
     }
-    let p50 = |n: usize| alone[n][alone[n].len() / 2].as_secs_f64() * 1000.0;
-    println!("added at p50 for each stop of packet or answer: {:.2} ms", (p50(2) - p50(1)) / 2.0);
+    // Between two servers and one lie two more stops, one there and one on the way back.
+    let added = |share: usize| (at(2, share) - at(1, share)) / 2.0;
+    println!(
+        "added for each stop of packet or answer: {:.2} ms at p50, {:.2} at p99; beside a straight deposit {:.2} and {:.2}",
+        added(50),
+        added(99),
+        added(50) / at(0, 50),
+        added(99) / at(0, 99)
+    );
     let (forward, floor) = (median(forwarding), median(floor));
     println!(
         "one relay's processor time for a packet forwarded: {forward:.0} us ({:.0}/s a core); one X25519: {floor:.0} us; ratio {:.2}",
@@ -122,15 +162,22 @@ fn multiplication() -> f64 {
     (on_cpu() - before) / 2000.0
 }
 
-/// A relay of this library with its defaults, which may dial this machine.
+/// A relay of this library with its defaults, which may dial this machine and those beside it.
 async fn relay(listen: &str) {
     let mut client = ClientConfig::default();
-    client.addresses = Addresses::public().and("127.0.0.0/8".parse().unwrap());
+    client.addresses = ["127.0.0.0/8", "10.78.0.0/24"]
+        .into_iter()
+        .fold(Addresses::public(), |addresses, block| addresses.and(block.parse().unwrap()));
     let dialling = Transports::new().with(Http::new(client, ServerConfig::default()).unwrap());
     let hops = std::env::var(HOPS).unwrap_or_default();
     let to = hops.split_whitespace().map(|text| text.parse::<ServerReference>().unwrap());
     let mut builder = Relay::builder().transports(Transports::enabled()).admission(Admission::Open);
     builder = builder.listen(listen.parse().unwrap()).data(".").unwrap();
+    if !listen.contains("127.0.0.1") {
+        let mut limits = RelayLimits::default();
+        (limits.rate, limits.burst) = (1_000_000, 1_000_000);
+        builder = builder.limits(limits);
+    }
     if !hops.is_empty() {
         builder = builder.hop(to.fold(Hop::new(dialling), Hop::to));
     }
@@ -146,29 +193,39 @@ struct Server {
 }
 
 impl Server {
-    /// Relays that all send on to each other.
-    fn mesh(count: usize) -> Vec<Self> {
-        let sockets: Vec<_> =
-            (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let at: Vec<_> = sockets.iter().map(|s| format!("http://{}", s.local_addr().unwrap())).collect();
+    /// Relays that all send on to each other, each on its machine.
+    fn mesh(machines: [Option<&Machine>; 3]) -> Vec<Self> {
+        // Held until all have one, so that they differ.
+        let sockets = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let at: Vec<_> = machines
+            .iter()
+            .zip(&sockets)
+            .map(|(machine, socket)| match machine {
+                Some(machine) => format!("http://{}:8080", machine.address),
+                None => format!("http://{}", socket.local_addr().unwrap()),
+            })
+            .collect();
         drop(sockets);
         // A first start makes their keys, so that each can be told of the others.
         let known: Vec<_> = at
             .iter()
-            .map(|at| {
+            .zip(machines)
+            .map(|(at, machine)| {
                 let dir = folder();
-                (Self::start(at, "", Arc::clone(&dir)).reference.clone(), dir)
+                (Self::start(at, "", machine, Arc::clone(&dir)).reference.clone(), dir)
             })
             .collect();
         let others = |own: &str| {
             let all = known.iter().map(|(reference, _)| reference.to_string());
             all.filter(|reference| !reference.starts_with(own)).collect::<Vec<_>>().join(" ")
         };
-        at.iter().zip(&known).map(|(at, (_, dir))| Self::start(at, &others(at), Arc::clone(dir))).collect()
+        let all = at.iter().zip(&known).zip(machines);
+        all.map(|((at, (_, dir)), machine)| Self::start(at, &others(at), machine, Arc::clone(dir))).collect()
     }
 
-    fn start(listen: &str, hops: &str, dir: Arc<tempfile::TempDir>) -> Self {
-        let process = Process::start(own().env(LISTEN, listen).env(HOPS, hops), dir);
+    fn start(listen: &str, hops: &str, machine: Option<&Machine>, dir: Arc<tempfile::TempDir>) -> Self {
+        let mut program = machine.map_or_else(own, Machine::own);
+        let process = Process::start(program.env(LISTEN, listen).env(HOPS, hops), dir);
         Self { reference: process.said.parse().unwrap(), process }
     }
 }

@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use exchange::{exchange, fresh};
 use median::median;
-use process::{Process, folder, own};
+use process::{Process, cpu_us, folder, own, proc};
 
 const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 3;
@@ -92,9 +92,9 @@ async fn rates(mailboxes: usize, deposits: usize) {
         let mut cost = Vec::new();
         for _ in 0..ROUNDS {
             let packets = load.deposits(&boxes, deposits);
-            let before = meow.process.cpu_us();
+            let before = cpu_us(meow.process.id);
             load.deposit(packets).await;
-            cost.push((meow.process.cpu_us() - before) / deposits as f64);
+            cost.push((cpu_us(meow.process.id) - before) / deposits as f64);
         }
         let name = format!("relay's time for one of {count} boxes");
         println!("{name:<38} {:>12} {:>9.1} us", "", median(cost));
@@ -198,7 +198,7 @@ impl Server {
     }
 
     fn resident_mib(&self) -> f64 {
-        let status = self.process.proc("status");
+        let status = proc(self.process.id, "status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 /// A child that serves until this is dropped.
 pub(crate) struct Process {
     child: Child,
+    pub(crate) id: u32,
     /// What it printed behind `ready`.
     pub(crate) said: String,
     _dir: Arc<tempfile::TempDir>,
@@ -20,20 +21,20 @@ impl Process {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said = line.trim().strip_prefix("ready ").expect("the server does not start").to_owned();
-        Self { child, said, _dir: dir }
+        Self { id: child.id(), child, said, _dir: dir }
     }
+}
 
-    /// A file of its folder in `/proc`.
-    pub(crate) fn proc(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
-    }
+/// A file of a process's folder in `/proc`.
+pub(crate) fn proc(id: u32, file: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{id}/{file}")).unwrap()
+}
 
-    /// Processor time so far, in microseconds; a tick is 10 ms.
-    pub(crate) fn cpu_us(&self) -> f64 {
-        let stat = self.proc("stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) * 10_000.0
-    }
+/// Processor time of a process so far, in microseconds; a tick is 10 ms.
+pub(crate) fn cpu_us(id: u32) -> f64 {
+    let stat = proc(id, "stat");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) * 10_000.0
 }
 
 impl Drop for Process {

@@ -17,6 +17,7 @@ mod relay;
 use brokers::{Mosquitto, Nats};
 use load::Load;
 use median::median;
+use process::cpu_us;
 use relay::Relay;
 
 pub(crate) const CONNECTIONS: usize = 64;
@@ -38,14 +39,14 @@ async fn main() {
     for _ in 0..ROUNDS {
         for (name, load) in &mut loads {
             let packets = load.deposits(deposits);
-            let before = relay.process.cpu_us();
+            let before = cpu_us(relay.process.id);
             put.add(name, load.deposit(packets).await);
-            cost.push((*name, (relay.process.cpu_us() - before) / deposits as f64));
-            let before = relay.process.cpu_us();
+            cost.push((*name, (cpu_us(relay.process.id) - before) / deposits as f64));
+            let before = cpu_us(relay.process.id);
             got.add(name, load.drain().await);
             cost.push((
                 if *name == "http" { "http, drained" } else { "udp, drained" },
-                (relay.process.cpu_us() - before) / deposits as f64,
+                (cpu_us(relay.process.id) - before) / deposits as f64,
             ));
         }
         if let Some(nats) = &nats {
