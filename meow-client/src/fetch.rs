@@ -162,7 +162,7 @@ impl Inner {
             false => None,
         };
         if acknowledge == 0
-            && !self.counted.due(&id)
+            && !self.counted.due(&id, &mailbox.key())
             && let Some(ready) = session.clone()
         {
             let look = SessionKind::Look { wait_secs };
@@ -237,7 +237,7 @@ impl Inner {
     ) -> Result<Pulled> {
         match answer {
             Answer::Items(items) => {
-                self.counted.taken(&id, taken.sealed);
+                self.counted.taken(&id, &mailbox.key(), taken.sealed);
                 Ok(Pulled::Items(items))
             }
             Answer::Refused(r) if r.code == RefusalCode::StaleCounter => {
@@ -328,7 +328,7 @@ impl Inner {
         };
         match answer {
             Answer::Done => {
-                self.counted.taken(&id, sealed);
+                self.counted.taken(&id, &key, sealed);
                 Ok(())
             }
             // Overtaken by another process, or done by an attempt whose answer was lost: what it leaves is delivered

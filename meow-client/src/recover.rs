@@ -196,14 +196,14 @@ impl Inner {
         let found = move |txn: &dyn StoreTxn| Ok((contact(txn, &id)?, inner.usable_servers(txn)?));
         let (record, servers) = self.read(found).await?;
         let servers = servers.iter().map(OwnServer::public).collect::<Result<Vec<_>>>()?;
-        let mut plan = record.machine.plan_anew(servers, &mut *self.random.lock())?;
+        let mut plan = record.machine.plan_without(&gone.lkp.public(), servers, &mut *self.random.lock())?;
         for planned in self.planned(&record, &plan) {
             match self.register(planned.registering(&record)).await {
                 Ok(()) => {}
                 Err(e) if of_the_store(&e) => return Err(e),
                 Err(e) => {
                     tracing::debug!(kind = e.kind().name(), "a server does not take a new mailbox");
-                    plan.leave_out(planned.mailbox.server.fingerprint());
+                    plan.fall_back(planned.mailbox.server.fingerprint());
                 }
             }
         }

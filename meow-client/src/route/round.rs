@@ -65,7 +65,7 @@ impl Inner {
             match answered {
                 Ok(answer) => {
                     if answer == Answer::Done {
-                        self.counted.taken(&id, sealed);
+                        self.counted.taken(&id, &key, sealed);
                     }
                     break;
                 }

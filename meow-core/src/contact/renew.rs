@@ -192,6 +192,8 @@ impl Contact {
         self.got.restart(transcript, theirs.base);
         // Both sides start over signed; the driver says again what it wishes.
         self.modes = Modes::default();
+        let lookup = self.own_lookup()?;
+        self.sent.keep_current(&lookup);
         match waiting.handshake.role() {
             Role::Initiator => {
                 // With its answer to ours the contact dropped its own.
@@ -202,7 +204,6 @@ impl Contact {
             }
             // The initiator may have lost where to deposit.
             Role::Responder => {
-                let lookup = self.own_lookup()?;
                 output.items.push(self.send_any(&Content::Lookup(Box::new(lookup)), random)?);
             }
         }

@@ -13,6 +13,8 @@ pub struct MailboxPlan {
     base: LookupSecrets,
     lookup: LookupSecrets,
     mailboxes: Vec<Mailbox>,
+    /// Of the current ones, those that may stay where no new one can be had.
+    spare: Vec<Mailbox>,
 }
 
 impl MailboxPlan {
@@ -21,9 +23,14 @@ impl MailboxPlan {
         &self.mailboxes
     }
 
-    /// Leaves one out, whose server does not take it.
-    pub fn leave_out(&mut self, server: &[u8; 32]) {
-        self.mailboxes.retain(|mailbox| mailbox.server.fingerprint() != server);
+    /// Goes without a new one at a server that does not take it now. The one that is there stays, unless it is the one that
+    /// is gone: a server that answers no more must not be left because of another one's word.
+    pub fn fall_back(&mut self, server: &[u8; 32]) {
+        let at = |mailbox: &Mailbox| mailbox.server.fingerprint() == server;
+        match (self.mailboxes.iter_mut().find(|new| at(new)), self.spare.iter().find(|old| at(old))) {
+            (Some(new), Some(old)) => *new = old.clone(),
+            _ => self.mailboxes.retain(|new| !at(new)),
+        }
     }
 
     fn lookup(&self) -> Result<Lookup, ContactError> {
@@ -52,7 +59,25 @@ impl Contact {
         let lookup = LookupSecrets::generate(random)?;
         let mailboxes =
             servers.into_iter().take(MAX_SERVERS).map(|server| Mailbox::new(&lookup, server)).collect();
-        Ok(MailboxPlan { base: self.me.lookup.clone(), lookup, mailboxes })
+        Ok(MailboxPlan { base: self.me.lookup.clone(), lookup, mailboxes, spare: Vec::new() })
+    }
+
+    /// Plans the same because a mailbox is gone for good. Of the others, each stays whose server takes no new one now
+    /// ([`MailboxPlan::fall_back`]).
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`].
+    pub fn plan_without(
+        &self,
+        gone: &VerifyKey,
+        servers: impl IntoIterator<Item = ServerRef>,
+        random: &mut dyn Random,
+    ) -> Result<MailboxPlan, CryptoError> {
+        let lookup = self.me.lookup.renewed(random)?;
+        let mailboxes =
+            servers.into_iter().take(MAX_SERVERS).map(|server| Mailbox::new(&lookup, server)).collect();
+        let spare = self.current_mailboxes().filter(|mailbox| mailbox.lkp.public() != *gone).cloned();
+        Ok(MailboxPlan { base: self.me.lookup.clone(), lookup, mailboxes, spare: spare.collect() })
     }
 
     /// Plans mailboxes on these servers, the preferred one first, at most [`MAX_SERVERS`]: where there is one now, it stays.
@@ -67,7 +92,7 @@ impl Contact {
             }
         };
         let mailboxes = servers.into_iter().take(MAX_SERVERS).map(on).collect();
-        MailboxPlan { base: self.me.lookup.clone(), lookup, mailboxes }
+        MailboxPlan { base: self.me.lookup.clone(), lookup, mailboxes, spare: Vec::new() }
     }
 
     /// Moves to the mailboxes of a plan, which are registered already. The contact deposits there once it has seen the

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use crate::lane::Lookup;
 use crate::message::{Content, Seen};
 use crate::wire::{Fixed, WireError};
 
@@ -93,6 +94,16 @@ impl Sent {
     /// The protocol's own content of a sequence, unless the other side has seen it.
     pub(super) fn kept(&self, seq: u64) -> Option<&Content> {
         self.kept.get(&seq)
+    }
+
+    /// Statements of where to deposit that are to be sent again say what holds now. A renewal may have told what none of them
+    /// says, and has no sequence by which it would count as newer.
+    pub(super) fn keep_current(&mut self, lookup: &Lookup) {
+        for content in self.kept.values_mut() {
+            if let Content::Lookup(stated) = content {
+                **stated = lookup.clone();
+            }
+        }
     }
 
     /// The other side has everything up to here.

@@ -129,6 +129,14 @@ impl LookupSecrets {
         Self { number: self.number.saturating_add(1), ..self.clone() }
     }
 
+    /// Fresh ones under which items are wrapped as before: some mailboxes of before may stay.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`].
+    pub fn renewed(&self, random: &mut dyn Random) -> Result<Self, CryptoError> {
+        Ok(Self { secret: Secret::generate(random)?, wrap: self.wrap.clone(), number: 0 })
+    }
+
     /// The Lkp and the deposit token at the server of this fingerprint.
     pub fn keys(&self, server: &[u8; 32]) -> (SigningKey, Fixed<16>) {
         let context: [&[u8]; 2] = [server, &self.number.to_be_bytes()];

@@ -147,6 +147,53 @@ fn a_mailbox_moves_and_the_old_one_closes_when_the_contact_knows() {
 }
 
 #[test]
+fn a06_a_lost_statement_that_a_renewal_sends_again_does_not_lead_back_to_a_mailbox_that_is_gone() {
+    let (mut alice, mut bob) = established();
+    // Bob never gets this one; then its mailbox is lost, and a renewal names another.
+    let plan = alice.contact.plan_anew(server(3), &mut alice.random).unwrap();
+    let lost = plan.mailboxes()[0].lkp.public();
+    alice.contact.begin_rotation(plan, &mut alice.random).unwrap().unwrap();
+    let plan = alice.contact.plan_without(&lost, server(4), &mut alice.random).unwrap();
+    let new = plan.mailboxes()[0].lkp.public();
+    assert!(alice.contact.move_mailboxes(plan));
+    let opening = alice.contact.begin_renewal(&mut alice.random).unwrap();
+    alice.out.push(opening.item);
+    settle(&mut alice, &mut bob);
+    bob.send("found");
+    settle(&mut alice, &mut bob);
+    assert!(alice.events.iter().any(|e| matches!(e, ContactEvent::Resend { .. })), "it is sent again");
+    assert_eq!(bob.contact.deposit_target().unwrap().places()[0].lkp, new);
+    assert!(alice.has(&ContactEvent::CloseMailbox { lkp: lost }) && !alice.has(&ContactEvent::Fork));
+    assert!(!bob.has(&ContactEvent::Fork));
+}
+
+#[test]
+fn a_server_that_takes_no_new_mailbox_keeps_the_one_that_it_has_unless_that_is_gone() {
+    let (mut alice, mut bob) = established();
+    let at = |n| ServerRef::new([n; 32], &["http://127.0.0.1:9".parse().unwrap()]).unwrap();
+    let out = alice.contact.begin_rotation(alice.contact.plan_on([at(1), at(3)]), &mut alice.random);
+    bob.receive(&out.unwrap().unwrap().item);
+    let lkps = |c: &Contact| c.current_mailboxes().map(|m| m.lkp.public()).collect::<Vec<_>>();
+    let before = lkps(&alice.contact);
+    for (failed, stays) in [(vec![1, 3], vec![before[0]]), (vec![3], vec![])] {
+        let mut contact = alice.contact.clone();
+        let servers = [at(1), at(3), at(4)];
+        let mut plan = contact.plan_without(&before[1], servers, &mut alice.random).unwrap();
+        failed.iter().chain([&4]).for_each(|n| plan.fall_back(&[*n; 32]));
+        assert!(contact.move_mailboxes(plan));
+        let now = lkps(&contact);
+        assert_eq!(now.len(), 1, "what is gone, and what never was there, is left out");
+        assert_eq!(now.iter().copied().filter(|lkp| before.contains(lkp)).collect::<Vec<_>>(), stays);
+        // What stays is wrapped as it was.
+        let (lookup, mailbox) = (contact.own_lookup().unwrap(), contact.current_mailboxes().next().unwrap());
+        let item = lookup.wrap(&lookup.places()[0], &[7; 352]).unwrap();
+        let server = mailbox.server.fingerprint();
+        let opened = crate::lane::unwrap_item(mailbox.wrap(), server, &mailbox.lkp.public(), &item).unwrap();
+        assert_eq!(opened, [7; 352]);
+    }
+}
+
+#[test]
 fn a_lane_that_only_listens_turns_keys() {
     let (mut alice, mut bob) = established();
     for i in 0..19 {
