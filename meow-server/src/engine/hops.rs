@@ -81,7 +81,7 @@ impl Hops {
     fn share(&self, key: &Key) -> &Share {
         match key {
             Some(Source::Listener(_)) => &self.shares.listener,
-            Some(Source::Server(_)) => &self.shares.server,
+            Some(Source::Server(_) | Source::Servers(_)) => &self.shares.server,
             Some(Source::Address(_) | Source::Here) | None => &self.shares.address,
         }
     }

@@ -17,6 +17,8 @@ pub(crate) enum Source {
     Listener(usize),
     /// A server that packets are sent on to, sending packets on itself; by its place in the catalog.
     Server(usize),
+    /// The same from an address that the names of several of them lead to: none of these uses up another one's share.
+    Servers(IpAddr),
 }
 
 impl Source {

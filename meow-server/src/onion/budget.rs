@@ -30,7 +30,7 @@ impl Budget {
     /// there was left when it asked: so a few together do not take everything, and one that has nothing yet finds room.
     pub(crate) fn take(self: &Arc<Self>, source: Source, amount: usize) -> Option<Room> {
         let most = match source {
-            Source::Server(_) => self.per_source.saturating_mul(self.server_share),
+            Source::Server(_) | Source::Servers(_) => self.per_source.saturating_mul(self.server_share),
             _ => self.per_source,
         };
         let mut used = self.used();

@@ -1,6 +1,6 @@
 //! The servers that packets may go to, by the short form of their fingerprint.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::HopLimits;
-use crate::engine::source_key;
+use crate::engine::{Source, source_key};
 
 /// Schemes by which a packet may leave. A serial line is a place on this machine: it may be named here because the
 /// operator alone names servers. What a stranger names is never looked up in this list (ATTACKS 44).
@@ -32,11 +32,13 @@ pub(crate) struct Catalog {
     targets: HashMap<HopId, Arc<Target>>,
     /// As the operator named them.
     order: Vec<HopId>,
-    /// Where they are, by their places in that order; as sources are told apart.
-    addresses: Mutex<HashMap<IpAddr, usize>>,
+    /// Where the operator says that they are, by their places in that order; as sources are told apart.
+    written: HashMap<IpAddr, usize>,
+    /// Where their names lead. Whoever has such a name can let it lead anywhere, to another one's address too.
+    named: Mutex<HashMap<IpAddr, BTreeSet<usize>>>,
 }
 
-/// Addresses of one server that count.
+/// Addresses that the names of one server lead to, and that count.
 const ADDRESSES: usize = 8;
 
 /// Longest encoding of what surrounds a page's descriptors: variant, length, next.
@@ -103,42 +105,61 @@ impl Catalog {
             return Err(Error::new(ErrorKind::Usage, text));
         }
         let targets = targets.into_iter().map(|(id, target)| (id, Arc::new(target))).collect();
-        let catalog = Self { targets, order, addresses: Mutex::default() };
-        for (place, target) in catalog.all().enumerate() {
-            catalog.is_at(place, target.hosts().filter_map(literal));
+        let mut catalog = Self { targets, order, ..Self::default() };
+        let places = catalog.all().cloned().enumerate().collect::<Vec<_>>();
+        for (place, target) in places {
+            for address in target.hosts().filter_map(literal) {
+                catalog.written.entry(source_key(address)).or_insert(place);
+            }
         }
         Ok(catalog)
     }
 
-    /// The server that is at an address, by its place. Of several at one address, the first.
-    pub(crate) fn server_at(&self, address: IpAddr) -> Option<usize> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(&source_key(address)).copied()
+    /// What a server at this address counts as. Where the operator wrote the address, no name changes that; of several servers
+    /// that were written with it, the first.
+    pub(crate) fn server_at(&self, address: IpAddr) -> Option<Source> {
+        let address = source_key(address);
+        if let Some(place) = self.written.get(&address) {
+            return Some(Source::Server(*place));
+        }
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = named.get(&address)?;
+        match places.first() {
+            Some(place) if places.len() == 1 => Some(Source::Server(*place)),
+            _ => Some(Source::Servers(address)),
+        }
     }
 
-    /// The addresses of a server, in the place of those that were known.
-    fn is_at(&self, place: usize, addresses: impl Iterator<Item = IpAddr>) {
-        let mut all = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, known| *known != place);
-        for address in addresses.take(ADDRESSES) {
-            let known = all.entry(source_key(address)).or_insert(place);
-            *known = place.min(*known);
+    /// Where the names of a server lead now; `whole` if all of them could be looked up, or else what was known stays.
+    fn leads_to(&self, place: usize, addresses: impl Iterator<Item = IpAddr>, whole: bool) {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if whole {
+            named.retain(|_, places| {
+                places.remove(&place);
+                !places.is_empty()
+            });
+        }
+        let known = named.values().filter(|places| places.contains(&place)).count();
+        for address in addresses.take(ADDRESSES.saturating_sub(known)) {
+            named.entry(source_key(address)).or_default().insert(place);
         }
     }
 
     /// Looks up where a server is that the operator named. What a name server says gives an address a larger share, and
     /// nothing else.
     pub(crate) async fn locate(&self, place: usize, target: &Target) {
-        let mut addresses: Vec<_> = target.hosts().filter_map(literal).collect();
+        let (mut addresses, mut whole) = (Vec::new(), true);
         for host in target.hosts() {
             let Host::Name(name) = host else { continue };
             match lookup_host((name.as_str(), 0)).await {
                 Ok(found) => addresses.extend(found.map(|socket| socket.ip())),
                 Err(e) => {
-                    tracing::debug!(kind = %e.kind(), "the name of a server to send on to is not known")
+                    whole = false;
+                    tracing::debug!(kind = %e.kind(), "the name of a server to send on to is not known");
                 }
             }
         }
-        self.is_at(place, addresses.into_iter());
+        self.leads_to(place, addresses.into_iter(), whole);
     }
 
     pub(crate) fn find(&self, id: &HopId) -> Option<Arc<Target>> {
@@ -329,15 +350,44 @@ mod tests {
         ];
         let catalog = Catalog::new(servers, &HopLimits::default()).unwrap();
         let at = |address: &str| catalog.server_at(address.parse().unwrap());
-        assert_eq!((at("192.0.2.1"), at("::ffff:192.0.2.1")), (Some(0), Some(0)), "the first of two");
-        assert_eq!((at("2001:db8:0:7::2"), at("2001:db8:0:8::1")), (Some(1), None), "a network of 64 bits");
+        let server = |place| Some(Source::Server(place));
+        assert_eq!((at("192.0.2.1"), at("::ffff:192.0.2.1")), (server(0), server(0)), "the first of two");
+        assert_eq!((at("2001:db8:0:7::2"), at("2001:db8:0:8::1")), (server(1), None), "a network of 64 bits");
         assert_eq!((at("192.0.2.9"), at("127.0.0.1")), (None, None), "a broker is no server");
         let target = catalog.find(&HopId([4; 16])).unwrap();
         catalog.locate(3, &target).await;
-        assert!([at("127.0.0.1"), at("::1")].contains(&Some(3)), "a name is looked up");
+        assert!([at("127.0.0.1"), at("::1")].contains(&server(3)), "a name is looked up");
         let target = catalog.find(&HopId([1; 16])).unwrap();
         catalog.locate(0, &target).await;
-        assert_eq!(at("192.0.2.1"), Some(0));
+        assert_eq!(at("192.0.2.1"), server(0));
+    }
+
+    #[test]
+    fn a22_a_server_whose_name_leads_to_the_address_of_another_does_not_get_its_share() {
+        let servers = vec![
+            reference("http://hostile.example/", 1, 1),
+            reference("http://honest.example/", 2, 2),
+            reference("http://192.0.2.3/", 3, 3),
+        ];
+        let catalog = Catalog::new(servers, &HopLimits::default()).unwrap();
+        let address = |n: u8| IpAddr::from([192, 0, 2, n]);
+        let lead = |place: usize, to: &[u8], whole| {
+            catalog.leads_to(place, to.iter().map(|n| address(*n)).collect::<Vec<_>>().into_iter(), whole);
+        };
+        lead(0, &[1, 2, 3], true);
+        lead(1, &[2], true);
+        let at = |n| catalog.server_at(address(n)).unwrap();
+        assert_eq!(at(3), Source::Server(2), "what is written counts");
+        assert_eq!((at(1), at(2)), (Source::Server(0), Source::Servers(address(2))));
+        lead(0, &[1], true);
+        assert_eq!(at(2), Source::Server(1));
+        // A name that cannot be looked up for once leads where it led, and a long answer is cut.
+        lead(1, &[], false);
+        lead(1, &(10..30).collect::<Vec<_>>(), false);
+        assert_eq!((at(2), at(16)), (Source::Server(1), Source::Server(1)));
+        assert_eq!(catalog.server_at(address(17)), None);
+        lead(1, &[], true);
+        assert_eq!(catalog.server_at(address(2)), None);
     }
 
     #[test]

@@ -28,7 +28,8 @@ const BATCH: usize = 256;
 
 type Key = (u32, [u8; 16]);
 
-/// Sources whose tags are counted apart, for each key; all further ones count as one.
+/// Addresses whose tags are counted apart, for each key; all further ones count as one. Listeners and the servers of the
+/// catalog are few, and always apart.
 const SOURCES: usize = 4096;
 
 enum Job {
@@ -164,7 +165,8 @@ impl Worker {
         } else if tags.len() < self.most {
             if source.is_some() {
                 let noted = self.noted.entry(key.0).or_default();
-                let counted = noted.len() < SOURCES || noted.contains_key(&source);
+                let is_address = matches!(source, Some(Source::Address(_)));
+                let counted = !is_address || noted.len() < SOURCES || noted.contains_key(&source);
                 let own = noted.entry(if counted { source } else { None }).or_default();
                 if *own >= self.most - tags.len() {
                     return;

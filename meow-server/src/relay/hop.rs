@@ -77,7 +77,7 @@ impl HopNode {
     /// Whoever else is at its address has a part of that.
     pub(super) fn relaying(&self, source: Source) -> Source {
         match source {
-            Source::Address(address) => self.catalog.server_at(address).map_or(source, Source::Server),
+            Source::Address(address) => self.catalog.server_at(address).unwrap_or(source),
             _ => source,
         }
     }

@@ -168,3 +168,23 @@ async fn a22_a_line_and_a_server_have_shares_of_the_tags_too() {
         assert_eq!(at - before, most, "{source:?}");
     }
 }
+
+#[test]
+fn a22_many_addresses_do_not_make_a_server_of_the_catalog_count_with_them() {
+    let mut worker = Worker { log: None, seen: Seen::new(), most: 3 * SOURCES, noted: HashMap::new() };
+    let (mut batch, mut fresh, mut number) = (Vec::new(), Vec::new(), 0u128);
+    let mut note = |source: Source| {
+        let before = batch.len();
+        let (reply, _) = oneshot::channel();
+        number += 1;
+        worker.judge((1, number.to_be_bytes()), Some(source), reply, &mut batch, &mut fresh);
+        batch.len() > before
+    };
+    let at = |n: usize| Source::from(IpAddr::from(u32::try_from(n).unwrap().to_be_bytes()));
+    // One of each fills the places, and all further ones together half of what is left.
+    assert!((0..SOURCES).all(|n| note(at(1 + n))));
+    let more = (0..4 * SOURCES).filter(|n| note(at(10 * SOURCES + n))).count();
+    assert_eq!(more, SOURCES);
+    assert!(!note(at(100 * SOURCES)), "another one of them");
+    assert!(note(Source::Server(0)) && note(Source::Listener(0)));
+}
