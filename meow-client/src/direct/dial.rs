@@ -148,8 +148,9 @@ impl Inner {
 
     /// Dials all of these places at once, but for addresses that were dialled in vain a moment ago; true when one leads to the contact, or the contact has come here meanwhile.
     pub(super) async fn dial(self: &Arc<Self>, whom: &Whom, places: &Places, time: Duration) -> bool {
-        let may =
-            |place: &&Endpoint| places.by_word_alone(place).is_none_or(|ip| self.direct.may_dial_at(ip));
+        let may = |place: &&Endpoint| {
+            places.by_word_alone(place).is_none_or(|ip| self.direct.may_dial_at(whom.id, ip))
+        };
         let now: Vec<_> = places.all.iter().filter(may).collect();
         let mut dialling: FuturesUnordered<_> =
             now.into_iter().map(|place| self.dial_at(whom, place, time, places.is_proven(place))).collect();

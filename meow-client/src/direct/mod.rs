@@ -12,7 +12,6 @@ mod places;
 mod present;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,7 +57,7 @@ struct State {
     links: HashMap<ContactId, Vec<Live>>,
     tries: HashMap<ContactId, Tries>,
     /// By address, whichever contact named it.
-    places: HashMap<IpAddr, Tries>,
+    places: HashMap<IpAddr, Named>,
     /// Where this client listens, while it runs.
     local: Vec<Endpoint>,
     hellos: Hellos,
@@ -70,22 +69,32 @@ struct Tries {
     pause: Duration,
 }
 
-/// How long a key must not be dialled yet; if it may be, this counts as a failure.
-fn try_now<K: Eq + Hash>(all: &mut HashMap<K, Tries>, key: K, first: Duration) -> Result<(), Duration> {
-    let now = Instant::now();
-    let tries = all.entry(key).or_insert(Tries { not_before: now, pause: first });
-    if tries.not_before > now {
-        return Err(tries.not_before - now);
-    }
-    tries.not_before = now + tries.pause;
-    tries.pause = (tries.pause * 2).min(LONGEST_PAUSE);
-    Ok(())
+/// An address that a contact named, and which one did first.
+struct Named {
+    by: ContactId,
+    tries: Tries,
 }
 
-/// Those that were dialled not long ago.
-fn keep<K: Eq + Hash>(all: &mut HashMap<K, Tries>) {
-    let now = Instant::now();
-    all.retain(|_, tries| tries.not_before + LONGEST_PAUSE > now);
+impl Tries {
+    fn new(first: Duration) -> Self {
+        Self { not_before: Instant::now(), pause: first }
+    }
+
+    /// How long it must not be dialled yet; if it may be, this counts as a failure.
+    fn try_now(&mut self) -> Result<(), Duration> {
+        let now = Instant::now();
+        if self.not_before > now {
+            return Err(self.not_before - now);
+        }
+        self.not_before = now + self.pause;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+
+    /// It was dialled not long ago.
+    fn counts(&self) -> bool {
+        self.not_before + LONGEST_PAUSE > Instant::now()
+    }
 }
 
 /// What counts as one address: a network of 64 bits is one host's to fill.
@@ -174,20 +183,23 @@ impl Direct {
     /// How long a contact must not be dialled yet; if it may be, this counts as a failure until a link is up.
     fn try_now(&self, id: ContactId) -> Result<(), Duration> {
         let mut state = self.state();
-        keep(&mut state.tries);
-        try_now(&mut state.tries, id, FIRST_PAUSE)
+        state.tries.retain(|_, tries| tries.counts());
+        state.tries.entry(id).or_insert_with(|| Tries::new(FIRST_PAUSE)).try_now()
     }
 
     /// Whether an address may be dialled because a contact named it: if so, this counts as a failure until somebody proves to
-    /// be a contact there. Whoever has many contacts point at one address gets no more packets there than with one of them.
-    fn may_dial_at(&self, ip: IpAddr) -> bool {
+    /// be a contact there. Whoever has many contacts point at one address gets no more packets there than with one of them. No
+    /// contact has more of the places than it leaves to others, so a few who name ever new ones keep nobody from being dialled.
+    fn may_dial_at(&self, by: ContactId, ip: IpAddr) -> bool {
         let mut state = self.state();
-        keep(&mut state.places);
+        state.places.retain(|_, named| named.tries.counts());
         let ip = place(ip);
-        if state.places.len() >= MAX_PLACES && !state.places.contains_key(&ip) {
+        let own = state.places.values().filter(|named| named.by == by).count();
+        if own >= MAX_PLACES.saturating_sub(state.places.len()) && !state.places.contains_key(&ip) {
             return false;
         }
-        try_now(&mut state.places, ip, FIRST_PAUSE_AT).is_ok()
+        let named = state.places.entry(ip).or_insert_with(|| Named { by, tries: Tries::new(FIRST_PAUSE_AT) });
+        named.tries.try_now().is_ok()
     }
 
     /// A contact has answered at this address.
@@ -227,24 +239,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a28_an_address_is_dialled_ever_less_often_however_many_contacts_name_it() {
         let direct = direct();
+        let contact = |n: u16| ContactId::from_bytes(u128::from(n).to_be_bytes());
         let victim = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]);
         let mut dialled = 0;
         for second in 0..3600 {
             // A thousand contacts at once, each with another address of one network.
-            dialled += (0..1000).filter(|n| direct.may_dial_at(victim(second ^ n))).count();
+            dialled += (0..1000).filter(|n| direct.may_dial_at(contact(*n), victim(second ^ n))).count();
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         // After 0, 5, 15, 35, 75, 155, 315, 635, 1,235 seconds and so on.
         assert_eq!(dialled, 12);
         let other = IpAddr::from([192, 0, 2, 1]);
-        assert!(direct.may_dial_at(other) && !direct.may_dial_at("::ffff:192.0.2.1".parse().unwrap()));
+        let mapped = "::ffff:192.0.2.1".parse().unwrap();
+        assert!(direct.may_dial_at(contact(1), other) && !direct.may_dial_at(contact(2), mapped));
         direct.answered_at(other);
-        assert!(direct.may_dial_at(other), "whoever answers is no victim");
-        // What is remembered is bounded, and one that is not remembered is not dialled.
-        let many = (0..3000u16).filter(|n| direct.may_dial_at([10, 0, (n >> 8) as u8, *n as u8].into()));
-        assert_eq!(many.count(), MAX_PLACES - 2);
+        assert!(direct.may_dial_at(contact(2), other), "whoever answers is no victim");
+        // What is remembered is bounded, and one that is not remembered is not dialled. Who names many leaves room to others.
+        let mut new = (0..u32::MAX).map(|n| IpAddr::from((0x0a00_0000 + n).to_be_bytes()));
+        let counts = [11, 12, 13].map(|n| {
+            let mut next = || direct.may_dial_at(contact(n), new.next().unwrap());
+            (0..3000).filter(|_| next()).count()
+        });
+        assert_eq!(counts, [(MAX_PLACES - 2) / 2, MAX_PLACES / 4, MAX_PLACES / 8]);
+        assert!(direct.may_dial_at(contact(14), [10, 9, 9, 9].into()));
         tokio::time::advance(Duration::from_secs(1200)).await;
-        assert!(direct.may_dial_at([10, 9, 9, 9].into()));
+        assert!(direct.may_dial_at(contact(11), [10, 9, 9, 9].into()));
         assert_eq!(direct.state().places.len(), 1);
     }
 

@@ -32,11 +32,21 @@ impl Failed {
             return;
         };
         let at = Instant::now();
+        self.0.retain(|failure| failure.at.elapsed() < COUNTS);
         for place in there.iter().skip(1).chain(back) {
             if self.0.len() == MOST {
-                self.0.pop_front();
+                self.make_room();
             }
             self.0.push_back(Failure { target: last.id, hop: place.id, at });
+        }
+    }
+
+    /// Forgets the oldest of the mailbox server with the most: one that answers nobody has nothing else forgotten.
+    fn make_room(&mut self) {
+        let of = |target: &HopId| self.0.iter().filter(|failure| failure.target == *target).count();
+        let crowded = self.0.iter().map(|failure| failure.target).max_by_key(of);
+        if let Some(oldest) = self.0.iter().position(|failure| Some(failure.target) == crowded) {
+            self.0.remove(oldest);
         }
     }
 
@@ -84,7 +94,9 @@ mod tests {
         failed.note(&path(&[1, 6, 9], &[3, 1]));
         assert_eq!(failed.of(&id(9)), [6, 3, 7].map(id), "who was there each time comes first");
         (0..200).for_each(|n| failed.note(&path(&[1, n, 8], &[n, 1])));
-        assert_eq!((failed.0.len(), failed.of(&id(8)).len()), (MOST, MOST / 2));
+        // Two to another target count still, and two after them: they stay.
+        assert_eq!((failed.0.len(), failed.of(&id(8)).len()), (MOST, (MOST - 4) / 2));
+        assert_eq!(failed.of(&id(9)), [6, 3, 7].map(id));
         failed.note(&path(&[], &[]));
         failed.forget();
         assert_eq!(failed.of(&id(8)), []);

@@ -222,6 +222,8 @@ impl<'a> Walk<'a, '_> {
         }
         let next = self.between.iter().copied().filter(|p| {
             at.descriptor.sends_to(&p.id)
+                // The last one before the end leads there: so servers that send on to each other alone cost few looks.
+                && (between > 1 || p.descriptor.sends_to(&to.id))
                 && path.iter().chain([&to]).all(|before| before.id != p.id && !before.too_close(p))
         });
         for place in drawn(next.collect(), self.random)? {
@@ -528,5 +530,26 @@ pub(super) mod tests {
         places.push(place(99, &all, "theirs"));
         let none = choose(&places, &chain(5, Pool::Trusted, Pool::Trusted), &id(99), &[], &mut random);
         assert_eq!(none.unwrap_err(), NoPath::NoChain);
+    }
+
+    #[test]
+    fn a30_servers_that_send_on_to_each_other_alone_stand_in_nobodys_way() {
+        let mut random = SeededRandom::new(10);
+        let maze: Vec<u16> = (100..150).collect();
+        let honest = [1, 2, 3, 4, 9];
+        let all: Vec<u16> = honest.iter().chain(&maze).copied().collect();
+        let mut places: Vec<_> = (1..=4).map(|n| place(n, &all, &format!("network 10.{n}"))).collect();
+        places.push(place(9, &all, "theirs"));
+        places.push(Place { trusted: true, ..place(8, &all, "first") });
+        places.extend(maze.iter().map(|n| place(*n, &maze, &format!("network 66.{n}"))));
+        // The way back has to lead to the first one.
+        for p in places.iter_mut().take(5) {
+            let onward = all.iter().chain([&8]).map(|n| Fixed(id(*n).0));
+            let hop = Some(List::<_, MAX_ONWARD>::take(onward));
+            p.descriptor = Arc::new(Descriptor { hop, ..(*p.descriptor).clone() });
+        }
+        for _ in 0..20 {
+            choose(&places, &chain(5, Pool::Trusted, Pool::Known), &id(9), &[], &mut random).unwrap();
+        }
     }
 }

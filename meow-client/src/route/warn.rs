@@ -116,14 +116,22 @@ fn weak(known: &Known, target: &HopId, avoid: &[[u8; 32]], theirs: &[[u8; 32]]) 
     let apart = |groups: &std::collections::BTreeSet<String>| {
         last.is_none_or(|last| groups.is_disjoint(&last.groups))
     };
-    let mut others =
-        firsts.iter().filter(|first| !first.own && HopId::of(&first.fingerprint) != *target).peekable();
-    if others.peek().is_some() && !others.any(|first| apart(&first.groups)) {
+    let others = firsts.iter().filter(|first| !first.own && HopId::of(&first.fingerprint) != *target);
+    let others: Vec<_> = others.map(|first| apart(&first.groups)).collect();
+    let close = others.iter().filter(|apart| !**apart).count();
+    if close > 0 && close == others.len() {
         all.push(
             "every server that may be first is of one operator, network or domain with the mailbox server: together they \
              can tell your address and the mailbox. Have one elsewhere (`meow hop add --trust`)"
                 .to_owned(),
         );
+    } else if close > 0 {
+        // What a server says of itself nobody can check: it may want the others to be first.
+        all.push(format!(
+            "by what it says, the mailbox server is of one operator, network or domain with {close} of your {} servers that \
+             may be first, which therefore are not. Have more elsewhere (`meow hop add --trust`)",
+            firsts.len()
+        ));
     }
     all
 }
@@ -179,7 +187,9 @@ mod tests {
         let all = of(&firsts, &[], &[]);
         assert!(all.len() == 1 && all[0].contains("one operator"), "{all:?}");
         firsts[0] = first(1, "elsewhere");
-        assert_eq!(of(&firsts, &[], &[]), [""; 0]);
+        let all = of(&firsts, &[], &[]);
+        assert!(all.len() == 1 && all[0].contains("with 2 of your 3 servers"), "{all:?}");
+        assert_eq!(of(&[first(1, "a"), first(2, "b"), first(3, "c")], &[], &[]), [""; 0]);
         firsts[0].own = true;
         assert_eq!(of(&firsts, &[], &[]).len(), 1, "one's own server is no other choice");
     }
