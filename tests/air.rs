@@ -3,6 +3,7 @@
 #![cfg(all(feature = "http", feature = "serial", feature = "client", feature = "server"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -45,6 +46,14 @@ impl Ear {
     /// The lengths of the frames since the last call.
     fn take(&self) -> Vec<usize> {
         std::mem::take(&mut *self.0.lock().unwrap()).iter().map(Vec::len).collect()
+    }
+
+    /// What the frames since the last call carry, each once: what was not answered in time is sent again.
+    fn contents(&self) -> Vec<Vec<u8>> {
+        let frames = std::mem::take(&mut *self.0.lock().unwrap());
+        let whole = |frame: &Vec<u8>| meow::serial::framing::decode(frame.strip_suffix(&[0])?);
+        let different: BTreeSet<Vec<u8>> = frames.iter().filter_map(whole).map(Vec::from).collect();
+        different.into_iter().collect()
     }
 }
 
@@ -174,5 +183,46 @@ async fn the_first_packet_to_a_relay_is_one_frame_of_240() {
     world.rounds(2).await;
     let log = world.bob.log("alice", None, 100).await.unwrap();
     assert_eq!(log.iter().filter(|m| !m.outgoing && m.content.as_text() == Some(TEXT)).count(), 2);
+    world.relay.shutdown().await;
+}
+
+/// Who hears everything finds nothing that two frames have in common, but for the pieces of one packet and what acknowledges
+/// them: no tag comes twice, and no other six bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a42_no_two_packets_on_the_air_can_be_linked_by_their_bytes() {
+    let world = world(16).await;
+    let ear = Ear::listen(&world.line, 2);
+    // Whole packets, in pieces; then thin ones of a session, signed and not.
+    world.alice.send("bob", Content::text(0, "one in pieces ".repeat(40)).unwrap()).await.unwrap();
+    world.rounds(2).await;
+    for authenticity in [Authenticity::Signed, Authenticity::Deniable] {
+        world.wish(authenticity).await;
+        for _ in 0..3 {
+            world.alice.send("bob", Content::text(0, TEXT).unwrap()).await.unwrap();
+            world.bob.send("alice", Content::text(0, TEXT).unwrap()).await.unwrap();
+            world.rounds(2).await;
+        }
+    }
+    let contents = ear.contents();
+    let thin = |frame: &&Vec<u8>| matches!(frame.len(), 60 | 124 | 236);
+    let (single, pieces): (Vec<_>, Vec<_>) = contents.iter().partition(thin);
+    assert!(single.len() > 40 && pieces.len() > 4, "{} and {}", single.len(), pieces.len());
+    let tags: BTreeSet<&[u8]> = single.iter().map(|frame| &frame[..6]).collect();
+    assert_eq!(tags.len(), single.len(), "a tag is used again");
+    // Pieces of one packet bear its tag; a thin frame is alone.
+    let group = |n: usize, frame: &Vec<u8>| match thin(&frame) {
+        true => n.to_be_bytes().to_vec(),
+        false => frame[..6].to_vec(),
+    };
+    let mut seen: HashMap<&[u8], Vec<u8>> = HashMap::new();
+    for (n, frame) in contents.iter().enumerate() {
+        let group = group(n, frame);
+        for window in frame.windows(6) {
+            let first = seen.entry(window).or_insert_with(|| group.clone());
+            assert_eq!(*first, group, "two packets have {window:02x?} in common");
+        }
+    }
+    let packets: BTreeSet<Vec<u8>> = contents.iter().enumerate().map(|(n, frame)| group(n, frame)).collect();
+    assert!(packets.len() > single.len() + 1, "the pieces are of more than one packet");
     world.relay.shutdown().await;
 }

@@ -89,6 +89,13 @@ fn udp() {
     prints("udp", &["relay   udp://127.0.0.1:*", CHAT[0], CHAT[1]]);
 }
 
+#[cfg(feature = "mqtt")]
+#[test]
+fn mqtt() {
+    let expected = ["relay   mqtt://127.0.0.1:*", CHAT[0], CHAT[1], "broker  * topics"];
+    prints("mqtt", &expected);
+}
+
 #[cfg(feature = "serial")]
 #[test]
 fn serial() {

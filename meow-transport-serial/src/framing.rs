@@ -5,11 +5,15 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use memchr::memchr;
 
+use crate::cobs;
+
 const CRC: crc::Crc<u16, crc::Table<16>> = crc::Crc::<u16, crc::Table<16>>::new(&crc::CRC_16_IBM_SDLC);
 
 /// The bytes of a frame on the line.
 pub fn encode(frame: &[u8]) -> Vec<u8> {
-    let mut out = cobs::encode_vec(&[frame, &CRC.checksum(frame).to_le_bytes()].concat());
+    let whole = [frame, &CRC.checksum(frame).to_le_bytes()].concat();
+    let mut out = Vec::with_capacity(whole.len() + whole.len() / 254 + 3);
+    cobs::encode(&whole, &mut out);
     out.push(0);
     out
 }
@@ -17,12 +21,14 @@ pub fn encode(frame: &[u8]) -> Vec<u8> {
 /// Takes one frame, without its delimiter, apart. None if it is damaged.
 pub fn decode(bytes: &[u8]) -> Option<Bytes> {
     // One frame, one form: what an encoder would not have written is damage.
-    let whole = cobs::decode_vec(bytes).ok().filter(|whole| cobs::encode_vec(whole) == bytes)?;
+    let mut whole = cobs::decode(bytes)?;
     let (frame, sum) = whole.split_last_chunk::<2>()?;
+    let length = frame.len();
     if frame.is_empty() || CRC.checksum(frame).to_le_bytes() != *sum {
         return None;
     }
-    Some(Bytes::copy_from_slice(frame))
+    whole.truncate(length);
+    Some(whole.into())
 }
 
 /// Finds frames in what comes over a line. Noise costs at most the frame that it is in.
@@ -47,6 +53,12 @@ impl Decoder {
         while !rest.is_empty() {
             let end = memchr(0, rest);
             let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
+            if end.is_some() && self.held.as_ref().is_some_and(Vec::is_empty) && part.len() <= most {
+                // A frame that came in one piece, as most do.
+                self.ready.extend(decode(part).filter(|frame| frame.len() <= self.max_frame));
+                rest = after.get(1..).unwrap_or_default();
+                continue;
+            }
             self.held = self.held.take().filter(|held| held.len() + part.len() <= most);
             if let Some(held) = &mut self.held {
                 held.extend_from_slice(part);

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod cobs;
 mod config;
 mod device;
 mod dial;

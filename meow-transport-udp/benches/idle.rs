@@ -46,6 +46,8 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn compare(count: usize) {
     let meowd = std::env::var_os("MEOWD").expect("MEOWD names the program meowd");
+    let debug = Path::new(&meowd).components().any(|part| part.as_os_str() == "debug");
+    assert!(!debug, "a debug build takes more memory than what people run: build meowd with --release");
     let data = std::env::temp_dir().join(format!("meow-idle-{}", std::process::id()));
     let bare = measure(Command::new(std::env::current_exe().unwrap()).arg("bare"), count);
     let open = (2 * count).to_string();
