@@ -4,7 +4,7 @@ use meow_core::crypto::{DhSecret, SigningKey};
 use meow_core::lane::{
     LaneEntry, LaneId, LaneList, Lookup, MergedLanes, Revoked, ServerRef, SignedLaneList, VerifiedLaneList,
 };
-use meow_core::wire::{Fixed, List, Wire};
+use meow_core::wire::{Fixed, Wire};
 
 use crate::{Seed, Target, encoded, seed, strict, with_damage, world};
 

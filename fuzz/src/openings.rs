@@ -5,7 +5,7 @@ use meow_core::crypto::{KemSecret, SigningKey};
 use meow_core::lane::{LaneId, VerifiedLaneList};
 use meow_core::message::Parties;
 use meow_core::opening::{Initiate, KnownPeer, Opened, Respond, Statement, Terms};
-use meow_core::wire::{Fixed, List, Text};
+use meow_core::wire::Text;
 
 use crate::{Seed, Target, encoded, seed, strict, with_damage, world};
 

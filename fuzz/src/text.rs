@@ -109,7 +109,7 @@ pub fn policy(data: &[u8]) -> bool {
 pub fn policy_seeds() -> Vec<Seed> {
     let with = |routes: &str| {
         format!(
-            "routes = [{routes}]\nauthenticity = \"signed\"\nreceipts = [\"decrypted\"]\nform = \"by-link\"\npresence = false\npadding = 256\ncover = \"none\"\nloops = \"none\"\n"
+            "routes = [{routes}]\nauthenticity = \"signed\"\nreceipts = [\"decrypted\"]\nform = \"by-link\"\npresence = false\npadding = 256\ncover = \"none\"\nloops = \"none\"\ncopies = 1\n"
         )
     };
     let plain = with("\"server\"");
@@ -129,6 +129,8 @@ pub fn policy_seeds() -> Vec<Seed> {
         seed("bad-loops", plain.replace("loops = \"none\"", "loops = \"6/h\"")),
         seed("bad-pause", plain.replace("cover = \"none\"", "cover = \"1s\"")),
         seed("padded", plain.replace("256", "2048")),
+        seed("copies", plain.replace("copies = 1", "copies = 4")),
+        seed("bad-copies", plain.replace("copies = 1", "copies = 5")),
         seed("bad-padding", plain.replace("256", "300")),
         seed("bad-thin-padded", plain.replace("256", "512").replace("by-link", "thin")),
         seed("bad-presence", plain.replace("false", "perhaps")),
@@ -169,6 +171,8 @@ pub fn policy_words_seeds() -> Vec<Seed> {
         seed("chains-kept", "routes=matriochka hops=5\nroutes=direct,matriochka"),
         seed("rest", "authenticity=deniable\nreceipts=decrypted,read\nform=thin\npresence=true"),
         seed("padding", "padding=32768"),
+        seed("copies", "copies=3"),
+        seed("bad-copies", "copies=many"),
         seed("cover", "cover=90s\nroutes=matriochka\nloops=100/d"),
         seed("bad-cover", "cover=0/h"),
         seed("bad-units", "loops=5w"),

@@ -16,6 +16,7 @@ use meow_transport::{Memory, Transports};
 use tempfile::TempDir;
 
 use crate::cover::next_moment;
+use crate::crash::with_cuts;
 use crate::hostile::SetClock;
 use crate::support::*;
 
@@ -365,6 +366,41 @@ async fn fewer_copies_need_the_password_and_a_contact_with_few_servers_is_said_t
     copies(&bob, "alice", 4).await;
     assert_eq!(kept().await, one, "there is one place only, and so one copy to pay for");
     rounds(&clock, &[&alice, &bob], async || delivery(&bob, id).await == Delivery::Decrypted).await;
+}
+
+#[tokio::test]
+async fn a49_a_power_cut_at_every_commit_of_copies_and_of_a_move_loses_and_doubles_nothing() {
+    let relays = Relays::new(&["one", "two", "three", "bobs"]).await;
+    let clock = SetClock::new();
+    clock.set(|_| meow_client::Clock::now_ms(&meow_client::SystemClock));
+    let (a, alice) = relays.user_and_store(&clock, &["one", "two"]).await;
+    let (b, bob) = relays.user_and_store(&clock, &["bobs"]).await;
+    befriend(&alice, &bob).await;
+    copies(&bob, "alice", 2).await;
+    relays.add(&alice, &["three"]).await;
+    drop((alice, bob));
+    for round in 0..3 {
+        let bob = b.open().await;
+        for n in 0..2 {
+            send(&bob, "alice", &format!("{round} {n}")).await;
+        }
+        drop(bob);
+        with_cuts(&b, 24, async |bob| bob.sync(Duration::ZERO).await.map(|_| ())).await;
+        if round == 1 {
+            with_cuts(&a, 16, async |alice| alice.rotate_mailbox("bob").await).await;
+        }
+        with_cuts(&a, 24, async |alice| alice.sync(Duration::ZERO).await.map(|_| ())).await;
+    }
+    let (alice, bob) = (a.open().await, b.open().await);
+    for _ in 0..6 {
+        bob.sync(Duration::ZERO).await.unwrap();
+        alice.sync(Duration::ZERO).await.unwrap();
+    }
+    assert_eq!(received(&alice, "bob").await, ["0 0", "0 1", "1 0", "1 1", "2 0", "2 1"]);
+    let all = bob.log("alice", None, 100).await.unwrap();
+    assert!(all.iter().filter(|m| m.outgoing).all(|m| m.delivery == Delivery::Decrypted), "{all:?}");
+    assert_eq!(places(&bob, "alice").await.len(), 3);
+    assert!(!has(&events(&alice).await, |e| matches!(e, EventKind::Fork)));
 }
 
 #[tokio::test]

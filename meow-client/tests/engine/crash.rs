@@ -44,7 +44,11 @@ impl ClientStore for Fragile {
 }
 
 /// Runs `step` again and again, each time with one more commit before the cut, until it comes through whole.
-async fn with_cuts(user: &User, steps: i64, step: impl AsyncFn(&meow_client::Client) -> Result<()>) {
+pub(crate) async fn with_cuts(
+    user: &User,
+    steps: i64,
+    step: impl AsyncFn(&meow_client::Client) -> Result<()>,
+) {
     let whole = user.disk.store.lock().unwrap().clone().unwrap();
     for commits in 1..=steps {
         let fragile = Fragile { inner: whole.clone(), left: AtomicI64::new(commits) };
