@@ -67,10 +67,10 @@ async fn main() {
     for ((_, name), costs) in KINDS.iter().zip(&costs) {
         let (us, bytes) = (median(costs.iter().map(|(us, _)| *us).collect()), costs[0].1);
         let each = us / packets as f64;
-        // Where no deposit has that length, beside the next smaller one, for each byte.
+        // Where no deposit has that length, beside the smallest one, for each byte.
         let beside =
-            [bytes / packets, 2048].into_iter().find_map(|len| Some(honest(len)? / (len * packets) as f64));
-        let ratio = us / bytes as f64 / beside.expect("a deposit of 2 KiB is among them");
+            [bytes / packets, 512].into_iter().find_map(|len| Some(honest(len)? / (len * packets) as f64));
+        let ratio = us / bytes as f64 / beside.expect("a deposit of 512 bytes is among them");
         println!(
             "{name:<58} {:>7} {each:>11.1} {:>10.1} {ratio:>7.2}",
             bytes / packets,
