@@ -57,10 +57,28 @@ impl Inner {
         // Sealing a statement is sealing: the store must be current. Asked first, so that nothing is left over elsewhere.
         self.prove_current(id).await?;
         let plan = record.machine.plan_anew(servers, &mut *self.random.lock())?;
-        for mailbox in self.planned(&record, &plan) {
-            self.register(mailbox.registering(&record)).await?;
+        let mut opened = Vec::new();
+        for planned in self.planned(&record, &plan) {
+            if let Err(e) = self.register(planned.registering(&record)).await {
+                // The next try has other keys: it would leave these behind each time that one of the servers is away.
+                self.close_unused(&opened).await?;
+                return Err(e);
+            }
+            opened.push(planned.mailbox);
         }
         self.tell_rotation(id, plan, None).await
+    }
+
+    /// Closes mailboxes that nobody was told of, as far as that can be done now.
+    async fn close_unused(self: &Arc<Self>, opened: &[OwnMailbox]) -> Result<()> {
+        for mailbox in opened {
+            match self.close(mailbox).await {
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => tracing::debug!(kind = e.kind().name(), "a mailbox that is not used stays open"),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The mailboxes of a plan, none of whose servers is the first of a chain that registers another.

@@ -75,9 +75,11 @@ impl Inner {
         for place in card.card().lane().lookup.places() {
             last = match self.ask_parked(place, card).await {
                 Ok(Answer::Blob(blob)) if blob.is_empty() => return Err(used()),
-                Ok(Answer::Blob(blob)) => {
-                    return Ok(card.card().open_kem(&blob, place.server.fingerprint())?);
-                }
+                Ok(Answer::Blob(blob)) => match card.card().open_kem(&blob, place.server.fingerprint()) {
+                    Ok(kem) => return Ok(kem),
+                    // Another server may have what this one has lost or changed.
+                    Err(e) => e.into(),
+                },
                 Ok(Answer::Refused(r)) => used().with_source(refused(&place.server, r)),
                 Ok(_) => unexpected(),
                 Err(e) => e,

@@ -209,9 +209,12 @@ fn pause(value: &str) -> Result<Option<Pause>, Error> {
 
 fn receipts(value: &str) -> Result<Receipts, Error> {
     let mut receipts = Receipts { decrypted: false, read: false };
+    if value.trim() == "none" {
+        return Ok(receipts);
+    }
     for word in value.split(',').map(str::trim) {
         match word {
-            "none" => {}
+            "none" => return Err(bad("receipts are none, or those that are named, not both".to_owned())),
             "decrypted" => receipts.decrypted = true,
             "read" => receipts.read = true,
             _ => return Err(bad(format!("receipts are none, decrypted and read, not {word:?}"))),
@@ -307,6 +310,7 @@ mod tests {
             ("delay_ms", "-1"),
             ("authenticity", "yes"),
             ("receipts", "all"),
+            ("receipts", "none,read"),
             ("form", "fat"),
             ("presence", "yes"),
             ("padding", "300"),
