@@ -10,6 +10,7 @@
 mod broker;
 mod cards;
 mod copies;
+mod cover;
 mod doctor;
 mod errors;
 mod every_link;

@@ -2,6 +2,8 @@
 //!
 //! A policy needs little of TOML: strings without escapes, lists of them on one line, numbers, `true` and `false`. Anything else is
 //! an error, as is a key that is missing, unknown or there twice: nobody is to protect less by a typing mistake.
+//! Not by the crate `toml`: every client reads its policies from the store by this, small ones too, and what such a crate takes
+//! besides (escapes, dates, tables, keys in quotes) would have to be refused after it; no crate of the core's reads text.
 
 use std::fmt;
 use std::str::FromStr;
