@@ -420,8 +420,11 @@ fn cover_traffic_costs_what_is_stated() {
             .iter()
             .all(|c| c["status"] == "established" && c["queued"] == 0)
     });
-    // A session is open.
-    (0..3).for_each(|_| drop(home.meow(&alice, ["send", "joe", "hello"]).done()));
+    // A session is opened by the second request of one run, once a day; that is reckoned with, and not waited for.
+    home.cut(&[&theirs]);
+    (0..3).for_each(|_| assert_eq!(home.meow(&alice, ["send", "joe", "hello"]).code, Some(3)));
+    home.cut(&[]);
+    home.meow(&alice, ["receive"]).done();
     for pause in ["10s", "30s"] {
         home.meow(&alice, ["policy", "joe", "--set", &format!("cover={pause}")]).done();
         let said = home.meow(&alice, ["route", "joe"]).done().records.remove(0);
@@ -430,7 +433,8 @@ fn cover_traffic_costs_what_is_stated() {
         let mut command = alice.command();
         command.args(["receive", "--follow"]);
         let mut following = home.command(&command).stdout(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_secs(300));
+        let secs = std::env::var("MEOW_COVER_SECS").map_or(300, |secs| secs.parse().unwrap());
+        std::thread::sleep(Duration::from_secs(secs));
         following.kill().unwrap();
         following.wait().unwrap();
         let bytes = capture.bytes(&[&theirs]);

@@ -30,6 +30,8 @@ const FRAME_HEAD: usize = 4;
 /// What TLS adds to each record of up to 16 KiB.
 const TLS: usize = 22;
 const TLS_RECORD: usize = 16_384;
+/// The size class of the request that opens a session, and of its answer.
+const SESSION_OPEN: usize = 2048;
 /// Connections that nothing uses are closed after so long by those transports that keep any.
 const IDLE: Duration = Duration::from_secs(20);
 /// What a QUIC packet carries about, and what it, UDP and IPv4 add; and a packet that only acknowledges.
@@ -121,10 +123,16 @@ impl Inner {
         Some(Sample { kind: RequestKind::Acknowledge(count), session, room: Room::Small })
     }
 
-    /// What it costs to open the connection by which a mailbox server, or a chain, is asked.
+    /// What it costs to open the connection by which a mailbox server is asked.
     pub(super) fn opening(&self, server: &ServerRef) -> Opening {
         self.usual_url(server.fingerprint(), server.endpoints())
             .map_or_else(Opening::default, |url| Opening::of(&url))
+    }
+
+    /// What it costs to open a session there, as is done once a day: up and down.
+    pub(super) fn session_opening(&self, server: &ServerRef) -> (u64, u64) {
+        let url = self.usual_url(server.fingerprint(), server.endpoints());
+        url.map_or((0, 0), |url| on_the_wire(&url, SESSION_OPEN, SESSION_OPEN, true))
     }
 
     /// The same for a chain.

@@ -44,15 +44,15 @@ impl Stream {
     }
 }
 
-/// What they cost together, by one route. A connection that nothing uses is closed after a while, so that rare packets open
+/// What they cost together, by one route, with what comes once a day (up and down). A connection that nothing uses is closed after a while, so that rare packets open
 /// one each: the pauses between all of them are exponential, near enough.
-pub(super) fn day(streams: &[Stream]) -> Option<DayCost> {
+pub(super) fn day(streams: &[Stream], once: (u64, u64)) -> Option<DayCost> {
     const DAY: f64 = 86_400.0;
     let all: f64 = streams.iter().map(|stream| stream.per_day).sum();
     if all == 0.0 {
         return None;
     }
-    let (mut up, mut down) = (0.0, 0.0);
+    let (mut up, mut down) = (once.0 as f64, once.1 as f64);
     for Stream { per_day, cost, opening } in streams {
         let opens = (-opening.idle.as_secs_f64() * all / DAY).exp();
         up += per_day * (cost.up as f64 + opens * opening.up as f64);
@@ -72,15 +72,15 @@ mod tests {
         let opening = Opening { up: 200, down: 100, idle: Duration::from_secs(20) };
         let of = |secs| {
             let pause = Pause::from_secs(secs).unwrap();
-            day(&[Stream::new(pause, Duration::ZERO, cost, opening)]).unwrap()
+            day(&[Stream::new(pause, Duration::ZERO, cost, opening)], (7, 0)).unwrap()
         };
         assert_eq!(
             of(3600),
-            DayCost { packets: 24, up: 24 * 1000 + 24 * 200 - 27, down: 24 * 500 + 24 * 100 - 13 }
+            DayCost { packets: 24, up: 24 * 1000 + 24 * 200 - 27 + 7, down: 24 * 500 + 24 * 100 - 13 }
         );
         let often = of(10);
         assert_eq!(often.packets, 8640);
         assert!(often.up < 8640 * 1030 && often.up > 8640 * 1020, "{often:?}");
-        assert_eq!(day(&[]), None);
+        assert_eq!(day(&[], (7, 7)), None);
     }
 }

@@ -67,6 +67,8 @@ struct Samples {
 struct Basis {
     opening: Opening,
     count: Option<RouteCost>,
+    /// Up and down, to open a session.
+    session: (u64, u64),
 }
 
 /// A server of a route.
@@ -202,6 +204,7 @@ impl Inner {
                 report.problem = self.unreachable(server).map(|e| e.to_string());
                 report.cost = sample.and_then(|sample| self.cost_straight(server, sample));
                 basis.opening = self.opening(server);
+                basis.session = self.session_opening(server);
                 basis.count = samples.count.as_ref().and_then(|count| self.cost_straight(server, count));
             }
             Route::Matriochka(chain) => match self.draw(chain, ways, server).await {
@@ -265,7 +268,7 @@ fn days(
             None => {
                 let stream = Stream::new(pause, cost.round_trip, *cost, basis.opening);
                 sent = stream.per_day();
-                report.day = day(&[stream]);
+                report.day = day(&[stream], basis.session);
             }
         }
         cost.latency += pause.mean();
@@ -288,7 +291,7 @@ fn days(
             let per_day = pause.per_day(Duration::ZERO) / servers.len().max(1) as f64;
             streams.push(Stream::of(per_day, count, basis.opening));
         }
-        report.day = day(&streams);
+        report.day = day(&streams, basis.session);
         report.loops = policy.loops.filter(|_| by_chain(report)).map(|_| loops.all());
     }
 }
