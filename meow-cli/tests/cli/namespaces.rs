@@ -312,6 +312,14 @@ fn three_contacts_three_policies_and_every_packet_watched() {
     assert!(routes[0]["there"][2]["url"].as_str().unwrap().contains(&on("m2").address));
     assert!(routes[1]["there"][2]["url"].as_str().unwrap().contains(&on("m1").address));
 
+    // All of these servers are in one network: the chain works, and promises less.
+    let weak = "of one operator, network or domain with the mailbox server";
+    assert!(routes.iter().all(|r| r["warnings"][0].as_str().unwrap().contains(weak)), "{routes:#?}");
+    let doctor = home.meow(&alice, ["doctor"]).code(1);
+    let told: Vec<_> = doctor.records.iter().filter(|check| check["ok"] == false).collect();
+    assert!(told.len() == 1 && told[0]["check"] == "chains" && told[0]["about"] == "edward", "{told:#?}");
+    assert!(told[0]["message"].as_str().unwrap().contains(weak), "{told:#?}");
+
     // All three get mail, each by a way that is allowed.
     let ids = friends.each_ref().map(|(name, _)| sent(&home.meow(&alice, ["send", name, "hello"])));
     until(|| {
