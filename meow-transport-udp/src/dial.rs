@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use meow_core::Result;
 use meow_core::transport::{Endpoint, Host, Link, Peer};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, IdleTimeout, TransportConfig, VarInt};
+use quinn::{Connection, VarInt};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +18,7 @@ use crate::config::ClientConfig;
 use crate::error::UdpError;
 use crate::link::{DONE, link};
 use crate::through::{self, Own};
-use crate::{WINDOW, proof};
+use crate::{proof, transport};
 
 /// QUIC wants a name; it is not sent, and a raw public key is for no name.
 const NO_NAME: &str = "meow";
@@ -218,18 +218,12 @@ impl Dialer {
 
     fn quic(&self) -> Result<quinn::ClientConfig, UdpError> {
         let crypto: Arc<QuicClientConfig> = proof::client()?;
-        let silence = IdleTimeout::try_from(self.config.silence_timeout).map_err(|_| UdpError::Setting)?;
-        let mut transport = TransportConfig::default();
+        let mut transport = transport(self.config.silence_timeout)?;
         transport
-            .max_idle_timeout(Some(silence))
             .keep_alive_interval(Some(self.config.keep_alive))
             // Only clients open links; a server's one-way stream says that it takes no more.
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
-            .max_concurrent_uni_streams(VarInt::from_u32(1))
-            .datagram_receive_buffer_size(None)
-            .receive_window(WINDOW)
-            .stream_receive_window(WINDOW)
-            .send_window(WINDOW.into_inner());
+            .max_concurrent_uni_streams(VarInt::from_u32(1));
         let mut config = quinn::ClientConfig::new(crypto);
         config.transport_config(Arc::new(transport));
         Ok(config)

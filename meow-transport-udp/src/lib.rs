@@ -15,16 +15,34 @@ pub use config::{ClientConfig, ServerConfig};
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meow_core::Result;
 use meow_core::transport::{Endpoint, Link, LinkProfile, Listener, Transport};
-use quinn::VarInt;
+use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
 
 use dial::Dialer;
 use error::UdpError;
 
 /// Bytes of one connection that may be under way in each direction, and so lie in memory on either side (256 KiB).
 const WINDOW: VarInt = VarInt::from_u32(256 * 1024);
+
+/// What both sides of a connection have in common.
+fn transport(silence: Duration) -> Result<TransportConfig, UdpError> {
+    let silence = IdleTimeout::try_from(silence).map_err(|_| UdpError::Setting)?;
+    // A request of two packets is answered sooner than it would be acknowledged by itself.
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(8));
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(silence))
+        .ack_frequency_config(Some(acknowledgements))
+        .datagram_receive_buffer_size(None)
+        .receive_window(WINDOW)
+        .stream_receive_window(WINDOW)
+        .send_window(WINDOW.into_inner());
+    Ok(transport)
+}
 
 /// The scheme `udp`: each bidirectional QUIC stream is one link.
 ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use meow_core::Result;
 use meow_core::crypto::SigningKey;
 use meow_core::transport::{Accept, Endpoint, Host, Link, Listener, Peer};
-use quinn::{Connection, IdleTimeout, Incoming, TransportConfig, VarInt};
+use quinn::{Connection, Incoming, VarInt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,7 +19,7 @@ use crate::dial::Dialer;
 use crate::error::UdpError;
 use crate::link::{BUSY, DONE, link};
 use crate::through::Own;
-use crate::{WINDOW, proof, reset};
+use crate::{proof, reset, transport};
 
 /// How long closing waits for its last packets to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -80,16 +80,10 @@ pub(crate) async fn listen(
 }
 
 fn server(config: &ServerConfig, skp: &SigningKey) -> Result<quinn::ServerConfig, UdpError> {
-    let silence = IdleTimeout::try_from(config.silence_timeout).map_err(|_| UdpError::Setting)?;
-    let mut transport = TransportConfig::default();
+    let mut transport = transport(config.silence_timeout)?;
     transport
-        .max_idle_timeout(Some(silence))
         .max_concurrent_bidi_streams(VarInt::from_u32(config.max_links))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
-        .receive_window(WINDOW)
-        .stream_receive_window(WINDOW)
-        .send_window(WINDOW.into_inner());
+        .max_concurrent_uni_streams(VarInt::from_u32(0));
     let mut quic = quinn::ServerConfig::with_crypto(proof::server(skp)?);
     quic.transport_config(Arc::new(transport));
     // A token for later would tell which connections come from one client.
