@@ -267,6 +267,8 @@ async fn write(near: Arc<AsyncFd<File>>, mut waiting: mpsc::Receiver<Arc<[u8]>>,
             match ready.try_io(|near| near.get_ref().write(rest)) {
                 Ok(Ok(n)) => rest = rest.get(n..).unwrap_or_default(),
                 Ok(Err(_)) => return,
+                // Unplugged with a full terminal: it stays ready, and would be tried for ever without a pause.
+                Err(_) if ready.ready().is_write_closed() => return,
                 Err(_) => {}
             }
         }
