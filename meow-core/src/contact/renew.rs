@@ -3,6 +3,7 @@
 use super::event::{ContactError, ContactEvent, Outgoing, Output, Received};
 use super::state::{Confirming, Contact, Modes, Phase};
 use crate::crypto::{HashLabel, Random, hash};
+use crate::lane::Lookup;
 use crate::message::{Content, Parties};
 use crate::opening::{Initiate, KnownPeer, Opened, OpeningError, Respond, Role, Terms};
 use crate::ratchet::Ratchet;
@@ -75,8 +76,10 @@ impl Contact {
             return Ok(Received::Unreadable);
         };
         if self.won(&parties) {
-            // Both began: the other side drops its own and answers ours.
+            // Both began: the other side drops its own and answers ours. What it said of its mailboxes holds: without it
+            // ours could wait at one that is gone.
             self.remember(digest);
+            self.deposit_at(opened.statement.mailbox);
             return Ok(Received::Opened(Output::default()));
         }
         if !self.budget.take(now_ms) {
@@ -162,11 +165,7 @@ impl Contact {
         let session = self.session.as_mut().ok_or(ContactError::NotEstablished)?;
         let old = std::mem::replace(&mut session.ratchet, opened.ratchet);
         self.keep_former(old);
-        if let (Some(peer), Some(lookup)) = (&mut self.peer, statement.mailbox) {
-            peer.target = lookup;
-            // Statements that are still under way are older, except when this side lost some.
-            peer.target_at = self.got.top;
-        }
+        self.deposit_at(statement.mailbox);
         let last = self.sent.last();
         let base = self.restart_sent(opened.handshake.transcript(), last, statement.next);
         let lane = self.me.lane.clone();
@@ -178,6 +177,15 @@ impl Contact {
             last,
         }));
         Ok(Output { items: vec![confirm], events: Vec::new() })
+    }
+
+    /// What a renewal says of where the contact's mailboxes are.
+    fn deposit_at(&mut self, mailbox: Option<Lookup>) {
+        if let (Some(peer), Some(lookup)) = (&mut self.peer, mailbox) {
+            peer.target = lookup;
+            // Statements that are still under way are older, except when this side lost some.
+            peer.target_at = self.got.top;
+        }
     }
 
     /// The other side has confirmed fresh keys: numbers and digests go on from what both know.

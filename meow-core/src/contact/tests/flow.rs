@@ -168,6 +168,33 @@ fn a06_a_lost_statement_that_a_renewal_sends_again_does_not_lead_back_to_a_mailb
 }
 
 #[test]
+fn a06_of_two_renewals_at_once_both_say_where_their_mailboxes_are() {
+    for alice_moves in [true, false] {
+        let (mut alice, mut bob) = established();
+        let (mover, other) = if alice_moves { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
+        let gone = mover.contact.current_mailboxes().next().unwrap().lkp.public();
+        let plan = mover.contact.plan_without(&gone, server(4), &mut mover.random).unwrap();
+        let new = plan.mailboxes()[0].lkp.public();
+        assert!(mover.contact.move_mailboxes(plan));
+        let from_mover = mover.contact.begin_renewal(&mut mover.random).unwrap().item;
+        let from_other = other.contact.begin_renewal(&mut other.random).unwrap().item;
+        // The opening of the other one waits until there is a mailbox to put it into: whoever wins, this one comes first.
+        other.receive(&from_mover);
+        assert_eq!(other.contact.deposit_target().unwrap().places()[0].lkp, new);
+        other.out.insert(0, from_other);
+        settle(&mut alice, &mut bob);
+        assert_eq!(
+            (alice.contact.status(), bob.contact.status()),
+            (Status::Established, Status::Established)
+        );
+        alice.send("one");
+        bob.send("two");
+        settle(&mut alice, &mut bob);
+        assert_eq!((bob.texts(), alice.texts()), (vec!["one".to_owned()], vec!["two".to_owned()]));
+    }
+}
+
+#[test]
 fn a_server_that_takes_no_new_mailbox_keeps_the_one_that_it_has_unless_that_is_gone() {
     let (mut alice, mut bob) = established();
     let at = |n| ServerRef::new([n; 32], &["http://127.0.0.1:9".parse().unwrap()]).unwrap();
