@@ -198,14 +198,15 @@ fn meow_direct_over_a_cable_needs_no_relay() {
     }
     let follow =
         |person: &Person, end: &str| Running::start(person, ["receive", "--follow", "--listen", end]);
-    let (mut alices, mut bobs) = (follow(&alice, &ends[0]), follow(&bob, &ends[1]));
     let say = |person: &Person, to: &str, text: &str| {
-        // The running program has the device: it sends what another one has queued.
+        // While a program that runs has the device, it sends what another one has queued.
         let run = person.json(["send", to, text]);
         assert!(matches!(run.code, Some(0 | 3)), "{run:?}");
         run.record()["id"].as_str().unwrap().to_owned()
     };
+    // Before the others start: two programs that open a device at the same moment are a race.
     let hello = say(&alice, "bob", "hello by cable");
+    let (mut alices, mut bobs) = (follow(&alice, &ends[0]), follow(&bob, &ends[1]));
     assert_eq!(bobs.event("message")["text"], "hello by cable");
     went_by_cable(&alice, &hello);
     relay.stop();
