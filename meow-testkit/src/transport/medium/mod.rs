@@ -1,5 +1,6 @@
 //! Paths that lose things on purpose, to see whether a transport's profile is true.
 
+mod cut;
 #[cfg(unix)]
 mod line;
 mod tcp;
