@@ -59,10 +59,8 @@ pub struct ServerConfig {
     /// From this many open connections on, an address is made to answer before anything is kept for it (256); so it is from a
     /// quarter of [`max_per_address`](Self::max_per_address) of its own on.
     pub retry_from: usize,
-    /// Most links at a time on one connection; further ones wait at the client (256).
+    /// Most links at a time on one connection, those that wait to be accepted among them; further ones wait at the client (256).
     pub max_links: u32,
-    /// Most links that wait to be accepted; further ones are reset (1,024).
-    pub max_waiting: usize,
     /// Most bytes that wait for the rest of their frame on all links together, beyond 64 KiB for each connection; a link that
     /// brings more is broken off (32 MiB).
     pub max_unread: usize,
@@ -81,7 +79,6 @@ impl Default for ServerConfig {
             max_per_address: 128,
             retry_from: 256,
             max_links: 256,
-            max_waiting: 1024,
             max_unread: 32 * 1024 * 1024,
             drain: Duration::from_secs(10),
         }

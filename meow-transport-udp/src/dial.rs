@@ -12,11 +12,11 @@ use meow_core::transport::{Endpoint, Host, Link, Peer};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, VarInt};
 use tokio::sync::OnceCell;
-use tokio_util::task::TaskTracker;
 
 use crate::config::ClientConfig;
 use crate::error::UdpError;
 use crate::link::{DONE, link};
+use crate::open::Open;
 use crate::through::{self, Own};
 use crate::{proof, transport};
 
@@ -43,7 +43,7 @@ struct Live {
     connection: Connection,
     peer: Peer,
     /// Counts links, and what they sent until it has arrived.
-    open: Arc<TaskTracker>,
+    open: Arc<Open>,
 }
 
 impl Dialer {
@@ -135,7 +135,7 @@ impl Dialer {
         let connection = connecting.await.map_err(UdpError::connecting)?;
         let mut peer = Peer::at(connection.remote_address().ip());
         peer.server = Some(proof::proved(&connection).ok_or(UdpError::NoProof)?);
-        Ok(Live { connection, peer, open: Arc::new(TaskTracker::new()) })
+        Ok(Live { connection, peer, open: Open::new() })
     }
 
     /// Dials as usual, and then by many sockets and ports; what comes in meanwhile is the listener's. The connection is this
@@ -171,7 +171,6 @@ impl Dialer {
         let streams = live.connection.open_bi().await.map_err(UdpError::Broken)?;
         let link = link(streams, self.config.max_frame, live.peer.clone(), &live.open, None);
         tokio::spawn(async move {
-            live.open.close();
             tokio::select! {
                 () = live.open.wait() => live.connection.close(DONE, b""),
                 _ = live.connection.closed() => {}
@@ -268,7 +267,6 @@ async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, name: String, live: Arc<
     if let Some(dialer) = dialer.upgrade() {
         dialer.forget(&name);
     }
-    live.open.close();
     tokio::select! {
         () = live.open.wait() => live.connection.close(DONE, b""),
         _ = live.connection.closed() => {}
@@ -310,5 +308,48 @@ mod tests {
             }
         }
         assert!(matches!(dialer.first_of(vec![]).await, Err(UdpError::NoAddress)));
+    }
+    #[tokio::test]
+    async fn what_was_sent_counts_as_open_until_it_has_arrived() {
+        let server =
+            ServerConfig { identity: Some(SigningKey::from_seed(&[7; 32])), ..ServerConfig::default() };
+        let server = Udp::new(ClientConfig::default(), server);
+        let mut listener = server.listen(&"udp://127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let (dialer, local) = (Dialer::new(ClientConfig::default()), listener.local().clone());
+        let live = |dialer: &Arc<Dialer>| {
+            let place = dialer.place(local.authority());
+            async move { Arc::clone(place.lock().await.as_ref().unwrap()) }
+        };
+        let mut stopped = 0;
+        for n in 0..300 {
+            let mut near = dialer.connect(&local).await.unwrap();
+            near.tx.send("a".into()).await.unwrap();
+            near.tx.finish().await.unwrap();
+            if n == 0 {
+                assert!(!live(&dialer).await.open.is_empty());
+            }
+            let mut far = listener.accept().await.unwrap().unwrap();
+            if n % 3 == 0 {
+                // Nobody reads it.
+                drop(far);
+                stopped += 1;
+                continue;
+            }
+            while let Some(frame) = far.rx.recv().await.unwrap() {
+                far.tx.send(frame).await.unwrap();
+            }
+            far.tx.finish().await.unwrap();
+            while near.rx.recv().await.unwrap().is_some() {}
+        }
+        let live = live(&dialer).await;
+        assert!(stopped == 100 && live.open.kept() <= 64, "{}", live.open.kept());
+        let empty = async {
+            while !live.open.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), empty).await.unwrap();
+        assert!(live.connection.close_reason().is_none());
+        tokio::time::timeout(Duration::from_secs(60), live.open.wait()).await.unwrap();
     }
 }

@@ -7,6 +7,7 @@ mod error;
 mod framing;
 mod link;
 mod listen;
+mod open;
 mod proof;
 mod reset;
 mod through;

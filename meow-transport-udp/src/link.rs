@@ -9,12 +9,12 @@ use meow_core::Result;
 use meow_core::transport::{Frame, Link, LinkProfile, Pattern, Peer, RecvFrames, SendFrames, check_frame};
 use quinn::{RecvStream, SendStream, VarInt, WriteError};
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::budget::{Kept, Room};
 use crate::error::UdpError;
 use crate::framing::Reader;
+use crate::open::Open;
 
 /// Code of a stream that is broken off: the link was dropped, or the far side broke the framing.
 pub(crate) const BROKEN_OFF: VarInt = VarInt::from_u32(1);
@@ -34,7 +34,7 @@ pub(crate) fn link(
     (tx, rx): (SendStream, RecvStream),
     max_frame: usize,
     peer: Peer,
-    open: &Arc<TaskTracker>,
+    open: &Arc<Open>,
     kept: Option<Arc<Kept>>,
 ) -> Link {
     let out = Out { stream: tx, finished: false };
@@ -51,9 +51,23 @@ pub(crate) fn link(
 
 /// The sending side of a stream. Dropped before it was finished, it is broken off: by itself the library would take
 /// that for a clean end.
-struct Out {
+pub(crate) struct Out {
     stream: SendStream,
     finished: bool,
+}
+
+impl Out {
+    /// Whether all of a finished stream has arrived, or nobody wants it any more.
+    pub(crate) fn has_arrived(&self) -> bool {
+        // What has arrived has no priority any more, which is found out faster than whether the rest was stopped.
+        self.stream.priority().is_err() || self.stream.stopped().now_or_never().is_some()
+    }
+
+    /// Waits for that.
+    pub(crate) async fn arrived(&self) {
+        // Arrived, refused or lost with its connection: in each case there is nothing left to wait for.
+        let _ = self.stream.stopped().await;
+    }
 }
 
 impl Drop for Out {
@@ -79,7 +93,7 @@ enum Writer {
 struct Tx {
     writer: Writer,
     max_frame: usize,
-    open: Arc<TaskTracker>,
+    open: Arc<Open>,
     _counted: TaskTrackerToken,
 }
 
@@ -154,18 +168,9 @@ impl Tx {
 
 impl Drop for Tx {
     fn drop(&mut self) {
-        match &self.writer {
+        match std::mem::replace(&mut self.writer, Writer::Lost) {
             Writer::Busy { writing, .. } => writing.abort(),
-            Writer::Idle(out) if out.finished => {
-                // What was finished may still be under way: it counts as open until it has arrived.
-                let mut arrived = out.stream.stopped().boxed();
-                if (&mut arrived).now_or_never().is_none()
-                    && let Ok(runtime) = tokio::runtime::Handle::try_current()
-                {
-                    // Arrived, refused or lost with its connection: in each case there is nothing left to wait for.
-                    self.open.spawn_on(arrived.map(drop), &runtime);
-                }
-            }
+            Writer::Idle(out) if out.finished => self.open.until_arrived(out),
             Writer::Idle(_) | Writer::Lost => {}
         }
     }

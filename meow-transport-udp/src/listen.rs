@@ -5,32 +5,36 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::{BoxStream, SelectAll};
 use meow_core::Result;
 use meow_core::crypto::SigningKey;
 use meow_core::transport::{Accept, Endpoint, Host, Link, Listener, Peer};
-use quinn::{Connection, Incoming, VarInt};
+use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::budget::{Kept, Pool};
 use crate::config::ServerConfig;
 use crate::dial::Dialer;
 use crate::error::UdpError;
 use crate::link::{BUSY, DONE, link};
+use crate::open::Open;
 use crate::through::Own;
 use crate::{proof, reset, transport};
 
 /// How long closing waits for its last packets to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// The links of one connection.
+type Links = BoxStream<'static, Link>;
+
 /// What all connections of one listener share.
 struct Shared {
     config: ServerConfig,
     endpoint: quinn::Endpoint,
-    arrivals: mpsc::Sender<Link>,
-    /// Counts links, and what they sent until it has arrived.
-    open: Arc<TaskTracker>,
+    /// New connections, as the links that they bring. Bounded by the number of connections.
+    arrivals: mpsc::UnboundedSender<Links>,
     /// Set when the listener takes no more links.
     leaving: CancellationToken,
     per_address: Mutex<HashMap<IpAddr, usize>>,
@@ -61,7 +65,7 @@ pub(crate) async fn listen(
     let (sides, accepting) = (reset::endpoint(skp, bound), server(config, skp)?);
     let own = Own::new(socket, sides, Some(accepting))?;
     let local = endpoint.clone().with_port(bound.port());
-    let (arrivals, queue) = mpsc::channel(config.max_waiting.max(1));
+    let (arrivals, connections) = mpsc::unbounded_channel();
     if let Some(dialler) = dialler {
         dialler.listens(&own);
     }
@@ -69,14 +73,13 @@ pub(crate) async fn listen(
         config: config.clone(),
         endpoint: own.quic,
         arrivals,
-        open: Arc::new(TaskTracker::new()),
         leaving: CancellationToken::new(),
         per_address: Mutex::default(),
         unread: Pool::new(config.max_unread),
         dialler: dialler.map(Arc::downgrade),
     });
     tokio::spawn(Arc::clone(&shared).receive());
-    Ok(Listener::new(Acceptor { shared: Some(shared), queue }, local))
+    Ok(Listener::new(Acceptor { shared: Some(shared), connections, links: SelectAll::new() }, local))
 }
 
 fn server(config: &ServerConfig, skp: &SigningKey) -> Result<quinn::ServerConfig, UdpError> {
@@ -126,65 +129,88 @@ impl Shared {
         tokio::spawn(async move {
             let Ok(handshake) = incoming.accept() else { return };
             match tokio::time::timeout(shared.config.handshake_timeout, handshake).await {
-                Ok(Ok(connection)) => shared.serve(connection).await,
+                // If it comes after the acceptor, dropping it closes it.
+                Ok(Ok(connection)) => drop(shared.arrivals.send(Arc::clone(&shared).links(connection, seat))),
                 Ok(Err(e)) => tracing::debug!("a QUIC handshake failed: {e}"),
                 Err(_) => tracing::debug!("a QUIC handshake took too long"),
             }
-            drop(seat);
         });
     }
 
-    async fn serve(&self, connection: Connection) {
-        let kept = Kept::new(&self.unread);
-        loop {
+    /// The links of a connection, one after the other, until it is closed or the listener is.
+    fn links(self: Arc<Self>, connection: Connection, seat: Seat) -> Links {
+        let served = Served {
+            kept: Kept::new(&self.unread),
+            open: Open::new(),
+            shared: self,
+            connection,
+            _seat: seat,
+        };
+        let next = async move |served: Served| {
             let streams = tokio::select! {
-                streams = connection.accept_bi() => streams,
-                () = self.leaving.cancelled() => return leave(&connection).await,
+                streams = served.connection.accept_bi() => streams.ok()?,
+                () = served.shared.leaving.cancelled() => {
+                    served.leave().await;
+                    return None;
+                }
             };
-            let Ok((mut tx, rx)) = streams else { return };
-            match self.arrivals.try_reserve() {
-                Ok(place) => {
-                    let mut peer = Peer::at(connection.remote_address().ip());
-                    peer.port = Some(connection.remote_address().port());
-                    place.send(link(
-                        (tx, rx),
-                        self.config.max_frame,
-                        peer,
-                        &self.open,
-                        Some(Arc::clone(&kept)),
-                    ));
-                }
-                Err(_) => {
-                    // The stream may be gone already.
-                    let _ = tx.reset(BUSY);
-                }
-            }
-        }
+            Some((served.link(streams), served))
+        };
+        futures_util::stream::unfold(served, next).boxed()
     }
 
     /// Takes no more links, lets the open ones end for a bounded time, then closes all.
-    async fn wind_up(self: Arc<Self>) {
+    async fn wind_up(self: Arc<Self>, connections: SelectAll<Links>) {
         self.leaving.cancel();
         if let Some(dialler) = self.dialler.as_ref().and_then(Weak::upgrade) {
             dialler.listens_no_more(&self.endpoint);
         }
-        self.open.close();
+        // Nobody will serve what comes at the last moment; dropping it tells its dialler.
+        let ending = connections.map(drop).for_each(std::future::ready);
         // Whether all ended by themselves or time ran out: nothing is left open below.
-        let _ = tokio::time::timeout(self.config.drain, self.open.wait()).await;
+        let _ = tokio::time::timeout(self.config.drain, ending).await;
         self.endpoint.close(DONE, b"");
         let _ = tokio::time::timeout(FAREWELL, self.endpoint.wait_idle()).await;
     }
 }
 
-/// Tells a client that it must open no more links, and refuses those that it opens all the same.
-async fn leave(connection: &Connection) {
-    // A connection that is gone needs no word.
-    if let Ok(mut word) = connection.open_uni().await {
-        // An empty stream would not be sent before its end.
-        let _ = word.finish();
+/// A connection, from its handshake on.
+struct Served {
+    shared: Arc<Shared>,
+    connection: Connection,
+    kept: Arc<Kept>,
+    /// Links, and what they sent until it has arrived.
+    open: Arc<Open>,
+    _seat: Seat,
+}
+
+impl Served {
+    fn link(&self, streams: (SendStream, RecvStream)) -> Link {
+        let address = self.connection.remote_address();
+        let mut peer = Peer::at(address.ip());
+        peer.port = Some(address.port());
+        link(streams, self.shared.config.max_frame, peer, &self.open, Some(Arc::clone(&self.kept)))
     }
-    while let Ok((mut tx, _)) = connection.accept_bi().await {
-        let _ = tx.reset(BUSY);
+
+    /// Tells the client that it must open no more links, refuses those that it opens all the same, and hangs up once the open
+    /// ones have ended.
+    async fn leave(&self) {
+        let refusing = async {
+            // A connection that is gone needs no word.
+            if let Ok(mut word) = self.connection.open_uni().await {
+                // An empty stream would not be sent before its end.
+                let _ = word.finish();
+            }
+            while let Ok((mut tx, _)) = self.connection.accept_bi().await {
+                let _ = tx.reset(BUSY);
+            }
+        };
+        tokio::select! {
+            biased;
+            () = refusing => {}
+            () = self.open.wait() => {}
+        }
+        self.connection.close(DONE, b"");
     }
 }
 
@@ -233,27 +259,39 @@ fn network(address: IpAddr) -> IpAddr {
 struct Acceptor {
     /// None once closed.
     shared: Option<Arc<Shared>>,
-    queue: mpsc::Receiver<Link>,
+    connections: mpsc::UnboundedReceiver<Links>,
+    /// Of the connections that have come. They are asked here, not by tasks of their own: one task less to wake for a link.
+    links: SelectAll<Links>,
 }
 
 impl Acceptor {
-    /// Nobody will serve those that wait in the queue; dropping them tells their diallers.
-    fn turn_away(&mut self) {
-        self.queue.close();
-        while self.queue.try_recv().is_ok() {}
+    /// What winds the listener up, unless that was done.
+    fn wind_up(&mut self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let shared = self.shared.take()?;
+        self.connections.close();
+        while let Ok(links) = self.connections.try_recv() {
+            self.links.push(links);
+        }
+        Some(shared.wind_up(std::mem::take(&mut self.links)))
     }
 }
 
 impl Accept for Acceptor {
     async fn accept(&mut self) -> Result<Option<Link>> {
-        Ok(self.queue.recv().await)
+        while self.shared.is_some() {
+            tokio::select! {
+                Some(links) = self.connections.recv() => self.links.push(links),
+                Some(link) = self.links.next() => return Ok(Some(link)),
+                else => break,
+            }
+        }
+        Ok(None)
     }
 
     async fn close(&mut self) -> Result<()> {
-        self.turn_away();
-        if let Some(shared) = &self.shared {
-            Arc::clone(shared).wind_up().await;
-            self.shared = None;
+        if let Some(winding_up) = self.wind_up() {
+            // In a task of its own: whoever waits no longer for the end has closed all the same.
+            tokio::spawn(winding_up).await.map_err(|_| UdpError::Closed)?;
         }
         Ok(())
     }
@@ -261,9 +299,10 @@ impl Accept for Acceptor {
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        self.turn_away();
-        if let (Some(shared), Ok(runtime)) = (self.shared.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(shared.wind_up());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && let Some(winding_up) = self.wind_up()
+        {
+            runtime.spawn(winding_up);
         }
     }
 }

@@ -205,10 +205,7 @@ async fn frames_beyond_the_limit_end_the_link_unread() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a45_rapid_reset() {
-    let server = udp(|config| {
-        config.max_links = 16;
-        config.max_waiting = 8;
-    });
+    let server = udp(|config| config.max_links = 16);
     let mut listener = server.listen(&"udp://127.0.0.1:0".parse().unwrap()).await.unwrap();
     let local = listener.local().clone();
     let attacker = Udp::default();

@@ -1,0 +1,86 @@
+//! What is open on a connection: its links, and what they sent until it has arrived.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::link::Out;
+
+/// Counts what is open.
+#[derive(Default)]
+pub(crate) struct Open {
+    links: TaskTracker,
+    finished: Mutex<Finished>,
+}
+
+/// Streams that were finished and may not have arrived.
+#[derive(Default)]
+struct Finished {
+    streams: Vec<Out>,
+    /// How many there may be before somebody looks which have arrived.
+    look_at: usize,
+}
+
+impl Finished {
+    fn look(&mut self) {
+        self.streams.retain(|out| !out.has_arrived());
+        self.look_at = 2 * self.streams.len() + 16;
+    }
+}
+
+impl Open {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Counts until it is dropped.
+    pub(crate) fn token(&self) -> TaskTrackerToken {
+        self.links.token()
+    }
+
+    /// Counts until this task ends.
+    pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.links.spawn(task)
+    }
+
+    /// Counts a stream that was finished until it has arrived. Nobody is woken for that: a task for each link would take turns
+    /// from those that bring frames.
+    pub(crate) fn until_arrived(&self, out: Out) {
+        let mut finished = self.finished();
+        finished.streams.push(out);
+        if finished.streams.len() > finished.look_at {
+            finished.look();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let mut finished = self.finished();
+        finished.look();
+        finished.streams.is_empty() && self.links.is_empty()
+    }
+
+    /// Waits until nothing is open. What waits no longer may have forgotten what was under way.
+    pub(crate) async fn wait(&self) {
+        self.links.close();
+        self.links.wait().await;
+        let streams = std::mem::take(&mut self.finished().streams);
+        for out in streams {
+            out.arrived().await;
+        }
+    }
+
+    /// Streams that are kept, whether they have arrived or not.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.finished().streams.len()
+    }
+
+    fn finished(&self) -> MutexGuard<'_, Finished> {
+        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
