@@ -17,7 +17,7 @@ use meow::core::transport::{Accept, Addresses, Link, LinkProfile, Listener, Tran
 use meow::core::wire::List;
 use meow::core::{Error, ErrorKind};
 use meow::serial::Serial;
-use meow::server::{Admission, Relay, RelayHandle};
+use meow::server::{Admission, Relay, RelayHandle, RelayLimits};
 use meow::udp::Udp;
 use meow::{CardFile, Client, Content, Delivery, Endpoint, MessageId, Result, Transports, Unlock};
 use meow_testkit::transport::line::Line;
@@ -66,7 +66,10 @@ impl OpenStore for Disk {
 
 async fn relay(memory: &Transports, dir: &std::path::Path) -> RelayHandle {
     let builder = Relay::builder().transports(memory.clone()).listen("memory://relay".parse().unwrap());
-    builder.data(dir).unwrap().admission(Admission::Open).start().await.unwrap()
+    // All come by one listener and have no address.
+    let mut limits = RelayLimits::default();
+    (limits.listener_rate, limits.listener_burst) = (100_000, 100_000);
+    builder.limits(limits).data(dir).unwrap().admission(Admission::Open).start().await.unwrap()
 }
 
 async fn person(relay: &RelayHandle, transports: Transports, at: &[&str], addresses: Addresses) -> Client {
@@ -206,6 +209,11 @@ fn contacts() -> usize {
     std::env::var("MEOW_CONTACTS").map_or(12, |n| n.parse().unwrap())
 }
 
+/// How often one place may be dialled in this time: after 0, 5, 15, 35 seconds and so on, however slow the machine.
+fn dials(time: Duration) -> usize {
+    1 + (0..30).take_while(|n| 5 * ((1u64 << (n + 1)) - 1) <= time.as_secs()).count()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a28_contacts_who_are_sent_to_a_forged_address_cost_it_three_packets_each() {
     let (dir, memory) = (tempfile::tempdir().unwrap(), Transports::new().with(Memory::new()));
@@ -240,8 +248,11 @@ async fn a28_contacts_who_are_sent_to_a_forged_address_cost_it_three_packets_eac
         while client.presence("mallory").await.unwrap() != meow::client::Presence::Online {
             assert!(Instant::now() < end, "nothing is shown");
             sleep(Duration::from_millis(50)).await;
+            // What was not sent because the relay was busy has yet to be fetched.
+            client.sync(Duration::ZERO).await.unwrap();
         }
     }
+    let began = Instant::now();
     // Everybody writes at once, several times: by the server in the end, and nobody dials twice for it.
     let mut tasks = Vec::new();
     for client in &all {
@@ -249,8 +260,12 @@ async fn a28_contacts_who_are_sent_to_a_forged_address_cost_it_three_packets_eac
         tasks.push(tokio::spawn(async move {
             for n in 0..4 {
                 let id = send(&client, "mallory", &format!("{n}")).await;
-                client.sync(Duration::ZERO).await.unwrap();
-                assert_eq!(delivered(&client, id, Delivery::Stored(1)).await, Some(Way::Server));
+                let end = Instant::now() + PATIENCE;
+                while client.message(id).await.unwrap().delivery < Delivery::Stored(1) {
+                    assert!(Instant::now() < end, "not delivered");
+                    client.sync(Duration::ZERO).await.unwrap();
+                }
+                assert_eq!(client.message(id).await.unwrap().way, Some(Way::Server));
             }
         }));
     }
@@ -262,11 +277,17 @@ async fn a28_contacts_who_are_sent_to_a_forged_address_cost_it_three_packets_eac
     lying.abort();
     let seen = seen.lock().unwrap();
     let (packets, bytes) = seen.values().fold((0, 0), |(p, b), (packets, bytes)| (p + packets, b + bytes));
-    println!("{} contacts: {packets} packets, {bytes} bytes from {} sockets", all.len(), seen.len());
+    println!(
+        "{} contacts: {packets} packets, {bytes} bytes from {} sockets in {:?}",
+        all.len(),
+        seen.len(),
+        began.elapsed()
+    );
     assert!(!seen.is_empty() && seen.len() <= all.len(), "each dials once");
     // What led a dialler there is an answer of 2,048 bytes.
+    let most = 3 * dials(began.elapsed());
     for (from, (packets, bytes)) in seen.iter() {
-        assert!(*packets <= 3 && *bytes <= 3 * 2048, "{from}: {packets} packets, {bytes} bytes");
+        assert!(*packets <= most && *bytes <= most * 2048, "{from}: {packets} packets, {bytes} bytes");
     }
 }
 
@@ -309,9 +330,7 @@ async fn a28_many_contacts_who_name_one_address_cost_it_no_more_than_one_of_them
         assert_eq!(delivered(&alice, id, Delivery::Stored(1)).await, Some(Way::Server));
     }
     sleep(Duration::from_millis(500)).await;
-    // Dials after 0, 5, 15, 35 seconds and so on are allowed, however slow the machine.
-    let took = began.elapsed().as_secs();
-    let most = 1 + (0..30).take_while(|n| 5 * ((1u64 << (n + 1)) - 1) <= took).count();
+    let (took, most) = (began.elapsed().as_secs(), dials(began.elapsed()));
     lying.iter().for_each(JoinHandle::abort);
     let (packets, bytes) = seen.lock().unwrap().values().fold((0, 0), |(p, b), (n, size)| (p + n, b + size));
     println!("{} names: {packets} packets, {bytes} bytes in {took} s", names.len());
