@@ -210,6 +210,7 @@ impl Shared {
         let channel = Channel::new(
             Arc::clone(&self.bus),
             side,
+            // A hello proves nothing of who made it: no address, and no Skp where it is a server's.
             Peer::default(),
             Arc::clone(&self.open),
             (answered.down, answered.reply),

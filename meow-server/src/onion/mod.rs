@@ -51,7 +51,8 @@ pub struct HopLimits {
     /// Those of one source among them (default 512), and never more than are left for all others.
     pub held_per_source: usize,
     /// Tags of seen packets that are kept for one key (default 1,000,000: 24 MB on disk and 35 MB of memory when full).
-    /// Beyond, packets are answered "busy" until the key turns.
+    /// Beyond, packets are answered "busy" until the key turns. One network of 24 bits (IPv4) or 48 (IPv6) fills an eighth, all
+    /// addresses together three quarters, a server of the catalog or a listener without addresses half of what is left.
     pub tags: usize,
     /// How long a server's proof, where its links have none of their own, is believed (default 1 h).
     pub proof: Duration,

@@ -18,6 +18,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::Source;
 
+mod noted;
+
+use noted::Noted;
+
 const HEAD: &[u8; 16] = b"meow seen tags 1";
 const RECORD: usize = 28;
 const BODY: usize = 20;
@@ -27,10 +31,6 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 
 type Key = (u32, [u8; 16]);
-
-/// Addresses whose tags are counted apart, for each key; all further ones count as one. Listeners and the servers of the
-/// catalog are few, and always apart.
-const SOURCES: usize = 4096;
 
 enum Job {
     See { key: Key, source: Option<Source>, fresh: oneshot::Sender<bool> },
@@ -71,9 +71,8 @@ impl Tags {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// True when this tag is new under the key of this number; it is durable then, and never new again. A source may
-    /// note a new one as long as it has noted fewer under this key than there is room left: one alone fills half, and
-    /// there is always room for others. `None`, and this machine, is bounded by what is left alone.
+    /// True when this tag is new under the key of this number; it is durable then, and never new again. Who may
+    /// note a new one, [`Noted::note`] says. `None`, and this machine, is bounded by what is left alone.
     ///
     /// # Cancel safety
     /// The tag may have been noted when the future is dropped.
@@ -122,8 +121,8 @@ struct Worker {
     log: Option<Log>,
     seen: Seen,
     most: usize,
-    /// How many tags each source has noted, by key, since the start.
-    noted: HashMap<u32, HashMap<Option<Source>, usize>>,
+    /// By key.
+    noted: HashMap<u32, Noted>,
 }
 
 impl Worker {
@@ -163,15 +162,11 @@ impl Worker {
         if tags.contains(&key.1) {
             let _ = reply.send(false);
         } else if tags.len() < self.most {
-            if source.is_some() {
+            if let Some(source) = source {
                 let noted = self.noted.entry(key.0).or_default();
-                let is_address = matches!(source, Some(Source::Address(_)));
-                let counted = !is_address || noted.len() < SOURCES || noted.contains_key(&source);
-                let own = noted.entry(if counted { source } else { None }).or_default();
-                if *own >= self.most - tags.len() {
+                if !noted.note(source, self.most, self.most - tags.len()) {
                     return;
                 }
-                *own += 1;
             }
             tags.insert(key.1);
             batch.push(key);

@@ -75,6 +75,11 @@ impl HopNode {
 
     /// What a source is when it sends on for others: a server of the catalog speaks for its users, so it has a larger share.
     /// Whoever else is at its address has a part of that.
+    ///
+    /// Its address is all that a relay knows it by: links prove the Skp of the side that listens (`Peer::server`), never that of
+    /// the side that dials. So a server that comes through a broker, where there are no addresses either, has its part of
+    /// what the listener has and no share of its own: the hello of a channel is made from a fresh key alone, and the
+    /// mark of relayed packets proves nothing. A share for whoever says there that it is a server would be anybody's.
     pub(super) fn relaying(&self, source: Source) -> Source {
         match source {
             Source::Address(address) => self.catalog.server_at(address).unwrap_or(source),
