@@ -88,6 +88,7 @@ impl Contact {
         also.retain(|s| *s > self.told.decrypted);
         also.truncate(4 * MAX_ALSO);
         self.told.also = also;
+        self.sent.acknowledged(self.told.decrypted, &self.told.also);
         self.fill_holes(now_ms, output);
         let shown = receipt.read.min(last);
         if shown > self.told.shown {

@@ -1,6 +1,7 @@
 //! Moving mailboxes: those that are left are polled until the contact has seen the statement.
 
 use super::event::{ContactError, ContactEvent, Outgoing, Output};
+use super::sequence::Superseded;
 use super::state::{Contact, Mailbox};
 use crate::crypto::{CryptoError, Random, VerifyKey};
 use crate::lane::{Lookup, LookupSecrets, MAX_SERVERS, ServerRef};
@@ -132,6 +133,13 @@ impl Contact {
         }
         self.me.mailboxes.extend(plan.mailboxes);
         self.me.lookup = plan.lookup;
+    }
+
+    /// A statement is not said again, and the contact may have lost it: what it replaced is left when a newer one is seen.
+    pub(super) fn tell_later(&mut self, gone: Superseded) {
+        for mailbox in self.me.mailboxes.iter_mut().filter(|m| m.replaced_by == Some(gone.seq)) {
+            mailbox.replaced_by = Some(gone.by);
+        }
     }
 
     /// Where this side wants to be written to.

@@ -69,6 +69,9 @@ impl Contact {
         random: &mut dyn Random,
     ) -> Result<Outgoing, SendError> {
         let seq = self.sent.take(content)?;
+        if let Some(gone) = self.sent.make_room() {
+            self.tell_later(gone);
+        }
         self.seal(seq, content, random)
     }
 

@@ -15,7 +15,8 @@ const MAX_DIGESTS: usize = 10_000;
 /// Most contents that are digested ahead of a missing one. Where more come, the digest stays where it is
 /// until a renewal: forks show no more, messages still do.
 const MAX_AHEAD: usize = 2_000;
-/// Most statements of the protocol's own that are kept to be sent again.
+/// Most statements of the protocol's own that are kept to be sent again: more than there are kinds, so that there is always
+/// one to let go of.
 const MAX_KEPT: usize = 64;
 /// No conversation gets so far; a sequence beyond is a lie.
 const MAX_SEQ: u64 = 1 << 62;
@@ -45,6 +46,13 @@ impl Chain {
         self.seen = Seen::restart(transcript, upto);
         self.ahead.clear();
     }
+}
+
+/// A statement of where to deposit that is not said again, and the newer one that says all that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Superseded {
+    pub(super) seq: u64,
+    pub(super) by: u64,
 }
 
 /// Numbers of the own messages.
@@ -80,15 +88,29 @@ impl Sent {
     pub(super) fn take(&mut self, content: &Content) -> Result<u64, WireError> {
         let seq = self.next;
         self.again(seq, content)?;
-        // Cover would push out what counts, and Empty takes its place.
-        if !content.is_shown() && *content != Content::Cover {
+        // Empty takes the place of both.
+        if !content.is_shown() && !matches!(content, Content::Cover | Content::Empty) {
             self.kept.insert(seq, content.clone());
-            while self.kept.len() > MAX_KEPT {
-                self.kept.pop_first();
-            }
         }
         self.next += 1;
         Ok(seq)
+    }
+
+    /// Lets go of a statement where one more is kept than may be: of one that a newer one of its kind supersedes, since of
+    /// those only the newest counts. The newest of each kind stays until the other side has seen it.
+    pub(super) fn make_room(&mut self) -> Option<Superseded> {
+        if self.kept.len() <= MAX_KEPT {
+            return None;
+        }
+        let mut newer = BTreeMap::new();
+        let superseded = self.kept.iter().rev().filter_map(|(seq, content)| {
+            // Mailboxes are closed by what is seen of those: they go last.
+            let last = matches!(content, Content::Lookup(_));
+            newer.insert(content.kind(), *seq).map(|by| (last, Superseded { seq: *seq, by }))
+        });
+        let (lookup, oldest) = superseded.min_by_key(|(last, gone)| (*last, gone.seq))?;
+        self.kept.remove(&oldest.seq);
+        lookup.then_some(oldest)
     }
 
     /// The protocol's own content of a sequence, unless the other side has seen it.
@@ -109,6 +131,20 @@ impl Sent {
     /// The other side has everything up to here.
     pub(super) fn forget(&mut self, upto: u64) {
         self.kept = self.kept.split_off(&upto.saturating_add(1));
+    }
+
+    /// The other side says in a receipt that it has everything up to here, and these. Statements of where to deposit stay until
+    /// it says so in what it has seen, by which mailboxes are closed.
+    pub(super) fn acknowledged(&mut self, upto: u64, also: &[u64]) {
+        self.kept.retain(|seq, content| {
+            matches!(content, Content::Lookup(_)) || (*seq > upto && !also.contains(seq))
+        });
+    }
+
+    /// How many statements are kept.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.kept.len()
     }
 
     /// Notes a content under a sequence that was used before.

@@ -8,6 +8,7 @@ mod flow;
 mod renewal;
 mod renewals;
 mod sim;
+mod statements;
 mod thin;
 
 use super::*;
