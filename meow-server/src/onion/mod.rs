@@ -50,7 +50,7 @@ pub struct HopLimits {
     pub held: usize,
     /// Those of one source among them (default 512), and never more than are left for all others.
     pub held_per_source: usize,
-    /// Tags of seen packets that are kept for one key (default 1,000,000: 24 MB on disk and 35 MB of memory when full).
+    /// Tags of seen packets that are kept for one key (default 1,000,000: 28 MB on disk and 35 MB of memory when full).
     /// Beyond, packets are answered "busy" until the key turns. One network of 24 bits (IPv4) or 48 (IPv6) fills an eighth, all
     /// addresses together three quarters, a server of the catalog or a listener without addresses half of what is left.
     pub tags: usize,
@@ -116,17 +116,18 @@ impl Hop {
     pub(crate) fn check(&self) -> Result<()> {
         let l = &self.limits;
         let counts = [
-            l.queue_bytes,
-            l.per_source,
-            l.server_share as usize,
-            l.per_target,
-            l.links_per_target,
-            l.held,
-            l.held_per_source,
-            l.tags,
+            ("queue_bytes", l.queue_bytes),
+            ("per_source", l.per_source),
+            ("server_share", l.server_share as usize),
+            ("per_target", l.per_target),
+            ("links_per_target", l.links_per_target),
+            ("held", l.held),
+            ("held_per_source", l.held_per_source),
+            ("tags", l.tags),
         ];
-        if counts.iter().any(|n| !(1..=1 << 28).contains(n)) {
-            return Err(Error::new(ErrorKind::Usage, "each limit of a hop must be from 1 to 2^28"));
+        if let Some((name, _)) = counts.iter().find(|(_, n)| !(1..=1 << 28).contains(n)) {
+            let text = format!("the limit {name} of a hop must be from 1 to 2^28");
+            return Err(Error::new(ErrorKind::Usage, text));
         }
         Ok(())
     }

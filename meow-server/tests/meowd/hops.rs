@@ -210,6 +210,16 @@ async fn options_of_a_hop_that_cannot_be_are_refused() {
     let password = format!("http://user:secret@example.org#skp={fingerprint}");
     for (more, text) in [
         (vec!["--hop-allow", "127.0.0.0/8"], "need --hop"),
+        (vec!["--hop-tags", "9"], "need --hop"),
+        (vec!["--hop", "--hop-tags", "0"], "the limit tags of a hop"),
+        (vec!["--hop", "--hop-held", "0"], "the limit held of a hop"),
+        (vec!["--hop", "--hop-server-share", "0"], "the limit server_share of a hop"),
+        (vec!["--hop", "--hop-memory", "9TiB"], "the limit queue_bytes of a hop"),
+        (vec!["--channel-rate", "0"], "channel-rate"),
+        (vec!["--connections-per-address", "0"], "connections-per-address"),
+        (vec!["--listener-rate", "0"], "the limit listener_rate"),
+        (vec!["--listener-burst", "0"], "the limit listener_burst"),
+        (vec!["--active-per-address", "0"], "the limit active_per_address"),
         (vec!["--hop", "--hop-allow", "127.0.0.1/8"], "not a network"),
         (vec!["--hop", "--hop-to", "http://example.org"], "fingerprint is missing"),
         (vec!["--hop", "--hop-to", &file], "cannot be sent on to file URLs"),

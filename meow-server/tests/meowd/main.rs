@@ -10,4 +10,5 @@ mod crash;
 mod disk;
 mod hops;
 mod process;
+mod rates;
 mod silent;

@@ -96,3 +96,33 @@ pub(crate) struct InviteArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<Endpoint>,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_option_of_run_is_an_environment_variable_a_key_of_the_file_and_a_line_of_the_docs() {
+        let page = include_str!("../../../../docs/operations/configuration.md");
+        let args = Args::command();
+        let run = args.find_subcommand("run").unwrap();
+        let mut options = 0;
+        for option in run.get_arguments().filter_map(|arg| Some((arg.get_long()?, arg.get_env()))) {
+            let (name, Some(variable)) = option else { continue };
+            options += 1;
+            assert_eq!(*variable, *format!("MEOWD_{}", name.to_uppercase().replace('-', "_")), "{name}");
+            if name == "config" {
+                continue;
+            }
+            let unknown = toml::from_str::<Settings>(&format!("{name} = {{}}")).unwrap_err();
+            assert!(!unknown.message().contains("unknown field"), "{name}: {}", unknown.message());
+            let (name, variable) = (format!("`{name}`"), format!("`{}`", variable.display()));
+            let told = page.lines().filter_map(|line| line.strip_prefix('|')?.split_once('|'));
+            let told = told.filter(|(names, _)| names.contains(&name)).collect::<Vec<_>>();
+            assert!(matches!(told[..], [(_, text)] if text.contains(&variable)), "{name}: {told:?}");
+        }
+        assert!(options > 30, "{options}");
+    }
+}

@@ -5,6 +5,7 @@ mod args;
 mod data;
 mod info;
 mod invite;
+mod limits;
 mod logs;
 mod run;
 mod settings;

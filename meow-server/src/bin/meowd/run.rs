@@ -97,7 +97,7 @@ fn listen(settings: &Settings) -> Result<Vec<Endpoint>> {
 }
 
 fn http(settings: &Settings) -> Result<Http> {
-    let mut server = meow_transport_http::ServerConfig::default();
+    let mut server = settings.http();
     server.identity = match (&settings.tls_cert, &settings.tls_key) {
         (Some(chain), Some(key)) => {
             Some(Identity { chain: read("certificate", chain)?.to_vec(), key: read("private key", key)? })
@@ -109,18 +109,12 @@ fn http(settings: &Settings) -> Result<Http> {
         server.accounts = accounts(&read("password file", file)?)?;
     }
     server.trusted_proxies = settings.trusted_proxy.clone().map_or_else(loopback, Ok)?;
-    let limits = settings.limits();
-    server.max_connections = limits.links;
-    server.drain = limits.stop_time;
     Http::new(meow_transport_http::ClientConfig::default(), server)
 }
 
 fn udp(settings: &Settings, identity: &ServerIdentity) -> Udp {
-    let mut server = meow_transport_udp::ServerConfig::default();
+    let mut server = settings.udp();
     server.identity = Some(identity.skp().clone());
-    let limits = settings.limits();
-    server.max_connections = limits.links;
-    server.drain = limits.stop_time;
     Udp::new(meow_transport_udp::ClientConfig::default(), server)
 }
 
@@ -130,10 +124,13 @@ fn udp(settings: &Settings, identity: &ServerIdentity) -> Udp {
 fn hop(settings: &Settings, data: &Data, serving: &Transports) -> Result<Option<Hop>> {
     let (to, allow) = (settings.hop_to.as_deref(), settings.hop_allow.as_deref());
     if settings.hop != Some(true) {
-        return match (to, allow) {
-            (None, None) => Ok(None),
-            _ => Err(Error::new(ErrorKind::Usage, "--hop-to and --hop-allow need --hop")),
-        };
+        if settings.names_hops() {
+            return Err(Error::new(
+                ErrorKind::Usage,
+                "--hop-to, --hop-allow and the limits of a hop need --hop",
+            ));
+        }
+        return Ok(None);
     }
     let allow = allow.unwrap_or_default().iter();
     let addresses = allow.fold(Addresses::public(), |rule, network| rule.and(*network));
@@ -149,16 +146,13 @@ fn hop(settings: &Settings, data: &Data, serving: &Transports) -> Result<Option<
         .with(Http::new(http, meow_transport_http::ServerConfig::default())?)
         .with(Udp::new(udp, meow_transport_udp::ServerConfig::default()))
         .with(Mqtt::new(mqtt, meow_transport_mqtt::ServerConfig::default()));
-    let hop = Hop::new(transports).tags(data.tags());
+    let hop = Hop::new(transports).tags(data.tags()).limits(settings.hop_limits());
     Ok(Some(to.unwrap_or_default().iter().cloned().fold(hop, Hop::to)))
 }
 
 fn mqtt(settings: &Settings, identity: &ServerIdentity) -> Mqtt {
-    let mut server = meow_transport_mqtt::ServerConfig::default();
+    let mut server = settings.mqtt();
     server.identity = Some(identity.skp().clone());
-    let limits = settings.limits();
-    server.max_channels = limits.links;
-    server.drain = limits.stop_time;
     Mqtt::new(meow_transport_mqtt::ClientConfig::default(), server)
 }
 

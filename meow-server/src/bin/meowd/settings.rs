@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::ValueEnum;
 use meow_core::lane::ServerReference;
 use meow_core::transport::{AddressBlock, Endpoint};
 use meow_core::{Error, ErrorKind, Result};
-use meow_server::{Admission, RelayLimits};
+use meow_server::Admission;
 use meow_transport_http::Network;
 use serde::{Deserialize, Deserializer};
 
@@ -106,6 +106,18 @@ pub(crate) struct Settings {
     )]
     #[serde(deserialize_with = "texts")]
     pub(crate) hop_allow: Option<Vec<AddressBlock>>,
+    /// How many times the rate and the memory of an address a server of --hop-to has, when it sends packets on from an address that is known as its own [default: 16]
+    #[arg(long, value_name = "N", env = "MEOWD_HOP_SERVER_SHARE", help_heading = "Onion chains")]
+    pub(crate) hop_server_share: Option<u32>,
+    /// How much the packets under way take in memory at most [default: 16MiB]
+    #[arg(long, value_name = "SIZE", env = "MEOWD_HOP_MEMORY", help_heading = "Onion chains")]
+    pub(crate) hop_memory: Option<Bytes>,
+    /// How many links are held open for an answer [default: 2048]
+    #[arg(long, value_name = "N", env = "MEOWD_HOP_HELD", help_heading = "Onion chains")]
+    pub(crate) hop_held: Option<u32>,
+    /// How many packets are taken for the key of a day: about 35 bytes of memory and 28 on disk each, kept for two days [default: 1000000]
+    #[arg(long, value_name = "N", env = "MEOWD_HOP_TAGS", help_heading = "Onion chains")]
+    pub(crate) hop_tags: Option<u32>,
     /// Who may open a mailbox without an invitation [default: loopback]
     #[arg(
         long,
@@ -136,12 +148,32 @@ pub(crate) struct Settings {
     /// How many requests are worked on at once [default: 512]
     #[arg(long, value_name = "N", env = "MEOWD_MAX_ACTIVE", help_heading = "Admission and limits")]
     pub(crate) max_active: Option<u32>,
+    /// How many of them may be of one address; this machine is exempt [default: 64]
+    #[arg(long, value_name = "N", env = "MEOWD_ACTIVE_PER_ADDRESS", help_heading = "Admission and limits")]
+    pub(crate) active_per_address: Option<u32>,
+    /// How many QUIC connections one address may have open [default: 128]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "MEOWD_CONNECTIONS_PER_ADDRESS",
+        help_heading = "Admission and limits"
+    )]
+    pub(crate) connections_per_address: Option<NonZeroU32>,
     /// How many requests one address may make in a second, on average; this machine is exempt [default: 50]
     #[arg(long, value_name = "N", env = "MEOWD_RATE", help_heading = "Admission and limits")]
     pub(crate) rate: Option<u32>,
     /// How many requests one address may make at once after a pause [default: 200]
     #[arg(long, value_name = "N", env = "MEOWD_BURST", help_heading = "Admission and limits")]
     pub(crate) burst: Option<u32>,
+    /// How many requests may come in a second, on average, through one --listen that shows no addresses (a broker, a line), from all its clients together [default: 2000]
+    #[arg(long, value_name = "N", env = "MEOWD_LISTENER_RATE", help_heading = "Admission and limits")]
+    pub(crate) listener_rate: Option<u32>,
+    /// How many may come there at once after a pause [default: 8000]
+    #[arg(long, value_name = "N", env = "MEOWD_LISTENER_BURST", help_heading = "Admission and limits")]
+    pub(crate) listener_burst: Option<u32>,
+    /// How many requests one client of a broker may make in a second, on average; four times as many at once [default: 100]
+    #[arg(long, value_name = "N", env = "MEOWD_CHANNEL_RATE", help_heading = "Admission and limits")]
+    pub(crate) channel_rate: Option<NonZeroU32>,
     /// How many sessions are kept, about 8 KiB each; 0 grants none [default: 4096]
     #[arg(long, value_name = "N", env = "MEOWD_SESSIONS", help_heading = "Admission and limits")]
     pub(crate) sessions: Option<u32>,
@@ -162,6 +194,9 @@ pub(crate) struct Settings {
         help_heading = "Admission and limits"
     )]
     pub(crate) presences_per_address: Option<u32>,
+    /// How many seconds requests may take to end when the relay stops [default: 10]
+    #[arg(long, value_name = "N", env = "MEOWD_STOP_SECS", help_heading = "Admission and limits")]
+    pub(crate) stop_secs: Option<u16>,
     /// How logs are written [default: text]
     #[arg(long, value_name = "FORMAT", env = "MEOWD_LOG_FORMAT", value_enum, help_heading = "Logs")]
     pub(crate) log_format: Option<LogFormat>,
@@ -201,9 +236,10 @@ impl Settings {
         };
         let Some(file) = file else { return Ok(self) };
         Ok(layered!(self, file:
-            data hop hop_to hop_allow listen public_url tls_cert tls_key basic_auth_file trusted_proxy admission store_limit
-            mailbox_limit mailbox_items keep_days hold_secs max_open max_active rate burst sessions
-            sessions_per_address session_time presences presences_per_address log_format log_level
+            data hop hop_to hop_allow hop_server_share hop_memory hop_held hop_tags listen public_url tls_cert tls_key
+            basic_auth_file trusted_proxy admission store_limit mailbox_limit mailbox_items keep_days hold_secs max_open
+            max_active active_per_address connections_per_address rate burst listener_rate listener_burst channel_rate
+            sessions sessions_per_address session_time presences presences_per_address stop_secs log_format log_level
         ))
     }
 
@@ -213,34 +249,6 @@ impl Settings {
             Some(Admit::Invited) => Admission::Invited,
             Some(Admit::Open) => Admission::Open,
         }
-    }
-
-    /// The library's limits with those that are set.
-    pub(crate) fn limits(&self) -> RelayLimits {
-        let mut limits = RelayLimits::default();
-        let mailbox = &mut limits.mailbox;
-        set(&mut mailbox.mailbox_bytes, self.mailbox_limit.map(|size| size.0));
-        set(&mut mailbox.mailbox_items, self.mailbox_items);
-        set(&mut mailbox.keep_secs, self.keep_days.map(|days| u32::from(days) * 24 * 3600));
-        set(&mut mailbox.wait_secs, self.hold_secs);
-        set(&mut limits.store_bytes, self.store_limit.map(|size| size.0));
-        set(&mut limits.links, self.max_open.map(|n| n as usize));
-        set(&mut limits.held_pulls, self.max_open.map(|n| n as usize));
-        set(&mut limits.active, self.max_active.map(|n| n as usize));
-        set(&mut limits.rate, self.rate);
-        set(&mut limits.burst, self.burst);
-        set(&mut limits.sessions, self.sessions.map(|n| n as usize));
-        set(&mut limits.sessions_per_address, self.sessions_per_address.map(|n| n as usize));
-        set(&mut limits.presences, self.presences.map(|n| n as usize));
-        set(&mut limits.presences_per_address, self.presences_per_address.map(|n| n as usize));
-        set(&mut limits.session_time, self.session_time.map(|secs| Duration::from_secs(secs.into())));
-        limits
-    }
-}
-
-fn set<T>(place: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *place = value;
     }
 }
 
