@@ -104,6 +104,13 @@ pub(crate) fn complain(kind: ErrorKind, message: &str, json: bool) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// Something that the user is to know though it is no error, on standard error. For what has no place in a record's text: a
+/// record in JSON has a field for it.
+pub(crate) fn remark(message: &str) {
+    // With standard error closed there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "meow: {}", one_line(message));
+}
+
 /// An error of kind `System`: what failed, and the system's word for it.
 pub(crate) fn system(what: &str, e: io::Error) -> Error {
     let kind = match e.kind() {

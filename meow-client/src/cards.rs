@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meow_core::card::{CardFile, CardSecrets};
+use meow_core::card::{Card, CardFile};
 use meow_core::contact::{Contact, Outgoing};
 use meow_core::crypto::Random;
-use meow_core::identity::Root;
 use meow_core::lane::ServerRef;
 use meow_core::opening::MAX_GREETING;
 use meow_core::policy::Policy;
@@ -14,20 +13,17 @@ use meow_core::store::{StoreTxn, Table};
 use meow_core::wire::Text;
 use meow_core::{Error, ErrorKind, Result};
 
-use crate::client::{Client, Inner, blocking};
+use crate::client::{Client, Inner};
 use crate::contacts::{check_name, name_is_free};
 use crate::cover::plan;
-use crate::mailbox::{OwnMailbox, Registering};
+use crate::fresh::{Fresh, LeftOut};
+use crate::hearing::is_away;
+use crate::mailbox::OwnMailbox;
 use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
-use crate::policy::default_policy;
-use crate::records::{ContactRecord, DEVICE, Device, load, save};
-use crate::route::{Under, Ways};
-use crate::servers::OwnServer;
+use crate::records::{ContactRecord, save};
+use crate::removal::note_left_over;
 use crate::unlock::Unlock;
-
-/// Most servers that hold one's mailbox for a contact.
-pub(crate) const MAX_OWN_SERVERS: usize = 4;
 
 /// In seconds.
 const DAY: u64 = 24 * 60 * 60;
@@ -42,71 +38,73 @@ pub struct NewCard {
     pub file: Vec<u8>,
     /// Last moment to take it, in Unix seconds.
     pub expires: u64,
+    /// Servers of one's own that did not answer: the card does not name them.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl std::fmt::Debug for NewCard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NewCard").field("expires", &self.expires).finish_non_exhaustive()
+        f.debug_struct("NewCard")
+            .field("expires", &self.expires)
+            .field("left_out", &self.left_out)
+            .finish_non_exhaustive()
     }
 }
 
-/// What a fresh contact identity is made of.
-struct Fresh {
-    secrets: CardSecrets,
-    recovery: meow_core::crypto::VerifyKey,
-    servers: Vec<ServerRef>,
-    /// The policy that new contacts get.
-    policy: Policy,
+/// What came of taking a card.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TakenCard {
+    /// Servers of one's own that did not answer: the new contact has no mailbox there.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Client {
-    /// Makes a single-use card for a new contact, good for `valid`. Opens a mailbox for it on every server of
-    /// one's own first. Needs the root.
+    /// Makes a single-use card for a new contact, good for `valid`. Opens a mailbox for it first, on every server of
+    /// one's own that answers, at most four; who does not is in [`left_out`](NewCard::left_out), and
+    /// [`rotate_mailbox`](Self::rotate_mailbox) adds it later. Needs the root.
     ///
     /// # Errors
     /// `Usage` without a server of one's own, `AlreadyUsed` for a taken name, `Limit` when a server keeps things for
-    /// a shorter time than `valid`, `WrongSecret`, and what keeps the servers from opening the mailbox. No contact is
-    /// made then.
+    /// a shorter time than `valid`, `WrongSecret`; `Unreachable` or `WrongPeer` where no server answers, or fewer than the
+    /// policy for new contacts asks for copies; and for what else a server refuses the mailbox. No contact is made then, and
+    /// what was opened for it is closed again, now or by [`sync`](Self::sync) and [`run`](Self::run).
     ///
     /// # Cancel safety
     /// Dropping the future makes the contact or does not; a mailbox at a server may be left over.
     pub async fn new_card(&self, name: &str, valid: Duration, unlock: &Unlock) -> Result<NewCard> {
         check_name(name)?;
         let inner = &self.inner;
-        let fresh = inner.fresh_identity(name, unlock).await?;
-        let expires = (inner.now_ms() / 1000).saturating_add(valid.as_secs());
-        let file = {
-            let mut random = inner.random.lock();
-            fresh.secrets.card(&fresh.recovery, fresh.servers.clone(), expires, &mut *random)?
-        };
-        let kem = fresh.secrets.kem.public();
-        let mailboxes = inner.open_mailboxes(&fresh, &[]).await?;
-        if let Err(e) = inner.keep_for(&mailboxes, valid) {
-            for mailbox in &mailboxes {
-                inner.close(mailbox).await?;
-            }
-            return Err(e);
+        let mut fresh = inner.fresh_identity(name, unlock).await?;
+        let made = async {
+            inner.open_mailboxes(&mut fresh, &[]).await?;
+            let file = inner.sign_and_park(&mut fresh, valid).await?;
+            let card = file.card().clone();
+            let made = NewCard {
+                uri: file.to_uri()?,
+                file: file.to_bytes()?,
+                expires: card.expires(),
+                left_out: fresh.left_out(),
+            };
+            inner.add_contact(name, &fresh, card).await?;
+            Ok(made)
         }
-        for mailbox in mailboxes {
-            let server = mailbox.server.fingerprint();
-            let (name, content) = (file.card().kem_blob_name(server), file.card().seal_kem(&kem, server)?);
-            let until = apart(expires, &mut *inner.random.lock())?;
-            inner.park(&mailbox, name, content, until).await?;
+        .await;
+        if made.is_err() {
+            inner.discard(fresh).await?;
         }
-        let card = NewCard { uri: file.to_uri()?, file: file.to_bytes()?, expires };
-        let machine = Contact::issue(fresh.secrets, file.card().clone());
-        inner.add_contact(name, machine, fresh.policy, file.card().hash()?).await?;
         inner.mailboxes.notify_waiters();
-        Ok(card)
+        made
     }
 
     /// Takes a card that somebody handed over, with an optional greeting of at most 500 bytes. The answer goes
-    /// out with the next [`sync`](Self::sync), or at once while [`run`](Self::run) runs. Needs the root.
+    /// out with the next [`sync`](Self::sync), or at once while [`run`](Self::run) runs. Of the servers of the card one that
+    /// answers is enough; of one's own as for [`new_card`](Self::new_card). Needs the root.
     ///
     /// # Errors
     /// `Expired`, `Malformed`, `AlreadyUsed` for a card that was taken here before or a taken name, `Usage`
-    /// without a server of one's own, `WrongSecret`, and for a card in URI form what keeps its server from
-    /// giving the key that goes with it.
+    /// without a server of one's own, `WrongSecret`, for a card in URI form what keeps its servers from
+    /// giving the key that goes with it; and those of [`new_card`](Self::new_card) that servers of one's own bring.
     ///
     /// # Cancel safety
     /// Dropping the future makes the contact or does not; a mailbox at a server may be left over.
@@ -116,7 +114,7 @@ impl Client {
         name: &str,
         greeting: &str,
         unlock: &Unlock,
-    ) -> Result<()> {
+    ) -> Result<TakenCard> {
         check_name(name)?;
         let greeting = Text::new(greeting).map_err(|_| {
             Error::new(
@@ -135,84 +133,63 @@ impl Client {
             }
             None => inner.fetch_kem(card).await?,
         };
-        let fresh = inner.fresh_identity(name, unlock).await?;
+        let mut fresh = inner.fresh_identity(name, unlock).await?;
         let theirs: Vec<_> = card.card().lane().lookup.servers().cloned().collect();
-        inner.open_mailboxes(&fresh, &theirs).await?;
-        let policy = fresh.policy;
-        let (machine, answer) = {
-            let mut random = inner.random.lock();
-            let list = fresh.secrets.first_list(&fresh.recovery, fresh.servers.clone())?;
-            Contact::take(fresh.secrets, list, card.card(), &kem, greeting, &mut *random)?
-        };
-        inner.add_contact_taken(name, machine, policy, answer, hash).await?;
+        let taken = async {
+            inner.open_mailboxes(&mut fresh, &theirs).await?;
+            let recovery = inner.next_recovery().await?;
+            let (machine, answer) = {
+                let mut random = inner.random.lock();
+                let list = fresh.secrets.first_list(&recovery, fresh.places())?;
+                Contact::take(fresh.secrets.clone(), list, card.card(), &kem, greeting, &mut *random)?
+            };
+            inner.add_contact_taken(name, &fresh, machine, answer, hash).await
+        }
+        .await;
+        if let Err(e) = taken {
+            inner.discard(fresh).await?;
+            return Err(e);
+        }
         inner.mailboxes.notify_waiters();
         inner.outbox.notify_one();
-        Ok(())
+        Ok(TakenCard { left_out: fresh.left_out() })
     }
 }
 
 impl Inner {
-    /// A fresh contact identity, with the next recovery key. Checks first what can be checked.
-    async fn fresh_identity(self: &Arc<Self>, name: &str, unlock: &Unlock) -> Result<Fresh> {
-        let (checked, inner) = (name.to_owned(), Arc::clone(self));
-        let (servers, policy) = self
-            .read(move |txn| {
-                name_is_free(txn, &checked)?;
-                Ok((inner.usable_servers(txn)?, default_policy(txn)?))
-            })
-            .await?;
-        if servers.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                "a contact needs a server for its mailbox; add one with `meow server add REFERENCE`",
-            ));
+    /// Signs a card that names the open mailboxes, and parks its KEM key beside each of them. A server that does not answer
+    /// any more is left out of another card: what was parked for the one before opens for nobody, and expires.
+    async fn sign_and_park(self: &Arc<Self>, fresh: &mut Fresh, valid: Duration) -> Result<CardFile> {
+        self.keep_for(&fresh.open, valid)?;
+        let expires = (self.now_ms() / 1000).saturating_add(valid.as_secs());
+        let recovery = self.next_recovery().await?;
+        loop {
+            let file = {
+                let mut random = self.random.lock();
+                fresh.secrets.card(&recovery, fresh.places(), expires, &mut *random)?
+            };
+            let Some((server, e)) = self.park_key(fresh, &file).await? else { return Ok(file) };
+            fresh.leave_out(&server, e)?;
         }
-        let servers =
-            servers.iter().take(MAX_OWN_SERVERS).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
-        let (inner, unlock) = (Arc::clone(self), unlock.clone());
-        let secrets = blocking(move || {
-            let root: Root = inner.keys.root(&unlock)?;
-            Ok(CardSecrets::generate(&root, &mut *inner.random.lock())?)
-        })
-        .await?;
-        let recovery = self
-            .write(|txn, _| {
-                let mut device: Device = load(txn, Table::Meta, DEVICE)?.ok_or_else(|| {
-                    Error::new(ErrorKind::Damaged, "the store holds no device record; restore a backup")
-                })?;
-                let key = *device.recovery.key(device.next_recovery).ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Limit,
-                        "all recovery keys of this device are used; the 24 words are needed to make more",
-                    )
-                })?;
-                device.next_recovery += 1;
-                save(txn, Table::Meta, DEVICE, &device)?;
-                Ok(key)
-            })
-            .await?;
-        Ok(Fresh { secrets, recovery, servers, policy })
     }
 
-    /// Registers the mailbox of a fresh contact at its servers.
-    async fn open_mailboxes(
+    /// Parks the KEM key of a card at all of its servers. Gives the first that does not answer, and why.
+    async fn park_key(
         self: &Arc<Self>,
         fresh: &Fresh,
-        theirs: &[ServerRef],
-    ) -> Result<Vec<OwnMailbox>> {
-        let mut opened = Vec::new();
-        let ways =
-            Ways::new(Under::NewContacts, fresh.policy.routes.clone(), theirs.iter().chain(&fresh.servers));
-        for server in &fresh.servers {
-            let (lkp, token) = fresh.secrets.lookup.keys(server.fingerprint());
-            let wrap = fresh.secrets.lookup.wrap().clone();
-            let mailbox = OwnMailbox { lkp, server: server.clone(), wrap, ways: ways.clone() };
-            let what =
-                Registering { mailbox: &mailbox, token: token.as_bytes(), close: &fresh.secrets.close };
-            self.register(what).await?;
-            opened.push(mailbox);
+        file: &CardFile,
+    ) -> Result<Option<(ServerRef, Error)>> {
+        let (card, kem) = (file.card(), fresh.secrets.kem.public());
+        for mailbox in &fresh.open {
+            let server = mailbox.server.fingerprint();
+            let (name, content) = (card.kem_blob_name(server), card.seal_kem(&kem, server)?);
+            let until = apart(card.expires(), &mut *self.random.lock())?;
+            match self.park(mailbox, name, content, until).await {
+                Err(e) if is_away(&e) => return Ok(Some((mailbox.server.clone(), e))),
+                parked => parked?,
+            }
         }
-        Ok(opened)
+        Ok(None)
     }
 
     /// Whether the servers, which have answered just now, keep a card's key as long as the card is good.
@@ -233,16 +210,12 @@ impl Inner {
         Ok(())
     }
 
-    async fn add_contact(
-        self: &Arc<Self>,
-        name: &str,
-        machine: Contact,
-        policy: Policy,
-        card: [u8; 32],
-    ) -> Result<()> {
-        let name = name.to_owned();
+    async fn add_contact(self: &Arc<Self>, name: &str, fresh: &Fresh, card: Card) -> Result<()> {
+        let (name, unused, hash) = (name.to_owned(), fresh.unused(), card.hash()?);
+        let (machine, policy) = (Contact::issue(fresh.secrets.clone(), card), fresh.policy.clone());
         self.write(move |txn, inner| {
-            txn.put(Table::Meta, &card_key(&card), MADE_HERE)?;
+            note_left_over(txn, &unused)?;
+            txn.put(Table::Meta, &card_key(&hash), MADE_HERE)?;
             insert_contact(txn, inner, name, machine, policy, None)
         })
         .await
@@ -251,14 +224,15 @@ impl Inner {
     async fn add_contact_taken(
         self: &Arc<Self>,
         name: &str,
+        fresh: &Fresh,
         machine: Contact,
-        policy: Policy,
         answer: Outgoing,
         card: [u8; 32],
     ) -> Result<()> {
-        let name = name.to_owned();
+        let (name, unused, policy) = (name.to_owned(), fresh.unused(), fresh.policy.clone());
         self.write(move |txn, inner| {
             not_taken(txn, &card)?;
+            note_left_over(txn, &unused)?;
             txn.put(Table::Meta, &card_key(&card), &[])?;
             insert_contact(txn, inner, name, machine, policy, Some(answer))
         })

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use meow_core::identity::ContactId;
 use meow_core::policy::Route;
 use meow_core::store::{StoreTxn, Table};
-use meow_core::{ErrorKind, Result};
+use meow_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::client::Inner;
@@ -81,6 +81,11 @@ pub(crate) fn forget(txn: &mut dyn StoreTxn, server: &[u8; 32]) -> Result<()> {
     txn.delete(Table::Meta, &key(server))
 }
 
+/// Whether a server does not answer, or another one does in its place. A refusal is an answer.
+pub(crate) fn is_away(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::WrongPeer)
+}
+
 impl Inner {
     /// Notes what came of asking a server by a route about a contact. A refusal is an answer.
     ///
@@ -96,7 +101,7 @@ impl Inner {
         let through = matches!(route, Route::Matriochka(_));
         let (now, server) = (self.now_ms(), *server);
         match asked {
-            Err(e) if matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::WrongPeer) => {
+            Err(e) if is_away(e) => {
                 // Where the policy forbids the route by now, it is not the server that is silent.
                 match self.still_allows(id, route).await? {
                     true => self.silent(server, through, now).await,
@@ -118,6 +123,18 @@ impl Inner {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// A server that counted as silent has answered after all, whatever it was asked.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn heard(self: &Arc<Self>, server: [u8; 32]) -> Result<()> {
+        self.hearing.state().silent.remove(&server);
+        match self.read(move |txn| silence(txn, &server)).await? {
+            Some(_) => self.write(move |txn, _| forget(txn, &server)).await,
+            None => Ok(()),
         }
     }
 

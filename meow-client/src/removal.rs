@@ -1,5 +1,7 @@
-//! Forgetting a contact: at once here, and at its servers as soon as they can be reached.
+//! Forgetting a contact: at once here, and at its servers as soon as they can be reached. So are mailboxes closed of a contact
+//! that was not made after all.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meow_core::identity::ContactId;
@@ -9,6 +11,7 @@ use meow_core::{Error, Result};
 use crate::client::{Client, Inner};
 use crate::contacts::own_mailboxes;
 use crate::cover::{COVER, LOOPED, LOOPS};
+use crate::hearing::is_away;
 use crate::mailbox::OwnMailbox;
 use crate::others::mailboxes_changed;
 use crate::receive::CLOSING;
@@ -36,10 +39,8 @@ impl Client {
         let id = inner
             .write(move |txn, _| {
                 let id = contact_of(txn, &name)?;
-                for mut mailbox in own_mailboxes(&contact(txn, &id)?) {
-                    mailbox.ways.under = Under::Removed;
-                    save(txn, Table::Meta, &left_over_key(&mailbox), &mailbox)?;
-                }
+                let mailboxes = own_mailboxes(&contact(txn, &id)?);
+                note_left_over(txn, &mailboxes)?;
                 forget(txn, &id)?;
                 mailboxes_changed(txn)?;
                 txn.delete(Table::Names, name.as_bytes())?;
@@ -60,20 +61,47 @@ impl Client {
 }
 
 impl Inner {
-    /// Closes the mailboxes of contacts that were removed. One that cannot be closed now is tried again.
+    /// Closes mailboxes that outlived their contact. One that cannot be closed now is tried again; a server that does not
+    /// answer is not asked for its others.
     pub(crate) async fn close_left_over(self: &Arc<Self>) -> Result<()> {
         let rows = self.read(|txn| txn.scan(Table::Meta, LEFT_OVER, None, PAGE, false)).await?;
-        let mut failed = None;
-        for (key, value) in rows {
+        let (mut failed, mut away) = (None, BTreeSet::new());
+        for (_, value) in rows {
             let mailbox: OwnMailbox = decode(Table::Meta, &value)?;
-            match self.close(&mailbox).await {
+            let server = *mailbox.server.fingerprint();
+            if away.contains(&server) {
+                continue;
+            }
+            match self.close_noted(&mailbox).await {
                 Err(e) if of_the_store(&e) => return Err(e),
-                Err(e) => failed = Some(e),
-                Ok(()) => self.write(move |txn, _| txn.delete(Table::Meta, &key)).await?,
+                Err(e) => {
+                    if is_away(&e) {
+                        away.insert(server);
+                    }
+                    failed = Some(e);
+                }
+                Ok(()) => {}
             }
         }
         failed.map_or(Ok(()), Err)
     }
+
+    /// Closes a mailbox that has no contact, and forgets the note on it.
+    pub(crate) async fn close_noted(self: &Arc<Self>, mailbox: &OwnMailbox) -> Result<()> {
+        self.close(mailbox).await?;
+        let key = left_over_key(mailbox);
+        self.write(move |txn, _| txn.delete(Table::Meta, &key)).await
+    }
+}
+
+/// Notes mailboxes that have no contact (any more), so that they are closed. They go by the policy as it is now.
+pub(crate) fn note_left_over(txn: &mut dyn StoreTxn, mailboxes: &[OwnMailbox]) -> Result<()> {
+    for mailbox in mailboxes {
+        let mut mailbox = mailbox.clone();
+        mailbox.ways.under = Under::Removed;
+        save(txn, Table::Meta, &left_over_key(&mailbox), &mailbox)?;
+    }
+    Ok(())
 }
 
 /// Whether mailboxes of contacts that were removed wait at a server to be closed.

@@ -230,6 +230,7 @@ impl Client {
                 save(txn, Table::Servers, &record.fingerprint.0, &record)
             })
             .await?;
+        self.inner.heard(fingerprint).await?;
         self.inner.note_reached(fingerprint, None).await
     }
 
@@ -269,6 +270,7 @@ impl Client {
         }
         let start = tokio::time::Instant::now();
         let descriptor = self.inner.servers.descriptor(&reference.url, &reference.fingerprint).await?;
+        self.inner.heard(reference.fingerprint).await?;
         let ours = i64::try_from(self.inner.now_ms() / 1000).unwrap_or(i64::MAX);
         let theirs = i64::try_from(descriptor.issued).unwrap_or(i64::MAX);
         Ok((start.elapsed(), theirs.saturating_sub(ours)))

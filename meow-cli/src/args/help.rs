@@ -108,6 +108,9 @@ Examples:
   meow card new bob --out bob.card    and writes a file, which works while your server is unreachable
   meow card new bob --days 1          for a day only
 
+A server of yours that does not answer is left out of the card, and named on standard error: `meow rotate bob` adds it
+once Bob is established. At least as many must answer as the policy for new contacts asks for copies.
+
 You see the answer with `meow receive`.";
 
 pub(super) const CARD_TAKE: &str = "\

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use meow::client::LeftOut;
 use meow::{CardFile, Error, ErrorKind};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use super::{Outcome, qr};
 use crate::args::{NewCard, TakeCard};
 use crate::context::Context;
-use crate::exit::{Exit, system};
+use crate::exit::{Exit, remark, system};
 use crate::output::Record;
 use crate::reach;
 use crate::text::one_line;
@@ -30,6 +31,30 @@ struct Card {
     file: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     qr: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<Missing>,
+}
+
+/// A server of one's own that did not answer, so that the contact has no mailbox there.
+#[derive(Serialize)]
+struct Missing {
+    server: String,
+    why: String,
+}
+
+impl Missing {
+    fn all(left_out: Vec<LeftOut>) -> Vec<Self> {
+        left_out.into_iter().map(|LeftOut { server, why, .. }| Self { server, why }).collect()
+    }
+
+    /// For people: which one, why, and what to do.
+    fn text(&self, contact: &str) -> String {
+        let Self { server, why } = self;
+        format!(
+            "{server} does not answer, so {contact} is not told of a mailbox there ({why}); once {contact} is established and the \
+             server is back, `meow rotate {contact}` adds it"
+        )
+    }
 }
 
 impl Record for Card {
@@ -61,13 +86,19 @@ pub(super) async fn new(context: &Context, args: NewCard) -> Outcome {
         let written = file.write_all(&card.file).and_then(|()| file.sync_all());
         written.map_err(|e| system(&format!("the card file {} is not whole; use the URI", path.display()), e))
     });
-    context.output.put(&Card {
+    let made = Card {
         contact: args.name,
         qr: if args.qr { Some(qr::draw(&card.uri)?) } else { None },
         uri: card.uri,
         expires_ms: card.expires.saturating_mul(1000),
         file: args.out.map(|path| path.display().to_string()),
-    })?;
+        left_out: Missing::all(card.left_out),
+    };
+    context.output.put(&made)?;
+    if !context.output.json {
+        // Beside the card, which is alone on standard output.
+        made.left_out.iter().for_each(|one| remark(&one.text(&made.contact)));
+    }
     written?;
     Ok(Exit::Done)
 }
@@ -92,27 +123,35 @@ struct Taken {
     contact: String,
     status: &'static str,
     answered: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<Missing>,
 }
 
 impl Record for Taken {
     fn text(&self) -> String {
         let name = one_line(&self.contact);
-        if self.answered {
+        let mut text = if self.answered {
             format!("{name} has your answer waiting; `meow receive` tells when keys are confirmed")
         } else {
             format!("{name} is a contact; your answer waits in the queue, `meow receive` tries again")
+        };
+        for one in &self.left_out {
+            text.push('\n');
+            text.push_str(&one_line(&one.text(&self.contact)));
         }
+        text
     }
 }
 
 pub(super) async fn take(context: &Context, args: TakeCard) -> Outcome {
     let card = CardFile::parse(&read(&args.card)?).map_err(Error::from)?;
     let (client, unlock) = context.open_unlocked().await?;
-    client.take_card(&card, &args.name, &args.greeting, &unlock).await?;
+    let taken = client.take_card(&card, &args.name, &args.greeting, &unlock).await?;
     reach::once(&client, Instant::now() + reach::PATIENCE).await?;
     let contact = client.contact(&args.name).await?;
     let answered = contact.queued == 0;
-    context.output.put(&Taken { contact: args.name, status: contact.status.name(), answered })?;
+    let (status, left_out) = (contact.status.name(), Missing::all(taken.left_out));
+    context.output.put(&Taken { contact: args.name, status, answered, left_out })?;
     Ok(if answered { Exit::Done } else { Exit::Queued })
 }
 

@@ -29,6 +29,43 @@ fn a_card_in_a_file_is_private_and_never_overwrites() {
 }
 
 #[test]
+fn a_server_that_is_away_is_left_out_of_a_card_which_says_so_and_rotate_adds_it() {
+    let world = World::new();
+    let (one, mut two) = (world.relay("one"), world.relay("two"));
+    let (alice, bob) = (world.person("alice", &one), world.person("bob", &one));
+    alice.run(["server", "add", &two.reference]).done();
+    alice.run(["policy", "--new-contacts", "--set", "copies=2"]).done();
+    two.stop();
+    let few = alice.json(["card", "new", "bob", "--out", "card"]).failed(6, "unreachable");
+    assert!(few.err.contains("1 of your 2 servers answers") && few.err.contains(two.url()), "{few:?}");
+    assert!(!world.path("card").exists());
+    alice.run(["policy", "--new-contacts", "--set", "copies=1"]).done();
+    let made = alice.json(["card", "new", "bob", "--out", "card"]).done();
+    let [left_out] = made.record()["left_out"].as_array().unwrap().as_slice() else { panic!("{made:?}") };
+    assert_eq!(left_out["server"], two.url());
+    assert!(left_out["why"].as_str().unwrap().len() > 10, "{made:?}");
+    // For people the card stands alone on standard output, and the word about it beside.
+    let shown = alice.run(["card", "new", "carol"]).code(0);
+    assert!(shown.out.starts_with("meow:") && shown.out.lines().count() == 1, "{shown:?}");
+    assert!(shown.err.contains(two.url()) && shown.err.contains("`meow rotate carol`"), "{shown:?}");
+    let dave = world.person("dave", &one);
+    dave.run(["card", "new", "alice", "--out", "daves"]).done();
+    let taken = alice.run(["card", "take", "daves", "--as", "dave"]).done();
+    assert!(taken.out.contains(two.url()) && taken.out.contains("`meow rotate dave`"), "{taken:?}");
+
+    two.again();
+    bob.run(["card", "take", "card", "--as", "alice"]).done();
+    for person in [&alice, &bob, &alice, &bob] {
+        person.run(["receive"]).done();
+    }
+    alice.run(["rotate", "bob"]).done();
+    bob.run(["receive"]).done();
+    let routes = bob.json(["route", "alice"]).done();
+    let to = routes.records.iter().filter(|route| route["purpose"] == "send");
+    assert_eq!(to.map(|route| route["server"].as_str().unwrap()).collect::<Vec<_>>(), [one.url(), two.url()]);
+}
+
+#[test]
 fn a_card_as_qr_code() {
     let world = World::new();
     let relay = world.relay("relay");

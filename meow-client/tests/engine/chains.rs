@@ -278,6 +278,35 @@ async fn with_the_chain_cut_nothing_leaves_for_a_forbidden_place() {
     assert!(alices.dialled().is_subset(&names(&["t1", "t2", "t3"])));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_to_which_no_chain_leads_is_left_out_of_a_card_and_not_asked_straight() {
+    let relays = Relays::new(&["m1", "t1", "t2", "t3"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    // It is no hop, and none sends on to it.
+    let plain = Relay::builder()
+        .transports(relays.net.transports())
+        .listen("http://plain/".parse().unwrap())
+        .public_url("http://plain/".parse().unwrap())
+        .data(folder.path())
+        .unwrap()
+        .admission(Admission::Open)
+        .start()
+        .await
+        .unwrap();
+    let (_, alice, net) = relays.user().await;
+    relays.trust(&alice, &["t1", "t2", "t3"]).await;
+    alice.add_server(plain.reference()).await.unwrap();
+    alice.set_default_policy(routes([matriochka()])).await.unwrap();
+    add_server(&alice, &relays.reference("m1")).await;
+    net.dialled();
+    let made = alice.new_card("bob", Duration::from_secs(3600), &key()).await.unwrap();
+    let [left_out] = made.left_out.as_slice() else { panic!("{made:?}") };
+    assert_eq!(left_out.server, "http://plain/");
+    assert!(left_out.why.contains("meow route"), "{left_out:?}");
+    alice.sync(Duration::ZERO).await.unwrap();
+    assert!(net.dialled().is_subset(&names(&["t1", "t2", "t3"])), "nor to close what may be there");
+}
+
 /// Alice gives Bob a card; both end up established.
 async fn befriend_by_chains(alice: &Client, bob: &Client) {
     let card = alice.new_card("bob", Duration::from_secs(3600), &key()).await.unwrap();

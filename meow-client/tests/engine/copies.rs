@@ -41,6 +41,7 @@ impl MailboxStore for Watched {
             match write {
                 Write::Register(r) => {
                     note("mailbox", &r.mailbox);
+                    note("opened", &r.mailbox);
                     note("token", &r.token_hash);
                     note("close key", &r.close_hash);
                 }
@@ -50,7 +51,11 @@ impl MailboxStore for Watched {
                     note("id", &d.id);
                     note("item", &d.item);
                 }
-                Write::Acknowledge { mailbox, .. } | Write::Close { mailbox, .. } => note("mailbox", mailbox),
+                Write::Acknowledge { mailbox, .. } => note("mailbox", mailbox),
+                Write::Close { mailbox, .. } => {
+                    note("mailbox", mailbox);
+                    note("closed", mailbox);
+                }
                 Write::Blob(b) => {
                     note("mailbox", &b.mailbox);
                     note("name", &b.name);
@@ -99,14 +104,14 @@ impl MailboxStore for Watched {
 }
 
 /// Several relays.
-struct Relays {
-    transports: Transports,
+pub(crate) struct Relays {
+    pub(crate) transports: Transports,
     dir: TempDir,
     all: BTreeMap<&'static str, (RelayHandle, Arc<Mutex<Seen>>)>,
 }
 
 impl Relays {
-    async fn new(names: &[&'static str]) -> Self {
+    pub(crate) async fn new(names: &[&'static str]) -> Self {
         let (transports, dir) = (Transports::new().with(Memory::new()), tempfile::tempdir().unwrap());
         let mut relays = Self { transports, dir, all: BTreeMap::new() };
         for name in names {
@@ -115,7 +120,7 @@ impl Relays {
         relays
     }
 
-    async fn start(&mut self, name: &'static str) {
+    pub(crate) async fn start(&mut self, name: &'static str) {
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).unwrap();
         let identity = ServerIdentity::open_or_create(&dir, &mut meow_core::crypto::SystemRandom).unwrap();
@@ -129,7 +134,7 @@ impl Relays {
         self.all.insert(name, (relay, seen));
     }
 
-    async fn stop(&mut self, name: &str) {
+    pub(crate) async fn stop(&mut self, name: &str) {
         self.all.remove(name).unwrap().0.shutdown().await;
     }
 
@@ -139,17 +144,24 @@ impl Relays {
         std::fs::remove_dir_all(self.dir.path().join(name)).unwrap();
     }
 
-    async fn add(&self, client: &Client, names: &[&str]) {
+    /// How many mailboxes a relay, since it was started, has opened and not closed.
+    pub(crate) fn open(&self, name: &str) -> usize {
+        let seen = self.all[name].1.lock().unwrap();
+        let closed = |mailbox| seen.get("closed").is_some_and(|closed| closed.contains(mailbox));
+        seen.get("opened").into_iter().flatten().filter(|mailbox| !closed(*mailbox)).count()
+    }
+
+    pub(crate) async fn add(&self, client: &Client, names: &[&str]) {
         for name in names {
             client.add_server(self.all[name].0.reference()).await.unwrap();
         }
     }
 
-    async fn user(&self, clock: &SetClock, servers: &[&str]) -> Client {
+    pub(crate) async fn user(&self, clock: &SetClock, servers: &[&str]) -> Client {
         self.user_and_store(clock, servers).await.1
     }
 
-    async fn user_and_store(&self, clock: &SetClock, servers: &[&str]) -> (User, Client) {
+    pub(crate) async fn user_and_store(&self, clock: &SetClock, servers: &[&str]) -> (User, Client) {
         let user = User { disk: Arc::default(), transports: self.transports.clone() };
         let (client, _) = user.builder().clock(clock.clone()).create(&key()).await.unwrap();
         self.add(&client, servers).await;
@@ -163,7 +175,7 @@ async fn copies(client: &Client, name: &str, copies: u8) {
 }
 
 /// Both take steps until it is so, whatever problems there are on the way; a minute passes with each.
-async fn rounds(clock: &SetClock, clients: &[&Client], until: impl AsyncFn() -> bool) {
+pub(crate) async fn rounds(clock: &SetClock, clients: &[&Client], until: impl AsyncFn() -> bool) {
     for _ in 0..60 {
         if until().await {
             return;
@@ -177,12 +189,12 @@ async fn rounds(clock: &SetClock, clients: &[&Client], until: impl AsyncFn() -> 
 }
 
 /// The servers at which a contact would be written to now.
-async fn places(client: &Client, name: &str) -> Vec<String> {
+pub(crate) async fn places(client: &Client, name: &str) -> Vec<String> {
     let all = client.explain_route(name).await.unwrap();
     all.into_iter().filter(|route| !route.fetching).map(|route| route.server).collect()
 }
 
-fn url(name: &str) -> String {
+pub(crate) fn url(name: &str) -> String {
     format!("memory://{name}/")
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn liar(
 }
 
 /// The same, with a clock that the test sets.
-async fn liar_at(
+pub(crate) async fn liar_at(
     transports: &Transports,
     name: &str,
     stop: Arc<AtomicBool>,

@@ -1,6 +1,7 @@
 //! The engine against a real relay, over `memory:` links.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod away;
 mod chains;
 mod copies;
 mod cover;
