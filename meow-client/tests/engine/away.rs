@@ -172,3 +172,31 @@ async fn a_server_that_goes_while_a_card_is_made_is_left_out_and_one_that_refuse
     assert!(alice.contacts().await.unwrap().is_empty());
     assert_eq!(relays.open("one"), open, "what was opened before is closed again");
 }
+
+#[tokio::test]
+async fn a_server_that_is_silent_for_long_is_left_out_unasked_and_asked_where_there_are_too_few() {
+    let mut relays = Relays::new(&["one", "two"]).await;
+    let clock = clock();
+    let alice = relays.user(&clock, &["one", "two"]).await;
+    let bob = relays.user(&clock, &["one"]).await;
+    befriend(&alice, &bob).await;
+    relays.stop("two").await;
+    let silent = async || alice.servers().await.unwrap().iter().any(|s| s.silent_since_ms.is_some());
+    rounds(&clock, &[&alice], silent).await;
+    clock.set(|now| now + 25 * 60 * 60 * 1000);
+    for _ in 0..2 {
+        alice.sync(Duration::ZERO).await.unwrap();
+        clock.set(|now| now + 60_000);
+    }
+    let made = new_card(&alice, "carol").await.unwrap();
+    let [left_out] = made.left_out.as_slice() else { panic!("{made:?}") };
+    assert_eq!(left_out.server, url("two"));
+    assert!(left_out.why.contains("not asked"), "{left_out:?}");
+    // One is too few, and it is back: nobody has noticed yet.
+    want_copies(&alice, 2).await;
+    relays.start("two").await;
+    let made = new_card(&alice, "dave").await.unwrap();
+    assert!(made.left_out.is_empty(), "{made:?}");
+    assert_eq!(named(&CardFile::parse(&made.file).unwrap()), [url("one"), url("two")]);
+    assert!(!silent().await, "it has answered");
+}
