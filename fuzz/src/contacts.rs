@@ -197,6 +197,20 @@ fn statements() -> Talk {
     talk
 }
 
+/// The taker has a message that the issuer, restored from an old copy, did not send.
+fn behind() -> Talk {
+    let mut talk = Talk::established();
+    let item = talk.taker_sends(&text("before"));
+    talk.issuer_gets(item);
+    let old = (talk.issuer.0.clone(), talk.issuer.1.clone(), talk.items.clone());
+    let back = talk.issuer_sends();
+    talk.taker_gets(&back);
+    (talk.issuer, talk.items) = ((old.0, old.1), old.2);
+    let item = talk.taker_sends(&text("after"));
+    talk.issuer_gets(item);
+    talk
+}
+
 /// Seeds of [`contact_items`].
 pub fn contact_items_seeds() -> Vec<Seed> {
     let (_, opening, _) = taker();
@@ -215,6 +229,7 @@ pub fn contact_items_seeds() -> Vec<Seed> {
         seed("thin-gaps", sequence(&gaps(true).items)),
         seed("thin-renewals", sequence(&renewals(true).items)),
         seed("statements", sequence(&statements().items)),
+        seed("behind", sequence(&behind().items)),
         seed("last-tampered", sequence(&tampered)),
         seed("bad-before-the-opening", sequence(talk.items.iter().skip(1))),
         seed("bad-opening", sequence([&flipped(&opening.item, 1200)])),

@@ -52,6 +52,8 @@ pub struct ServerConfig {
     pub handshake_timeout: Duration,
     /// How long a connection lives on without a sign of the far side (40 s).
     pub silence_timeout: Duration,
+    /// How long a connection may have no link, at least (60 s): for up to twice that time.
+    pub idle_timeout: Duration,
     /// Most open connections; further ones are refused (1,024).
     pub max_connections: usize,
     /// Most open connections of one address, or of one /64 network (128).
@@ -75,6 +77,7 @@ impl Default for ServerConfig {
             max_frame: MAX_FRAME,
             handshake_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(40),
+            idle_timeout: Duration::from_secs(60),
             max_connections: 1024,
             max_per_address: 128,
             retry_from: 256,

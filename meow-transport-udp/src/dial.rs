@@ -310,7 +310,7 @@ mod tests {
         assert!(matches!(dialer.first_of(vec![]).await, Err(UdpError::NoAddress)));
     }
     #[tokio::test]
-    async fn what_was_sent_counts_as_open_until_it_has_arrived() {
+    async fn what_has_arrived_or_is_stopped_does_not_gather() {
         let server =
             ServerConfig { identity: Some(SigningKey::from_seed(&[7; 32])), ..ServerConfig::default() };
         let server = Udp::new(ClientConfig::default(), server);
@@ -325,9 +325,6 @@ mod tests {
             let mut near = dialer.connect(&local).await.unwrap();
             near.tx.send("a".into()).await.unwrap();
             near.tx.finish().await.unwrap();
-            if n == 0 {
-                assert!(!live(&dialer).await.open.is_empty());
-            }
             let mut far = listener.accept().await.unwrap().unwrap();
             if n % 3 == 0 {
                 // Nobody reads it.

@@ -60,7 +60,12 @@ impl Out {
     /// Whether all of a finished stream has arrived, or nobody wants it any more.
     pub(crate) fn has_arrived(&self) -> bool {
         // What has arrived has no priority any more, which is found out faster than whether the rest was stopped.
-        self.stream.priority().is_err() || self.stream.stopped().now_or_never().is_some()
+        self.stream.priority().is_err() || self.is_over()
+    }
+
+    /// The same, asked when it is hardly likely.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stream.stopped().now_or_never().is_some()
     }
 
     /// Waits for that.

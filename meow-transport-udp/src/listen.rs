@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use meow_core::crypto::SigningKey;
 use meow_core::transport::{Accept, Endpoint, Host, Link, Listener, Peer};
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Kept, Pool};
@@ -33,11 +36,13 @@ type Links = BoxStream<'static, Link>;
 struct Shared {
     config: ServerConfig,
     endpoint: quinn::Endpoint,
-    /// New connections, as the links that they bring. Bounded by the number of connections.
+    /// New connections, as the links that they bring. Each has a seat, so they are bounded.
     arrivals: mpsc::UnboundedSender<Links>,
     /// Set when the listener takes no more links.
     leaving: CancellationToken,
-    per_address: Mutex<HashMap<IpAddr, usize>>,
+    /// Set when the endpoint takes no more connections.
+    ended: CancellationToken,
+    seats: Mutex<Seats>,
     /// For frames that are not complete.
     unread: Arc<Pool>,
     /// Who dials from this socket too.
@@ -74,12 +79,16 @@ pub(crate) async fn listen(
         endpoint: own.quic,
         arrivals,
         leaving: CancellationToken::new(),
-        per_address: Mutex::default(),
+        ended: CancellationToken::new(),
+        seats: Mutex::default(),
         unread: Pool::new(config.max_unread),
         dialler: dialler.map(Arc::downgrade),
     });
     tokio::spawn(Arc::clone(&shared).receive());
-    Ok(Listener::new(Acceptor { shared: Some(shared), connections, links: SelectAll::new() }, local))
+    Ok(Listener::new(
+        Acceptor { shared: Some(shared), closing: None, connections, links: SelectAll::new() },
+        local,
+    ))
 }
 
 fn server(config: &ServerConfig, skp: &SigningKey) -> Result<quinn::ServerConfig, UdpError> {
@@ -111,13 +120,14 @@ impl Shared {
                 self.admit(incoming);
             }
         }
+        self.ended.cancel();
     }
 
     /// Whether an address has so many connections that it is made to answer before another one: who gives a forged address
     /// takes no more than a part of the seats from its owner.
     fn crowded(&self, address: IpAddr) -> bool {
-        let taken = self.per_address.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.get(&network(address)).is_some_and(|count| *count >= self.config.max_per_address.div_ceil(4))
+        let taken = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.of.get(&network(address)).is_some_and(|count| *count >= self.config.max_per_address.div_ceil(4))
     }
 
     fn admit(self: &Arc<Self>, incoming: Incoming) {
@@ -142,19 +152,32 @@ impl Shared {
         let served = Served {
             kept: Kept::new(&self.unread),
             open: Open::new(),
+            idle: Box::pin(tokio::time::sleep(self.config.idle_timeout)),
+            used: true,
             shared: self,
             connection,
             _seat: seat,
         };
-        let next = async move |served: Served| {
-            let streams = tokio::select! {
-                streams = served.connection.accept_bi() => streams.ok()?,
-                () = served.shared.leaving.cancelled() => {
-                    served.leave().await;
-                    return None;
+        let next = async move |mut served: Served| {
+            loop {
+                tokio::select! {
+                    biased;
+                    streams = served.connection.accept_bi() => {
+                        served.used = true;
+                        return Some((served.link(streams.ok()?), served));
+                    }
+                    () = served.shared.leaving.cancelled() => {
+                        served.leave().await;
+                        return None;
+                    }
+                    () = served.idle.as_mut() => {
+                        if !served.keep() {
+                            served.connection.close(DONE, b"");
+                            return None;
+                        }
+                    }
                 }
-            };
-            Some((served.link(streams), served))
+            }
         };
         futures_util::stream::unfold(served, next).boxed()
     }
@@ -181,10 +204,20 @@ struct Served {
     kept: Arc<Kept>,
     /// Links, and what they sent until it has arrived.
     open: Arc<Open>,
+    /// When to look whether anybody uses it, and whether a link came since the last look.
+    idle: Pin<Box<Sleep>>,
+    used: bool,
     _seat: Seat,
 }
 
 impl Served {
+    /// Looks whether the connection is used, and when to look again.
+    fn keep(&mut self) -> bool {
+        self.idle.as_mut().reset(Instant::now() + self.shared.config.idle_timeout);
+        let open = !self.open.is_empty();
+        std::mem::take(&mut self.used) || open
+    }
+
     fn link(&self, streams: (SendStream, RecvStream)) -> Link {
         let address = self.connection.remote_address();
         let mut peer = Peer::at(address.ip());
@@ -214,6 +247,13 @@ impl Served {
     }
 }
 
+/// Seats that are taken, those of connections among them that have ended and that nobody has looked at since.
+#[derive(Default)]
+struct Seats {
+    all: usize,
+    of: HashMap<IpAddr, usize>,
+}
+
 /// One of the connections that an address may have.
 struct Seat {
     shared: Arc<Shared>,
@@ -223,23 +263,28 @@ struct Seat {
 impl Seat {
     fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
         let network = network(address);
-        let mut taken = shared.per_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(network).or_insert(0);
+        let mut taken = shared.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.all >= shared.config.max_connections {
+            return None;
+        }
+        let count = taken.of.entry(network).or_insert(0);
         if *count >= shared.config.max_per_address {
             return None;
         }
         *count += 1;
+        taken.all += 1;
         Some(Self { shared: Arc::clone(shared), network })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = self.shared.per_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.network) {
+        let mut taken = self.shared.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.all -= 1;
+        if let Some(count) = taken.of.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
-                taken.remove(&self.network);
+                taken.of.remove(&self.network);
             }
         }
     }
@@ -257,8 +302,10 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 struct Acceptor {
-    /// None once closed.
+    /// None once it closes.
     shared: Option<Arc<Shared>>,
+    /// While it closes.
+    closing: Option<JoinHandle<()>>,
     connections: mpsc::UnboundedReceiver<Links>,
     /// Of the connections that have come. They are asked here, not by tasks of their own: one task less to wake for a link.
     links: SelectAll<Links>,
@@ -278,11 +325,12 @@ impl Acceptor {
 
 impl Accept for Acceptor {
     async fn accept(&mut self) -> Result<Option<Link>> {
-        while self.shared.is_some() {
+        while let Some(shared) = &self.shared {
             tokio::select! {
                 Some(links) = self.connections.recv() => self.links.push(links),
                 Some(link) = self.links.next() => return Ok(Some(link)),
-                else => break,
+                // The socket failed.
+                () = shared.ended.cancelled() => break,
             }
         }
         Ok(None)
@@ -291,7 +339,12 @@ impl Accept for Acceptor {
     async fn close(&mut self) -> Result<()> {
         if let Some(winding_up) = self.wind_up() {
             // In a task of its own: whoever waits no longer for the end has closed all the same.
-            tokio::spawn(winding_up).await.map_err(|_| UdpError::Closed)?;
+            self.closing = Some(tokio::spawn(winding_up));
+        }
+        if let Some(closing) = &mut self.closing {
+            let closed = closing.await;
+            self.closing = None;
+            closed.map_err(|_| UdpError::Closed)?;
         }
         Ok(())
     }

@@ -51,6 +51,10 @@ impl Open {
     /// Counts a stream that was finished until it has arrived. Nobody is woken for that: a task for each link would take turns
     /// from those that bring frames.
     pub(crate) fn until_arrived(&self, out: Out) {
+        // One that was stopped goes at once, or its place would be missing to the far side.
+        if out.is_over() {
+            return;
+        }
         let mut finished = self.finished();
         finished.streams.push(out);
         if finished.streams.len() > finished.look_at {

@@ -124,7 +124,7 @@ impl Slot {
             mac: std::array::from_fn(|i| take(48 + i)),
             role: Role::Deliver,
             hold: false,
-            hint: take(64),
+            hint: take(65),
             delay,
         }
     }
