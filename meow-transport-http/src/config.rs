@@ -110,7 +110,9 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// Largest header of a request, in bytes (16 KiB, no less than 8 KiB). More than 100 lines are refused too.
     pub max_header_bytes: usize,
-    /// Most open connections; further ones wait in the system's queue (1,024).
+    /// Most open connections; further ones wait in the system's queue (1,024). One address alone has a third of them at most, and
+    /// one network of 24 bits (IPv6: 48) half, beyond which its connections are closed at once; this machine and the
+    /// trusted proxies have as many as are free.
     pub max_connections: usize,
     /// Most requests at a time on one HTTP/2 connection (64).
     pub max_streams: u32,

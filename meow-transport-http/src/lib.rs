@@ -8,6 +8,7 @@ mod exchange;
 mod forwarded;
 pub mod framing;
 mod listen;
+mod places;
 mod pool;
 mod request;
 pub mod response;

@@ -15,7 +15,7 @@ use meow_core::Result;
 use meow_core::transport::{Accept, Endpoint, Host, Link, Listener};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Account, ServerConfig};
 use crate::error::HttpError;
+use crate::places::{Place, Places};
 use crate::serve::Server;
 use crate::watch::{Activity, Budget, Watch};
 
@@ -124,13 +125,25 @@ impl Drop for Acceptor {
 }
 
 async fn accept_all(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker) {
-    let slots = Arc::new(Semaphore::new(shared.config.max_connections.max(1)));
+    let places = Places::new(shared.config.max_connections);
     let accepting = async {
-        // The semaphore is never closed, so this runs until it is dropped.
-        while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        // Places are never closed, so this runs until it is dropped.
+        while let Some(permit) = places.free().await {
             match listener.accept().await {
                 Ok((socket, from)) => {
-                    tasks.spawn(connection(socket, from.ip(), Arc::clone(&shared), slot));
+                    let from = from.ip();
+                    let place = if shared.server.speaks_for_many(from) {
+                        Some(Place::uncounted(permit))
+                    } else {
+                        places.give(permit, from)
+                    };
+                    // A connection that is too many of one source is dropped, which closes it.
+                    match place {
+                        Some(place) => {
+                            drop(tasks.spawn(connection(socket, from, Arc::clone(&shared), place)))
+                        }
+                        None => tracing::debug!("a connection was closed: its source has too many"),
+                    }
                 }
                 Err(e) => {
                     tracing::warn!(error = %e, "a connection could not be accepted");
@@ -142,7 +155,7 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTrack
     shared.stop.run_until_cancelled(accepting).await;
 }
 
-async fn connection(socket: TcpStream, from: IpAddr, shared: Arc<Shared>, _slot: OwnedSemaphorePermit) {
+async fn connection(socket: TcpStream, from: IpAddr, shared: Arc<Shared>, _place: Place) {
     // Without it answers of several segments wait for the far side's delayed acknowledgement.
     if socket.set_nodelay(true).is_err() {
         return;

@@ -46,6 +46,11 @@ pub(crate) struct Server {
 struct Refusal(StatusCode, &'static str);
 
 impl Server {
+    /// Whether so many may be behind this address that its connections are not counted: this machine, and a trusted proxy.
+    pub(crate) fn speaks_for_many(&self, socket: IpAddr) -> bool {
+        socket.to_canonical().is_loopback() || self.proxies.iter().any(|proxy| proxy.contains(socket))
+    }
+
     /// Serves one request. The future is dropped by hyper when the client goes away, which the link then notices.
     ///
     /// The head is judged at once and dropped, so that the future stays small: it is moved at every request.
