@@ -32,6 +32,7 @@ mod records;
 mod recover;
 mod refill;
 mod removal;
+mod reused;
 mod rotation;
 mod route;
 mod run;

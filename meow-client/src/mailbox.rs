@@ -5,7 +5,7 @@ use std::sync::Arc;
 use meow_core::contact::Mailbox;
 use meow_core::crypto::{Secret, SigningKey, VerifyKey};
 use meow_core::lane::{ServerRef, unwrap_item};
-use meow_core::request::{Answer, BlobPut, Close, Deposit, RefusalCode, Register, RequestKind};
+use meow_core::request::{Answer, BlobPut, Close, Deposit, RefusalCode, Refused, Register, RequestKind};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::wire::{Blob, Fixed};
 use meow_core::{Error, ErrorKind, Result};
@@ -81,21 +81,30 @@ impl Inner {
     /// # Errors
     /// `Refused` when the server takes no newcomers without an invitation.
     pub(crate) async fn register(self: &Arc<Self>, what: Registering<'_>) -> Result<()> {
+        match self.try_register(&what).await? {
+            None => Ok(()),
+            Some(refusal) => Err(refused(&what.mailbox.server, refusal)),
+        }
+    }
+
+    /// The same; gives what the server refused it with.
+    pub(crate) async fn try_register(self: &Arc<Self>, what: &Registering<'_>) -> Result<Option<Refused>> {
         let key = what.mailbox.key();
         let known: Option<MailboxRecord> = self.read(move |txn| load(txn, Table::Mailboxes, &key)).await?;
         if known.unwrap_or_default().registered {
-            return Ok(());
+            return Ok(None);
         }
-        match self.ask_register(&what).await? {
+        match self.ask_register(what).await? {
             Answer::Done => {
                 self.write(move |txn, _| {
                     let mut record: MailboxRecord = load(txn, Table::Mailboxes, &key)?.unwrap_or_default();
                     record.registered = true;
                     save(txn, Table::Mailboxes, &key, &record)
                 })
-                .await
+                .await?;
+                Ok(None)
             }
-            Answer::Refused(r) => Err(refused(&what.mailbox.server, r)),
+            Answer::Refused(refusal) => Ok(Some(refusal)),
             _ => Err(unexpected()),
         }
     }

@@ -22,7 +22,7 @@ use crate::servers::OwnServer;
 use crate::sessions::forget_sessions;
 
 /// A counter this far ahead is no rolled-back store but a broken or lying server.
-const MAX_COUNTER_JUMP: u64 = 1 << 40;
+pub(crate) const MAX_COUNTER_JUMP: u64 = 1 << 40;
 /// Keys of a contact are not made anew more often than this because of somebody's word, in milliseconds.
 const RENEWAL_PAUSE_MS: u64 = 60 * 60 * 1000;
 /// Most mailboxes of one contact at one server, the retired ones included, that are replaced because of its word.
@@ -50,10 +50,7 @@ impl Inner {
                     return Ok(false);
                 }
                 if seen.saturating_sub(counted.counter) > MAX_COUNTER_JUMP {
-                    return Err(Error::new(
-                        ErrorKind::Malformed,
-                        "your server claims an impossible counter for this mailbox; its operator should look into it",
-                    ));
+                    return Err(impossible_counter());
                 }
                 counted.counter = counted.counter.max(seen);
                 save(txn, Table::Mailboxes, &key, &counted)?;
@@ -243,6 +240,13 @@ impl Inner {
         let opening = record.machine.begin_renewal(&mut *self.random.lock())?;
         put_items(txn, self, id, [opening])
     }
+}
+
+pub(crate) fn impossible_counter() -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        "your server claims an impossible counter for this mailbox; its operator should look into it",
+    )
 }
 
 /// Prefix of [`old_copy_key`].

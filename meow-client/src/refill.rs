@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use meow_core::contact::Status;
+use meow_core::contact::{MailboxPlan, Status};
 use meow_core::identity::ContactId;
 use meow_core::lane::ServerRef;
 use meow_core::store::{StoreTxn, Table};
@@ -13,8 +13,9 @@ use crate::client::Inner;
 use crate::contacts::every_contact;
 use crate::event::EventKind;
 use crate::hearing::{any_silent, silence};
+use crate::mailbox::OwnMailbox;
 use crate::others::mailboxes_changed;
-use crate::records::{contact, load, save};
+use crate::records::{ContactRecord, contact, load, save};
 use crate::recover::may_renew;
 use crate::rotation::overtaken;
 use crate::run::of_the_store;
@@ -104,11 +105,27 @@ impl Inner {
             true => may_renew(self, &record)?,
             false => self.prove_current(id).await?,
         }
-        let plan = record.machine.plan_on(servers);
-        for planned in self.planned(&record, &plan) {
-            self.register(planned.registering(&record)).await?;
+        let (plan, mut anew) = (record.machine.plan_on(servers), Vec::new());
+        let moved = self.move_to(id, &record, plan, why, alive.is_empty(), &mut anew).await;
+        if moved.as_ref().is_err_and(|e| !of_the_store(e)) {
+            // The next try makes other keys.
+            self.close_unused(&anew).await?;
         }
-        if !alive.is_empty() {
+        moved
+    }
+
+    /// Registers the mailboxes of a plan and tells the contact, by new keys where none of the present ones can be reached.
+    async fn move_to(
+        self: &Arc<Self>,
+        id: ContactId,
+        record: &ContactRecord,
+        mut plan: MailboxPlan,
+        why: EventKind,
+        by_renewal: bool,
+        anew: &mut Vec<OwnMailbox>,
+    ) -> Result<()> {
+        self.register_plan(id, record, &mut plan, anew).await?;
+        if !by_renewal {
             return self.tell_rotation(id, plan, Some(why)).await;
         }
         self.write(move |txn, inner| {

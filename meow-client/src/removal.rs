@@ -128,6 +128,7 @@ fn forget(txn: &mut dyn StoreTxn, id: &ContactId) -> Result<()> {
         SESSION,
         crate::copies::LACKING,
         crate::refill::NO_SPARE,
+        crate::reused::REFUSED_ANEW,
     ] {
         every(txn, Table::Meta, &[notes, id].concat(), |txn, key| txn.delete(Table::Meta, key))?;
     }

@@ -70,7 +70,7 @@ impl Inner {
     }
 
     /// Closes mailboxes that nobody was told of, as far as that can be done now.
-    async fn close_unused(self: &Arc<Self>, opened: &[OwnMailbox]) -> Result<()> {
+    pub(crate) async fn close_unused(self: &Arc<Self>, opened: &[OwnMailbox]) -> Result<()> {
         for mailbox in opened {
             match self.close(mailbox).await {
                 Err(e) if of_the_store(&e) => return Err(e),

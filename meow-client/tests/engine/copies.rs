@@ -20,7 +20,7 @@ use crate::crash::with_cuts;
 use crate::hostile::SetClock;
 use crate::support::*;
 
-const HOUR: u64 = 60 * 60 * 1000;
+pub(crate) const HOUR: u64 = 60 * 60 * 1000;
 
 /// What a relay holds and has seen, by what it is.
 type Seen = BTreeMap<&'static str, BTreeSet<Vec<u8>>>;
@@ -139,9 +139,14 @@ impl Relays {
     }
 
     /// Takes all that a relay keeps away from it, for good.
-    async fn lose(&mut self, name: &str) {
+    pub(crate) async fn lose(&mut self, name: &str) {
         self.stop(name).await;
         std::fs::remove_dir_all(self.dir.path().join(name)).unwrap();
+    }
+
+    /// How many different ones a relay was given since it was started.
+    pub(crate) fn given(&self, name: &str, what: &str) -> usize {
+        self.all[name].1.lock().unwrap().get(what).map_or(0, BTreeSet::len)
     }
 
     /// How many mailboxes a relay, since it was started, has opened and not closed.

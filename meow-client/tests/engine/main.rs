@@ -11,6 +11,7 @@ mod hostile;
 mod lying;
 mod moving;
 mod radio;
+mod restored;
 mod rollback;
 mod sessions;
 mod story;

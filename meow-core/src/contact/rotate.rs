@@ -34,6 +34,20 @@ impl MailboxPlan {
         }
     }
 
+    /// Plans a mailbox under fresh keys in the place of the new one at a server, which does not take that: the keys may have
+    /// been used by a newer copy of this store that is lost. The others stay as they are planned.
+    ///
+    /// # Errors
+    /// [`CryptoError::NoRandomness`]; the plan is as before then.
+    pub fn make_anew(&mut self, server: &[u8; 32], random: &mut dyn Random) -> Result<(), CryptoError> {
+        let lookup = self.lookup.renewed(random)?;
+        if let Some(planned) = self.mailboxes.iter_mut().find(|m| m.server.fingerprint() == server) {
+            *planned = Mailbox::new(&lookup, planned.server.clone());
+            self.lookup = lookup;
+        }
+        Ok(())
+    }
+
     fn lookup(&self) -> Result<Lookup, ContactError> {
         lookup(&self.lookup, self.mailboxes.iter())
     }

@@ -221,6 +221,33 @@ fn a_server_that_takes_no_new_mailbox_keeps_the_one_that_it_has_unless_that_is_g
 }
 
 #[test]
+fn a_planned_mailbox_is_made_anew_and_the_others_stay_as_they_are() {
+    let (mut alice, mut bob) = established();
+    let at = |n| ServerRef::new([n; 32], &["http://127.0.0.1:9".parse().unwrap()]).unwrap();
+    let lkps = |plan: &MailboxPlan| plan.mailboxes().iter().map(|m| m.lkp.public()).collect::<Vec<_>>();
+    let mut plan = alice.contact.plan_on([at(1), at(3), at(4)]);
+    let before = lkps(&plan);
+    plan.make_anew(&[9; 32], &mut alice.random).unwrap();
+    assert_eq!(lkps(&plan), before, "there is none at that server");
+    plan.make_anew(&[3; 32], &mut alice.random).unwrap();
+    let after = lkps(&plan);
+    assert_eq!((after[0], after[2]), (before[0], before[2]));
+    assert!(!before.contains(&after[1]));
+    let out = alice.contact.begin_rotation(plan, &mut alice.random).unwrap().unwrap();
+    bob.receive(&out.item);
+    // All are wrapped for alike, and what comes next is of the fresh secret.
+    let (target, mailboxes) = (bob.contact.deposit_target().unwrap(), alice.contact.mailboxes());
+    for (place, mailbox) in target.places().iter().zip(mailboxes) {
+        let item = target.wrap(place, &[7; 352]).unwrap();
+        let opened = crate::lane::unwrap_item(mailbox.wrap(), place.server.fingerprint(), &place.lkp, &item);
+        assert_eq!((opened.unwrap(), place.lkp), (vec![7; 352], mailbox.lkp.public()));
+    }
+    let next = lkps(&alice.contact.plan_on([at(5), at(3)]));
+    assert_eq!(next[1], after[1]);
+    assert!(!before.contains(&next[0]));
+}
+
+#[test]
 fn a_lane_that_only_listens_turns_keys() {
     let (mut alice, mut bob) = established();
     for i in 0..19 {
