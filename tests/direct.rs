@@ -69,6 +69,7 @@ async fn relay(memory: &Transports, dir: &std::path::Path) -> RelayHandle {
     // All come by one listener and have no address.
     let mut limits = RelayLimits::default();
     (limits.listener_rate, limits.listener_burst) = (100_000, 100_000);
+    limits.links = 16_384;
     builder.limits(limits).data(dir).unwrap().admission(Admission::Open).start().await.unwrap()
 }
 

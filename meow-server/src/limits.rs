@@ -14,7 +14,8 @@ pub struct RelayLimits {
     pub mailbox: Limits,
     /// Bytes of all mailboxes together (default 4 GiB).
     pub store_bytes: u64,
-    /// Open links, held pulls included (default 4096). Further ones are closed at once.
+    /// Open links, held pulls included (default 4096). Further ones are closed at once, and so are those of a source (an
+    /// address, or a listener whose links know none) that has as many as are left to all others. Loopback is exempt.
     pub links: usize,
     /// Requests worked on at once, from the moment they are read until their answer is (default 512). Further ones
     /// are answered "busy". Times 64 KiB this bounds the memory that requests take.

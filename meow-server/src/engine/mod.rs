@@ -1,10 +1,12 @@
-//! The machinery below the services: the one writer, the held pulls, the rates.
+//! The machinery below the services: the one writer, the held pulls, the rates and shares.
 
+mod budget;
 mod held;
 mod hops;
 mod source;
 mod writer;
 
+pub(crate) use budget::{Budget, Room};
 pub(crate) use held::{Held, HeldPulls, Place};
 pub(crate) use hops::{Hop, Hops, Share, Shares, key as source_key};
 pub(crate) use source::Source;

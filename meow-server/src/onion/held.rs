@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use meow_core::onion::ReplySlot;
 use tokio::sync::oneshot;
 
-use super::budget::{Budget, Room};
 use crate::engine::Source;
+use crate::engine::{Budget, Room};
 
 /// The links that wait.
 #[derive(Debug)]

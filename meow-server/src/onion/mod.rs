@@ -3,14 +3,12 @@
 //! Here is what does not touch links: which packets were seen, where the next server is and whether it may be dialled,
 //! which links wait for an answer, what is under way. `relay::hop` puts it together.
 
-mod budget;
 mod catalog;
 mod counts;
 mod forward;
 mod held;
 mod tags;
 
-pub(crate) use budget::Budget;
 pub(crate) use catalog::{Catalog, Target};
 pub(crate) use counts::Counters;
 pub use counts::HopCounts;

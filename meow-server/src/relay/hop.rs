@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 use super::exchange::{self, Served};
 use super::node::Node;
 use crate::Clock;
-use crate::engine::Source;
-use crate::onion::{Budget, Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags, Target};
+use crate::engine::{Budget, Source};
+use crate::onion::{Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags, Target};
 use crate::service::Seat;
 
 /// Units that a large packet takes from the rate of its source, beside the one that every request takes.

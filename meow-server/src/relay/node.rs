@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::hop::HopNode;
-use crate::engine::{HeldPulls, Hops, Share, Shares, Writer};
+use crate::engine::{Budget, HeldPulls, Hops, Share, Shares, Writer};
 use crate::onion::Hop;
 use crate::service::{DynService, Mail, Table};
 use crate::session::Sessions;
@@ -40,7 +40,8 @@ pub(super) struct Node {
     pub(super) table: Table,
     pub(super) mail: Mail,
     pub(super) hops: Arc<Hops>,
-    pub(super) links: Arc<Semaphore>,
+    /// For open links, of which no source has more than it leaves to others.
+    pub(super) links: Arc<Budget>,
     pub(super) seats: Arc<Semaphore>,
     pub(super) opening: Semaphore,
     pub(super) sessions: Sessions,
@@ -106,7 +107,7 @@ impl Node {
         let hop = hop.map(|hop| HopNode::new(hop, identity.fingerprint(), Arc::clone(&clock))).transpose()?;
         let node = Self {
             hops: Arc::new(Hops::new(shares)),
-            links: Arc::new(Semaphore::new(limits.links)),
+            links: Budget::new(limits.links, limits.links, 1),
             seats: Arc::new(Semaphore::new(limits.active)),
             opening: Semaphore::new(limits.opening),
             sessions: Sessions::new(limits.sessions, limits.sessions_per_address, limits.session_time),

@@ -7,6 +7,7 @@ use meow_core::transport::{Link, Listener};
 use tokio_util::task::TaskTracker;
 
 use super::node::Node;
+use crate::engine::Source;
 
 /// After an accept that failed (no file descriptors, say), so that the loop does not spin.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -43,9 +44,14 @@ pub(super) async fn run(node: Arc<Node>, number: usize, mut listener: Listener) 
 }
 
 fn take(node: &Arc<Node>, listener: usize, open: &TaskTracker, link: Link) {
-    // A link beyond the limit is dropped, which closes it: even "busy" would take memory.
-    let Ok(place) = Arc::clone(&node.links).try_acquire_owned() else {
-        tracing::debug!("a link was closed: too many are open");
+    // A link beyond the limit is dropped, which closes it: even "busy" would take memory. It counts before anything of it is
+    // read, so that who opens links and is silent keeps nobody else out.
+    let place = match Source::of(&link.peer, listener) {
+        Source::Here => node.links.take_any(Source::Here, 1),
+        source => node.links.take(source, 1),
+    };
+    let Some(place) = place else {
+        tracing::debug!("a link was closed: too many are open, in all or of its source");
         return;
     };
     let node = Arc::clone(node);

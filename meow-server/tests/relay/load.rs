@@ -12,7 +12,7 @@ use meow_transport_http::{ClientConfig, Http, ServerConfig};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::setup::{HTTP, Setup};
+use crate::setup::{HTTP, MEMORY, Setup};
 use crate::support::client::{Reply, fresh, items, post_from, refused};
 use crate::support::{Client, Owner};
 
@@ -212,6 +212,30 @@ async fn who_comes_from_elsewhere_needs_an_invitation() {
     let mut second = Owner::new(&setup.client.server);
     assert_eq!(refused(&register(&mut second, "code").await), RefusalCode::NotInvited, "used up");
     assert_eq!(setup.client.ask(second.register(""), 0).await, Answer::Done, "here it needs none");
+}
+
+#[tokio::test]
+async fn a21_links_that_say_nothing_leave_places_to_others() {
+    let mut limits = RelayLimits::default();
+    limits.links = 8;
+    let setup = Setup::with(MEMORY, |builder| builder.limits(limits).listen(HTTP.parse().unwrap())).await;
+    let [memory, http] = setup.relay.local_endpoints() else { panic!("two listeners") };
+    let transports = &setup.client.transports;
+    let (mut silent, mut closed) = (Vec::new(), 0);
+    for _ in 0..20 {
+        let mut link = transports.connect(memory).await.unwrap();
+        if tokio::time::timeout(Duration::from_millis(100), link.rx.recv()).await.is_err() {
+            silent.push(link);
+        } else {
+            closed += 1;
+        }
+    }
+    assert_eq!((silent.len(), closed), (4, 16), "as many as are left");
+    // Who comes otherwise is served, four at a time.
+    let client = Client::new(transports, http, &setup.relay.reference().fingerprint).await;
+    let owner = Owner::registered(&client).await;
+    assert_eq!(client.deposit(&owner, b"served").await, Answer::Done);
+    drop(silent);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
-//! How much may wait: in all, and of one source. Packets are counted in bytes, links that wait one by one.
+//! How much may be open or wait: in all, and of one source. Packets are counted in bytes, links one by one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::engine::Source;
+use super::Source;
 
 /// The budget of what waits here.
 #[derive(Debug)]
@@ -33,10 +33,23 @@ impl Budget {
             Source::Server(_) | Source::Servers(_) => self.per_source.saturating_mul(self.server_share),
             _ => self.per_source,
         };
+        self.room(source, amount, |left, own| most.min(left).saturating_sub(own))
+    }
+
+    /// Room for so much of what is left, for a source that is not bounded by itself.
+    pub(crate) fn take_any(self: &Arc<Self>, source: Source, amount: usize) -> Option<Room> {
+        self.room(source, amount, |left, _| left)
+    }
+
+    fn room(
+        self: &Arc<Self>,
+        source: Source,
+        amount: usize,
+        free: impl FnOnce(usize, usize) -> usize,
+    ) -> Option<Room> {
         let mut used = self.used();
         let own = used.sources.get(&source).copied().unwrap_or_default();
-        let left = self.all.saturating_sub(used.all);
-        if amount > most.min(left).saturating_sub(own) {
+        if amount > free(self.all.saturating_sub(used.all), own) {
             return None;
         }
         used.all += amount;
@@ -121,6 +134,13 @@ mod tests {
             rooms.extend(std::iter::from_fn(|| budget.take(source, 1)));
             assert_eq!(rooms.len() - before, most);
         }
+    }
+
+    #[test]
+    fn a22_who_is_not_bounded_may_take_what_is_there() {
+        let budget = Budget::new(10, 3, 1);
+        let rooms: Vec<_> = std::iter::from_fn(|| budget.take_any(Source::Here, 1)).collect();
+        assert!(rooms.len() == 10 && budget.take(LINE, 1).is_none());
     }
 
     #[test]
