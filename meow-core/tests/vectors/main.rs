@@ -13,6 +13,7 @@ mod identity;
 mod lanes;
 mod matriochka;
 mod messages;
+mod onion_by_spec;
 mod openings;
 mod ratchet;
 mod requests;

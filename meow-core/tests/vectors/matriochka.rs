@@ -5,6 +5,7 @@ use meow_core::onion::{Delay, HopId, HopKey, OnionClass, Opened, Outcome, Step, 
 use serde_json::{Value, json};
 
 use crate::harness::{Recorder, Section, frame, hex};
+use crate::onion_by_spec::{self, Drawn, Hop};
 
 struct Server {
     id: HopId,
@@ -68,9 +69,11 @@ fn matriochka() {
     let (told, outcome) = peel(&a, &one);
     let Outcome::Deliver(found) = outcome else { panic!() };
     assert!(found.reply.is_none());
+    let drawn = random.take();
+    assert_eq!(made_by_hand((&[&a], &[0]), (&[], &[]), b"to one", &drawn), one);
     section.case(
         "one hop, no answer",
-        json!({ "drawn": random.take(), "there": route(&[&a], &[0]), "request": hex(b"to one"), "hop": told }),
+        json!({ "drawn": drawn, "there": route(&[&a], &[0]), "request": hex(b"to one"), "hop": told }),
     );
 
     let (there, delays) = ([&a, &b, &c], [0, 150, 0x1234]);
@@ -84,6 +87,7 @@ fn matriochka() {
     )
     .unwrap();
     let drawn = random.take();
+    assert_eq!(made_by_hand((&there, &delays), (&back, &delays_back), b"a sealed request", &drawn), packet);
     let (at_a, outcome) = peel(&a, &packet);
     let Outcome::Forward { next, packet: second } = outcome else { panic!() };
     assert_eq!(next, b.id);
@@ -164,6 +168,22 @@ fn wide(section: &mut Section) {
         "shortest wide block",
         json!({ "key": hex([0x42; 32]), "block": hex([0x07; 33]), "encrypted": hex(short) }),
     );
+}
+
+fn made_by_hand(
+    (there, delays): (&[&Server], &[u64]),
+    (back, delays_back): (&[&Server], &[u64]),
+    request: &[u8],
+    drawn: &[String],
+) -> Vec<u8> {
+    let hop = |(server, delay): (&&Server, &u64)| Hop {
+        id: server.id.0,
+        hint: server.number.to_le_bytes()[0],
+        key: *server.key.public(),
+        delay: u16::try_from(*delay).unwrap(),
+    };
+    let way = |servers: &[&Server], delays: &[u64]| servers.iter().zip(delays).map(hop).collect::<Vec<_>>();
+    onion_by_spec::packet(&way(there, delays), &way(back, delays_back), request, &mut Drawn::of(drawn))
 }
 
 /// The first hop, from the spec with nothing but primitives.
