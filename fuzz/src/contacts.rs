@@ -202,6 +202,9 @@ fn behind() -> Talk {
     let mut talk = Talk::established();
     let item = talk.taker_sends(&text("before"));
     talk.issuer_gets(item);
+    // The same ratchet key is used before and after the copy.
+    let back = talk.issuer_sends();
+    talk.taker_gets(&back);
     let old = (talk.issuer.0.clone(), talk.issuer.1.clone(), talk.items.clone());
     let back = talk.issuer_sends();
     talk.taker_gets(&back);
