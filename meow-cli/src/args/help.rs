@@ -67,6 +67,7 @@ Examples:
   meow policy bob                                      shows it
   meow policy bob --set routes=matriochka --set hops=4
   meow policy bob --set routes=direct,server --set receipts=none
+  meow policy bob --set padding=2048 --dry-run         only says what that would cost
   meow policy --new-contacts --set routes=matriochka   also for taking cards
   meow policy bob > bob.toml && meow policy carol --from bob.toml
 

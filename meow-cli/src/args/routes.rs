@@ -53,4 +53,7 @@ pub(crate) struct PolicyArgs {
     /// Changes this; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Shows what the changed policy would be and cost, and sets nothing
+    #[arg(long, conflicts_with = "new_contacts")]
+    pub(crate) dry_run: bool,
 }

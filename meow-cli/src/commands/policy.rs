@@ -10,7 +10,7 @@ use meow::{Error, Policy};
 use serde::Serialize;
 
 use super::Outcome;
-use super::route::CoverDay;
+use super::route::{CoverDay, Expected};
 use crate::args::PolicyArgs;
 use crate::context::Context;
 use crate::exit::{Exit, usage};
@@ -33,6 +33,9 @@ struct Shown {
     padding: usize,
     cover: String,
     loops: String,
+    /// What a message and a look for mail cost by each route as things are now; nothing for new contacts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    expected: Vec<Expected>,
     /// What cover traffic costs, where there is any and a route works.
     #[serde(flatten)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,6 +65,7 @@ impl Shown {
             padding: policy.padding.packet(),
             cover: value("cover"),
             loops: value("loops"),
+            expected: routes.iter().map(Expected::new).collect(),
             day: CoverDay::of(routes),
             cover_stands_still: routes.iter().find_map(|route| route.stands_still.clone()),
             text,
@@ -76,7 +80,8 @@ impl Record for Shown {
         let still = self.cover_stands_still.as_ref();
         let still =
             still.map(|why| format!("\n# no cover traffic now: {}", one_line(why))).unwrap_or_default();
-        format!("{}{day}{still}", self.text)
+        let expected: String = self.expected.iter().map(|route| format!("\n# {}", route.text())).collect();
+        format!("{}{expected}{day}{still}", self.text)
     }
 }
 
@@ -101,30 +106,34 @@ pub(super) async fn run(context: &Context, args: PolicyArgs) -> Outcome {
         Some(name) => client.policy(name).await?,
         None => client.default_policy().await?,
     };
+    let mut policy = old;
     if args.from.is_some() || !args.set.is_empty() {
-        let mut new = match &args.from {
-            Some(file) => read(file)?.parse()?,
-            None => old,
-        };
+        if let Some(file) = &args.from {
+            policy = read(file)?.parse()?;
+        }
         for change in &args.set {
             let (key, value) = change.split_once('=').ok_or_else(|| {
                 usage("say what to change as KEY=VALUE; `meow policy --help` lists the keys")
             })?;
-            new.set(key.trim(), value.trim())?;
+            policy.set(key.trim(), value.trim())?;
         }
         // The password was given to this very command.
         match name {
-            Some(name) => client.weaken_policy(name, new, &unlock).await?,
-            None => client.weaken_default_policy(new, &unlock).await?,
+            _ if args.dry_run => {}
+            Some(name) => client.weaken_policy(name, policy.clone(), &unlock).await?,
+            None => client.weaken_default_policy(policy.clone(), &unlock).await?,
         }
     }
-    let policy = match name {
-        Some(name) => client.policy(name).await?,
-        None => client.default_policy().await?,
-    };
+    if !args.dry_run {
+        policy = match name {
+            Some(name) => client.policy(name).await?,
+            None => client.default_policy().await?,
+        };
+    }
     let routes = match name {
-        Some(name) if policy.cover.is_some() || policy.loops.is_some() => client.explain_route(name).await?,
-        _ => Vec::new(),
+        Some(name) if args.dry_run => client.explain_policy(name, policy.clone()).await?,
+        Some(name) => client.explain_route(name).await?,
+        None => Vec::new(),
     };
     context.output.put(&Shown::new(args.name, &policy, &routes))?;
     Ok(Exit::Done)

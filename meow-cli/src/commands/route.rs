@@ -16,26 +16,14 @@ use crate::text::one_line;
 #[derive(Serialize)]
 struct Explained {
     contact: String,
-    /// `send` or `fetch`.
-    purpose: &'static str,
-    route: String,
-    server: String,
+    #[serde(flatten)]
+    expected: Expected,
     works: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<String>,
     there: Vec<Hop>,
     back: Vec<Hop>,
     /// What is weak about it though it works.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-    /// Bytes on this device's link for a text of 100 bytes, or for one look for mail.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_up: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_down: Option<u64>,
-    /// Until it is at the mailbox server.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency_ms: Option<u64>,
     /// What cover traffic costs by this route in a day.
     #[serde(flatten)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +68,70 @@ impl CoverDay {
     }
 }
 
+/// What a message, or a look for mail, is expected to cost by one route.
+#[derive(Serialize)]
+pub(super) struct Expected {
+    /// `send` or `fetch`.
+    purpose: &'static str,
+    route: String,
+    server: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    #[serde(flatten)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
+}
+
+/// Bytes on this device's link for a text of 100 bytes, or for one look for mail.
+#[derive(Clone, Copy, Serialize)]
+struct Cost {
+    bytes_up: u64,
+    bytes_down: u64,
+    /// Until it is at the mailbox server.
+    latency_ms: u64,
+}
+
+impl Expected {
+    pub(super) fn new(report: &RouteReport) -> Self {
+        Self {
+            purpose: if report.fetching { "fetch" } else { "send" },
+            route: report.route.to_string(),
+            server: report.server.clone(),
+            problem: report.problem.clone(),
+            cost: report.cost.map(|cost| Cost {
+                bytes_up: cost.up,
+                bytes_down: cost.down,
+                latency_ms: u64::try_from(cost.latency.as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+
+    fn head(&self) -> String {
+        let what = if self.purpose == "fetch" { "fetch from" } else { "send to" };
+        let to = if self.server.is_empty() { "the contact's device" } else { &self.server };
+        format!("{what} {} by {}", one_line(to), self.route)
+    }
+
+    fn cost(&self) -> Option<String> {
+        let Cost { bytes_up, bytes_down, latency_ms: ms } = self.cost?;
+        let what = if self.purpose == "fetch" { "a look" } else { "a short text" };
+        Some(format!(
+            "{what}: about {bytes_up} bytes out, {bytes_down} in, {}.{} s",
+            ms / 1000,
+            ms % 1000 / 100
+        ))
+    }
+
+    /// In one line.
+    pub(super) fn text(&self) -> String {
+        match (&self.problem, self.cost()) {
+            (Some(problem), _) => format!("{}: not now: {}", self.head(), one_line(problem)),
+            (None, Some(cost)) => format!("{}: {cost}", self.head()),
+            (None, None) => format!("{}: what it costs cannot be told", self.head()),
+        }
+    }
+}
+
 /// A server of a route.
 #[derive(Serialize)]
 struct Hop {
@@ -98,21 +150,15 @@ impl Explained {
     fn new(contact: &str, report: RouteReport) -> Self {
         Self {
             contact: contact.to_owned(),
+            expected: Expected::new(&report),
             cover: CoverDay::of(std::slice::from_ref(&report)),
             cover_stands_still: report.stands_still,
             loops_sent: report.loops.map(|loops| loops.sent),
             loops_lost: report.loops.map(|loops| loops.lost),
-            purpose: if report.fetching { "fetch" } else { "send" },
-            route: report.route.to_string(),
-            server: report.server,
             works: report.problem.is_none(),
-            problem: report.problem,
             there: report.there.into_iter().map(Hop::from).collect(),
             back: report.back.into_iter().map(Hop::from).collect(),
             warnings: report.warnings,
-            bytes_up: report.cost.map(|cost| cost.up),
-            bytes_down: report.cost.map(|cost| cost.down),
-            latency_ms: report.cost.map(|cost| u64::try_from(cost.latency.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }
@@ -120,24 +166,16 @@ impl Explained {
 impl Record for Explained {
     /// A line for the route, one for each server, and one for each weakness.
     fn text(&self) -> String {
-        let what = if self.purpose == "fetch" { "fetch from" } else { "send to" };
-        let to = if self.server.is_empty() { "the contact's device" } else { &self.server };
-        let head = format!("{what} {} by {}", one_line(to), self.route);
         let weak: String = self.warnings.iter().map(|w| format!("\n  weak: {}", one_line(w))).collect();
-        if let Some(problem) = &self.problem {
-            return format!("{head}: not now: {}{weak}", one_line(problem));
+        if self.expected.problem.is_some() {
+            return self.expected.text() + &weak;
         }
+        let head = self.expected.head();
         let line =
             |mark: &str, hop: &Hop| format!("\n  {mark} {}  {}", one_line(&hop.url), one_line(&hop.why));
         let there: String = self.there.iter().map(|hop| line("->", hop)).collect();
         let back: String = self.back.iter().map(|hop| line("<-", hop)).collect();
-        let cost = match (self.bytes_up, self.bytes_down, self.latency_ms) {
-            (Some(up), Some(down), Some(ms)) => {
-                let what = if self.purpose == "fetch" { "a look" } else { "a short text" };
-                format!("\n  {what}: about {up} bytes out, {down} in, {}.{} s", ms / 1000, ms % 1000 / 100)
-            }
-            _ => String::new(),
-        };
+        let cost = self.expected.cost().map(|cost| format!("\n  {cost}")).unwrap_or_default();
         let mut more = String::new();
         if let Some(day) = &self.cover {
             more += &format!("\n  {}", day.text());

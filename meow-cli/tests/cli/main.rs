@@ -20,6 +20,7 @@ mod help;
 mod line;
 mod messages;
 mod namespaces;
+mod policy;
 mod processes;
 mod proxy;
 mod servers;

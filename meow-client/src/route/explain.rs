@@ -7,7 +7,7 @@ use std::time::Duration;
 use meow_core::cover::{Loops, Passed};
 use meow_core::identity::ContactId;
 use meow_core::lane::{Lookup, ServerRef};
-use meow_core::policy::{Chain, Pool, Route};
+use meow_core::policy::{Chain, Policy, Pool, Route};
 use meow_core::store::StoreTxn;
 use meow_core::transport::Endpoint;
 use meow_core::{Error, Result};
@@ -93,12 +93,33 @@ impl Client {
     /// # Cancel safety
     /// Cancel-safe.
     pub async fn explain_route(&self, name: &str) -> Result<Vec<RouteReport>> {
+        self.explain_with(name, None).await
+    }
+
+    /// What [`explain_route`](Self::explain_route) would say if the contact had this policy; nothing is set. Whether a direct
+    /// link could be made is told by the policy that the contact has.
+    ///
+    /// # Errors
+    /// `Usage` for a policy that cannot be, `NotFound`, `Damaged`, `System`.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn explain_policy(&self, name: &str, policy: Policy) -> Result<Vec<RouteReport>> {
+        policy.check()?;
+        self.explain_with(name, Some(policy)).await
+    }
+
+    async fn explain_with(&self, name: &str, policy: Option<Policy>) -> Result<Vec<RouteReport>> {
         let (inner, name) = (&self.inner, name.to_owned());
         let now = inner.now_ms();
         let (id, record, kept) = inner
             .read(move |txn| {
                 let id = contact_of(txn, &name)?;
-                let record = contact(txn, &id)?;
+                let mut record = contact(txn, &id)?;
+                if let Some(policy) = policy {
+                    record.machine.set_padding(policy.least_size());
+                    record.policy = policy;
+                }
                 let kept = kept(txn, id, &record, now)?;
                 Ok((id, record, kept))
             })
