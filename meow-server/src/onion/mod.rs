@@ -10,8 +10,8 @@ mod held;
 mod tags;
 
 pub(crate) use catalog::{Catalog, Target};
-pub(crate) use counts::Counters;
 pub use counts::HopCounts;
+pub(crate) use counts::{Counters, hourly};
 pub(crate) use forward::{Forwarder, Sent};
 pub(crate) use held::Held;
 pub(crate) use tags::Tags;

@@ -16,7 +16,7 @@ use super::exchange::{self, Served};
 use super::node::Node;
 use crate::Clock;
 use crate::engine::{Budget, Source};
-use crate::onion::{Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags, Target};
+use crate::onion::{Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags, Target, hourly};
 use crate::service::Seat;
 
 /// Units that a large packet takes from the rate of its source, beside the one that every request takes.
@@ -99,10 +99,11 @@ impl HopNode {
         }
     }
 
-    /// Waits until no packet is under way; they end when the relay stops.
+    /// Waits until no packet is under way; they end when the relay stops. Then the log tells what became of all.
     pub(super) async fn rest(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        self.counts.read().tell("what became of onion packets, until the stop");
     }
 
     /// Whether this packet is new. Everything that keeps it from being known counts as "no", told as an error.
@@ -125,7 +126,7 @@ impl HopNode {
     }
 }
 
-/// Keeps the descriptors fresh that the catalog shows, until the relay stops.
+/// Keeps the descriptors fresh that the catalog shows, and tells the log of the counts, until the relay stops.
 pub(super) async fn learn(node: Arc<Node>) {
     let Some(hop) = &node.hop else { return };
     let mut each = JoinSet::new();
@@ -133,7 +134,10 @@ pub(super) async fn learn(node: Arc<Node>) {
         each.spawn(relearn(Arc::clone(&node), place, Arc::clone(target)));
     }
     // Dropped with the set.
-    node.stopping.cancelled().await;
+    tokio::select! {
+        () = node.stopping.cancelled() => {}
+        () = hourly(&hop.counts, |now| now.tell("what became of onion packets, since the start")) => {}
+    }
 }
 
 async fn relearn(node: Arc<Node>, place: usize, target: Arc<Target>) {
@@ -203,7 +207,11 @@ pub(super) async fn take(
     let going = Arc::clone(node);
     hop.tasks.spawn(async move {
         tokio::select! {
-            () = going.stopping.cancelled() => {}
+            () = going.stopping.cancelled() => {
+                if let Some(hop) = &going.hop {
+                    hop.counts.stopped.add();
+                }
+            }
             () = release(&going, opened) => {}
         }
         drop(room);

@@ -200,6 +200,61 @@ async fn a_packet_waits_for_the_next_server_to_come_back() {
     until(|| next.hop_counts().unwrap().delivered == 1).await;
 }
 
+/// The line is all that the log tells of packets: no address, no server, no key.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_tells_at_the_end_what_became_of_packets_and_nothing_of_whose_they_were() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let next_url = free();
+    let next = inside(&next_url, there.path()).await;
+    let (to, last) = (next.reference().clone(), client(&next).await);
+    let (named, dir) = (to.to_string(), here.path());
+    let more = ["--hop", "--hop-allow", "127.0.0.0/8", "--hop-to", &named, "--log-format", "json"];
+    let relay = Relay::start_at(&free(), dir, &more).await;
+    let entry = relay.client().await;
+    let packet = || {
+        let route = [step(&entry, Delay::NONE), step(&last, Delay::NONE)];
+        seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap()
+    };
+    let sent = packet();
+    for packet in [sent.clone(), sent, packet()] {
+        assert_eq!(clear(&entry.exchange(packet).await.unwrap()), Some(ClearAnswer::Taken));
+    }
+    until(|| next.hop_counts().unwrap().delivered == 2).await;
+    // A third has nowhere to go.
+    next.shutdown().await;
+    assert_eq!(clear(&entry.exchange(packet()).await.unwrap()), Some(ClearAnswer::Taken));
+    let end = relay.stop("TERM").await;
+    assert_eq!(end.code, 0, "{}", end.err);
+    let lines: Vec<_> =
+        end.err.lines().filter(|line| line.contains("what became of onion packets")).collect();
+    let [line] = lines.as_slice() else { panic!("{}", end.err) };
+    let line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["level"], &line["taken"], &line["replayed"]), (&"INFO".into(), &4.into(), &1.into()));
+    // Each of the three that were new went on, or was under way when the relay stopped.
+    let number = |key: &str| line[key].as_u64().unwrap();
+    assert_eq!(number("forwarded") + number("stopped"), 3, "{line:?}");
+    assert!(number("stopped") >= 1 && number("failed") == 0, "{line:?}");
+    let counts = [
+        "taken",
+        "unreadable",
+        "replayed",
+        "delivered",
+        "answered",
+        "unawaited",
+        "forwarded",
+        "unknown",
+        "crowded",
+        "failed",
+        "stopped",
+    ];
+    let frame = ["timestamp", "level", "message", "target"];
+    for (key, value) in &line {
+        assert!(frame.contains(&&**key) || (counts.contains(&&**key) && value.is_u64()), "{key}: {value}");
+    }
+    assert_eq!(line.len(), frame.len() + counts.len(), "{line:?}");
+    assert!(!end.err.contains(&named) && !end.err.contains(&next_url), "{}", end.err);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn options_of_a_hop_that_cannot_be_are_refused() {
     let dir = tempfile::tempdir().unwrap();
