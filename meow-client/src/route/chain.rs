@@ -267,7 +267,7 @@ fn busy() -> Error {
 fn lost() -> Error {
     Error::new(
         ErrorKind::Unreachable,
-        "Matriochka: no answer came back through the chain; a server on the way may be away. Other chains are tried",
+        "Matriochka: no answer came back through the chain; a server on the way may be away. Other chains are tried: `meow route` shows of which servers, `meow hop` adds some",
     )
     .with_retry(Retry::After(10))
 }

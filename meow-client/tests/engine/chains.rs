@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use crate::support::*;
 
 mod lossy;
+mod next_hop;
 
 /// Links within the process under the name of `http`, as one party dials them.
 #[derive(Clone)]
