@@ -7,9 +7,10 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Person, Run, World, meowd};
+use crate::support::{Person, Run, Running, World, meowd};
 
 /// All namespaces of a test on one bridge; they go when it ends.
 struct Net {
@@ -101,6 +102,15 @@ impl Machine {
         Run::of(self.command(person.command().arg("--json").args(args)).output().unwrap())
     }
 
+    /// `meow receive --follow` of this person, dialled by contacts at a port of this machine.
+    fn listen(&self, person: &Person) -> Running {
+        let mut command = person.command();
+        command
+            .args(["--json", "receive", "--follow", "--listen"])
+            .arg(format!("udp://{}:41325", self.address));
+        Running::of(&mut self.command(&command))
+    }
+
     /// From now on nothing leaves this machine for these; what was dropped before may.
     fn cut(&self, from: &[&Machine]) {
         let nft = |args: &[&str]| run("ip", &[&["netns", "exec", &self.name, "nft"], args].concat());
@@ -113,7 +123,8 @@ impl Machine {
     }
 
     fn watch(&self, folder: &Path) -> Capture {
-        let file = folder.join(format!("{}.capture", self.name));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let file = folder.join(format!("{}.{}.capture", self.name, NEXT.fetch_add(1, Ordering::Relaxed)));
         let mut child = Command::new("ip")
             .args(["netns", "exec", &self.name, "tcpdump", "-i", "eth0", "-nn", "-l", "-q", "-t", "ip"])
             .stdout(File::create(&file).unwrap())
@@ -155,10 +166,44 @@ impl Capture {
 }
 
 impl Capture {
+    /// From whom the machine got packets of a chain: what servers ask each other for the directory is shorter.
+    fn chains_from(&self) -> BTreeSet<String> {
+        let text = fs::read_to_string(&self.file).unwrap();
+        let from = text.lines().filter_map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let [_, from, ">", _, "tcp", payload] = words[..] else { return None };
+            (payload.parse::<u64>().unwrap() > 1000).then(|| from.rsplit_once('.').unwrap().0.to_owned())
+        });
+        from.filter(|host| *host != self.own).collect()
+    }
+
+    /// Lengths of the udp datagrams that this machine sent to that one.
+    fn datagrams_to(&self, other: &Machine) -> Vec<u64> {
+        self.sent_to(
+            other,
+            |rest| if let ["UDP,", "length", length] = rest { length.parse().ok() } else { None },
+        )
+    }
+
+    /// Lengths of what this machine sent to that one over tcp, without any headers.
+    fn payloads_to(&self, other: &Machine) -> Vec<u64> {
+        self.sent_to(other, |rest| if let ["tcp", payload] = rest { payload.parse().ok() } else { None })
+    }
+
+    fn sent_to(&self, other: &Machine, length: impl Fn(&[&str]) -> Option<u64>) -> Vec<u64> {
+        let ends = [&self.own, &other.address].map(|address| format!("{address}."));
+        let text = fs::read_to_string(&self.file).unwrap();
+        let lengths = text.lines().filter_map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let [_, from, ">", to, rest @ ..] = &words[..] else { return None };
+            let sent = from.starts_with(&ends[0]) && to.starts_with(&ends[1]);
+            sent.then(|| length(rest)).flatten()
+        });
+        lengths.collect()
+    }
+
     /// Bytes that went to these machines and bytes that came from them, with the headers of IP and TCP.
     fn bytes(&self, with: &[&Machine]) -> [u64; 2] {
-        // What passed last is on its way to the file.
-        std::thread::sleep(Duration::from_millis(1500));
         let mut bytes = [0, 0];
         for line in fs::read_to_string(&self.file).unwrap().lines() {
             let words: Vec<_> = line.split_whitespace().collect();
@@ -210,6 +255,11 @@ impl Drop for Relay {
     }
 }
 
+/// What passed last is on its way to the file of a capture.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(1500));
+}
+
 /// Until it is so, however slow the machine.
 fn until(mut what: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(240);
@@ -244,6 +294,7 @@ fn measured(home: &Machine, alice: &Person, name: &str, folder: &Path, with: &[&
         home.cut(&[]);
         let capture = home.watch(folder);
         home.meow(alice, ["receive"]).done();
+        settle();
         let bytes = capture.bytes(with);
         let contacts = home.meow(alice, ["contacts"]).records;
         assert!(contacts.iter().all(|contact| contact["queued"] == 0), "{contacts:?}");
@@ -255,13 +306,72 @@ fn measured(home: &Machine, alice: &Person, name: &str, folder: &Path, with: &[&
     [0, 1].map(|way| (many[way] - one[way]) / 16)
 }
 
+/// Both listen: a long text goes from device to device. Then Julian is gone: the next one goes by the server, and no more
+/// goes to his address than a dial.
+fn directly_and_by_the_server(
+    (home, alice): (&Machine, &Person),
+    (near, julian): (&Machine, &Person),
+    server: &Machine,
+    trusted: &[&Machine],
+    folder: &Path,
+) {
+    // Edward's mailbox is asked for by the chain all the while.
+    let allowed = addresses(&[trusted, &[near, server]].concat());
+    const LONG: usize = 20_000;
+    let way = |id: &str| home.meow(alice, ["status", id]).done().record()["way"].clone();
+    home.meow(alice, ["direct", "julian", "--show"]).done();
+    near.meow(julian, ["direct", "alice", "--allow", "--show"]).done();
+    let (alices, mut julians) = (home.listen(alice), near.listen(julian));
+    // Each has to hear that the other may be reached, and where.
+    for (on, person, other) in [(home, alice, "julian"), (near, julian, "alice")] {
+        until(|| on.meow(person, ["direct", other]).done().record()["presence"] == "online");
+    }
+    // A dial has less than a second: on a slow machine the first ones may be in vain, and the text goes by the server.
+    until(|| {
+        let capture = home.watch(folder);
+        let id = sent(&home.meow(alice, ["send", "julian", &"d".repeat(LONG)]));
+        assert_eq!(julians.event("message")["text"].as_str().unwrap().len(), LONG);
+        until(|| delivery(home, alice, &id).0 == "decrypted");
+        settle();
+        let (direct, straight) =
+            (capture.datagrams_to(near).iter().sum::<u64>(), capture.payloads_to(server).iter().sum::<u64>());
+        eprintln!("{}: {direct} bytes to julian, {straight} to the server", way(&id));
+        assert!(capture.met().is_subset(&allowed), "{:?}", capture.met());
+        let went = way(&id) == "direct";
+        assert!(!went || (direct > LONG as u64 && straight < LONG as u64), "{direct}, {straight}");
+        went
+    });
+
+    assert_eq!([julians.signal("TERM"), alices.signal("TERM")], [Some(0), Some(0)]);
+    let capture = home.watch(folder);
+    let id = sent(&home.meow(alice, ["send", "julian", &"s".repeat(LONG)]));
+    until(|| {
+        near.meow(julian, ["receive"]);
+        home.meow(alice, ["receive"]);
+        delivery(home, alice, &id).0 == "decrypted"
+    });
+    assert_eq!(way(&id), "server");
+    settle();
+    let (dialled, straight) = (capture.datagrams_to(near), capture.payloads_to(server).iter().sum::<u64>());
+    eprintln!("server: datagrams of {dialled:?} bytes to julian, {straight} to the server");
+    // A dial is two packets (spec, chapter "Presence and direct"), a few more where timers come late; no text is in them.
+    let most = LONG as u64 / 2;
+    assert!(
+        dialled.iter().all(|length| *length <= 1200) && dialled.iter().sum::<u64>() < most,
+        "{dialled:?}"
+    );
+    assert!(straight > LONG as u64 && capture.bytes(&[near])[0] == 0, "{straight}");
+    assert!(capture.met().is_subset(&allowed), "{:?}", capture.met());
+}
+
 #[test]
 fn three_contacts_three_policies_and_every_packet_watched() {
     let Some(mut net) = Net::new() else { return };
     let world = World::new();
-    let places = [("m1", 11), ("m2", 12), ("t1", 21), ("t2", 22), ("t3", 23)];
+    let places = [("m1", 11), ("m2", 12), ("m3", 13), ("t1", 21), ("t2", 22), ("t3", 23), ("u1", 31)];
     let relays = places.map(|(name, last)| (name, net.machine(name, last)));
     let (home, abroad, away) = (net.machine("home", 1), net.machine("abroad", 2), net.machine("away", 3));
+    let near = net.machine("near", 4);
     let on = |name: &str| &relays.iter().find(|(other, _)| *other == name).unwrap().1;
     // A first start makes their keys, so that each can be told of the others.
     let references: Vec<String> =
@@ -279,26 +389,32 @@ fn three_contacts_three_policies_and_every_packet_watched() {
     assert!(running.iter().zip(&references).all(|(relay, reference)| relay.reference == *reference));
     let trusted = [on("t1"), on("t2"), on("t3")];
 
-    // Alice: her own server, and three trusted ones. Her friends have another.
+    // Alice: her own server, three trusted ones, and one that she knows and does not trust. Julian uses her server, the others
+    // have their own.
     let alice = world.nobody("alice");
     home.meow(&alice, ["init", "--server", &references[0]]).done();
-    for reference in &references[2..] {
+    for reference in &references[3..6] {
         home.meow(&alice, ["hop", "add", "--trust", reference]).done();
     }
-    let friends = ["joe", "julian", "edward"].map(|name| (name, world.nobody(name)));
-    for (name, friend) in &friends {
-        abroad.meow(friend, ["init", "--server", &references[1]]).done();
+    home.meow(&alice, ["hop", "add", &references[6]]).done();
+    let friends = [("joe", 1, &abroad), ("julian", 0, &near), ("edward", 2, &abroad)]
+        .map(|(name, server, there)| (name, world.nobody(name), server, there));
+    let receive_all = || {
+        for (_, friend, _, there) in &friends {
+            there.meow(friend, ["receive"]);
+        }
+        home.meow(&alice, ["receive"]);
+    };
+    for (name, friend, server, there) in &friends {
+        there.meow(friend, ["init", "--server", &references[*server]]).done();
         let card = world.path("card");
         let card = card.to_str().unwrap();
-        abroad.meow(friend, ["card", "new", "alice", "--out", card]).done();
+        there.meow(friend, ["card", "new", "alice", "--out", card]).done();
         home.meow(&alice, ["card", "take", card, "--as", name]).done();
         fs::remove_file(card).unwrap();
     }
     until(|| {
-        for (_, friend) in &friends {
-            abroad.meow(friend, ["receive"]);
-        }
-        home.meow(&alice, ["receive"]);
+        receive_all();
         let contacts = home.meow(&alice, ["contacts"]).records;
         contacts.iter().all(|c| c["status"] == "established" && c["queued"] == 0)
     });
@@ -309,7 +425,7 @@ fn three_contacts_three_policies_and_every_packet_watched() {
     assert_eq!(shown.record()["routes"], serde_json::json!([want]));
     let routes = home.meow(&alice, ["route", "edward"]).done().records;
     assert!(routes.len() == 2 && routes.iter().all(|r| r["works"] == true), "{routes:#?}");
-    assert!(routes[0]["there"][2]["url"].as_str().unwrap().contains(&on("m2").address));
+    assert!(routes[0]["there"][2]["url"].as_str().unwrap().contains(&on("m3").address));
     assert!(routes[1]["there"][2]["url"].as_str().unwrap().contains(&on("m1").address));
 
     // All of these servers are in one network: the chain works, and promises less.
@@ -321,16 +437,14 @@ fn three_contacts_three_policies_and_every_packet_watched() {
     assert!(told[0]["message"].as_str().unwrap().contains(weak), "{told:#?}");
 
     // All three get mail, each by a way that is allowed.
-    let ids = friends.each_ref().map(|(name, _)| sent(&home.meow(&alice, ["send", name, "hello"])));
+    let ids = friends.each_ref().map(|(name, ..)| sent(&home.meow(&alice, ["send", name, "hello"])));
     until(|| {
-        home.meow(&alice, ["receive"]);
-        for (_, friend) in &friends {
-            abroad.meow(friend, ["receive"]);
-        }
+        receive_all();
         ids.iter().all(|id| delivery(&home, &alice, id).0 == "decrypted")
     });
 
     // What `meow route` says that a text costs is what it costs, within a tenth.
+    let seen = [on("m3"), on("m1"), on("u1")].map(|machine| machine.watch(&world.path(".")));
     for (name, with) in [("joe", &[on("m2")] as &[&Machine]), ("edward", &trusted)] {
         let measured = measured(&home, &alice, name, &world.path("."), with);
         let said = home.meow(&alice, ["route", name]).done().records.remove(0);
@@ -341,30 +455,80 @@ fn three_contacts_three_policies_and_every_packet_watched() {
         }
     }
 
+    // Edward's texts came to his server from trusted nodes alone, by more than one of them; so did what Alice asked of hers
+    // for him. Whom she does not trust got nothing, though all others would send on to it.
+    settle();
+    let [to_edward, to_alice, to_stranger] = seen.each_ref().map(Capture::chains_from);
+    eprintln!("nodes before edward's server {to_edward:?}, before alice's {to_alice:?}");
+    assert!(to_edward.len() >= 2 && to_edward.is_subset(&addresses(&trusted)), "{to_edward:?}");
+    let mut allowed = addresses(&trusted);
+    allowed.insert(home.address.clone());
+    assert!(to_alice.is_subset(&allowed) && trusted.iter().any(|node| to_alice.contains(&node.address)));
+    assert!(to_stranger.is_empty(), "{to_stranger:?}");
+    drop(seen);
+
+    // Julian is reached directly as long as he can be, and by the server that both have otherwise.
+    directly_and_by_the_server((&home, &alice), (&near, &friends[1].1), on("m1"), &trusted, &world.path("."));
+
     // Without a straight way to any mailbox server, Edward's mail flows on by the chain, and the others' waits.
-    let straight = [on("m1"), on("m2")];
+    let straight = [on("m1"), on("m2"), on("m3")];
     home.cut(&straight);
     let capture = home.watch(&world.path("."));
-    let (to_joe, to_edward) = (
-        sent(&home.meow(&alice, ["send", "joe", "wait"])),
-        sent(&home.meow(&alice, ["send", "edward", "go"])),
-    );
+    let [to_joe, to_julian, to_edward] = [("joe", "wait"), ("julian", "wait"), ("edward", "go")]
+        .map(|(name, text)| sent(&home.meow(&alice, ["send", name, text])));
     until(|| {
         abroad.meow(&friends[2].1, ["receive"]);
         home.meow(&alice, ["receive"]);
         delivery(&home, &alice, &to_edward).0 == "decrypted"
     });
-    assert_eq!(delivery(&home, &alice, &to_joe).0, "queued");
+    assert_eq!([to_joe, to_julian].map(|id| delivery(&home, &alice, &id).0), ["queued", "queued"]);
     let met = capture.met();
     assert!(!met.is_empty() && met.is_subset(&addresses(&trusted)), "{met:?}");
     drop(capture);
 
+    // With the chain cut it is the other way round: the others' mail flows on, and for Edward nothing leaves, neither to his
+    // server nor by a pull of his mailbox at her own.
+    home.cut(&[]);
+    until(|| {
+        receive_all();
+        let contacts = home.meow(&alice, ["contacts"]).records;
+        contacts.iter().all(|contact| contact["queued"] == 0)
+    });
+    let pulled = || {
+        let capture = home.watch(&world.path("."));
+        home.meow(&alice, ["receive"]);
+        settle();
+        // What a server shows to everybody is asked for in fewer bytes than any mailbox.
+        let requests = capture.payloads_to(on("m1")).into_iter().filter(|length| *length > 200);
+        (requests.count(), capture.met())
+    };
+    let open = pulled();
+    home.cut(&trusted);
+    let cut = pulled();
+    eprintln!("pulls with the chain {open:?}, without {cut:?}");
+    // Two mailboxes are pulled straight, be there a chain for the third or not.
+    let allowed = addresses(&[on("m1"), on("m2"), &near]);
+    assert!(cut.0 > 0 && cut.0 <= open.0 && cut.1.is_subset(&allowed), "{open:?}, {cut:?}");
+    let capture = home.watch(&world.path("."));
+    let [to_joe, to_julian, to_edward] = [("joe", "go"), ("julian", "go"), ("edward", "wait")]
+        .map(|(name, text)| sent(&home.meow(&alice, ["send", name, text])));
+    until(|| {
+        receive_all();
+        [&to_joe, &to_julian].iter().all(|id| delivery(&home, &alice, id).0 == "decrypted")
+    });
+    let (delivered, waiting) = delivery(&home, &alice, &to_edward);
+    assert_eq!(delivered, "queued");
+    assert!(waiting.contains("Matriochka"), "{waiting}");
+    assert!(capture.met().is_subset(&allowed), "{:?}", capture.met());
+    drop(capture);
+    home.cut(&[]);
+
     // Anna allows nothing but chains, from her first moment: no mailbox server ever sees her.
-    let seen: Vec<_> = straight.iter().map(|machine| machine.watch(&world.path("."))).collect();
+    let seen: Vec<_> = straight[..2].iter().map(|machine| machine.watch(&world.path("."))).collect();
     let capture = away.watch(&world.path("."));
     let anna = world.nobody("anna");
     away.meow(&anna, ["init"]).done();
-    for reference in &references[2..] {
+    for reference in &references[3..6] {
         away.meow(&anna, ["hop", "add", "--trust", reference]).done();
     }
     away.meow(&anna, ["policy", "--new-contacts", "--set", "routes=matriochka", "--set", "hops=4"]).done();
@@ -445,6 +609,7 @@ fn cover_traffic_costs_what_is_stated() {
         std::thread::sleep(Duration::from_secs(secs));
         following.kill().unwrap();
         following.wait().unwrap();
+        settle();
         let bytes = capture.bytes(&[&theirs]);
         // What carries an item, with its heads.
         let file = fs::read_to_string(&capture.file).unwrap();

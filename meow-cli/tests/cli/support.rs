@@ -313,7 +313,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start<S: AsRef<OsStr>>(person: &Person, args: impl IntoIterator<Item = S>) -> Self {
-        let mut child = person.command().arg("--json").args(args).spawn().unwrap();
+        Self::of(person.command().arg("--json").args(args))
+    }
+
+    pub(crate) fn of(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }
