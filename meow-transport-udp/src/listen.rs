@@ -160,9 +160,11 @@ impl Shared {
         };
         let next = async move |mut served: Served| {
             loop {
+                // Streams that keep coming do not keep the client from being told that the listener leaves.
+                let stays = !served.shared.leaving.is_cancelled();
                 tokio::select! {
                     biased;
-                    streams = served.connection.accept_bi() => {
+                    streams = served.connection.accept_bi(), if stays => {
                         served.used = true;
                         return Some((served.link(streams.ok()?), served));
                     }

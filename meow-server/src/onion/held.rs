@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use meow_core::onion::ReplySlot;
 use tokio::sync::oneshot;
 
-use crate::engine::Source;
-use crate::engine::{Budget, Room};
+use crate::engine::{Budget, Room, Source};
 
 /// The links that wait.
 #[derive(Debug)]
