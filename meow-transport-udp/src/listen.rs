@@ -160,11 +160,9 @@ impl Shared {
         };
         let next = async move |mut served: Served| {
             loop {
-                // Streams that keep coming do not keep the client from being told that the listener leaves.
-                let stays = !served.shared.leaving.is_cancelled();
                 tokio::select! {
                     biased;
-                    streams = served.connection.accept_bi(), if stays => {
+                    streams = served.connection.accept_bi() => {
                         served.used = true;
                         return Some((served.link(streams.ok()?), served));
                     }

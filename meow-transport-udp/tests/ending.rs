@@ -103,22 +103,3 @@ async fn closing_that_nobody_waited_for_goes_on_and_can_be_waited_for_again() {
     // The port is free.
     udp(|_| {}).listen(&local).await.unwrap();
 }
-
-/// Who opens links without a pause is told that the listener leaves, and keeps no other one waiting.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn streams_that_keep_coming_do_not_keep_a_listener_open() {
-    let mut listener = udp(|config| config.drain = PATIENCE * 10).listen(&anywhere()).await.unwrap();
-    let busy = bare::connect(&bare::client(), listener.local().authority().parse().unwrap()).await;
-    let opening = tokio::spawn(async move {
-        while let Ok((mut tx, _rx)) = busy.open_bi().await {
-            if tx.write_all(&[0, 0, 0, 1, 7]).await.is_err() {
-                break;
-            }
-        }
-        busy.closed().await
-    });
-    drop(timeout(PATIENCE, listener.accept()).await.unwrap().unwrap());
-    timeout(PATIENCE, listener.close()).await.unwrap().unwrap();
-    let end = timeout(PATIENCE, opening).await.unwrap().unwrap();
-    assert!(matches!(end, ConnectionError::ApplicationClosed(_)), "{end}");
-}
