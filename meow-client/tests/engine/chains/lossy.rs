@@ -15,19 +15,8 @@ async fn a_server_between_that_loses_packets_is_passed_over() {
     alice.add_server(&relays.reference("m1")).await.unwrap();
     bob.add_server(&relays.reference("m2")).await.unwrap();
     relays.trust(&alice, &["t1"]).await;
-    for name in ["x1", "x2", "x3", "x4"] {
-        let marks = HopMarks { pools: vec!["mid".into()], ..HopMarks::default() };
-        alice.add_hop(&relays.reference(name), marks, &key()).await.unwrap();
-    }
     befriend_by_chains(&alice, &bob).await;
-    let route = "matriochka between=pool:mid".parse().unwrap();
-    alice.set_policy("bob", routes([route])).await.unwrap();
-    // The hops may have asked each other too early for their descriptors; a client that finds one missing waits for it.
-    until(&[], async || {
-        alice.network_changed();
-        alice.explain_route("bob").await.unwrap().iter().all(|route| route.problem.is_none())
-    })
-    .await;
+    between(&relays, &alice, &["x1", "x2", "x3", "x4"]).await;
     let first = send(&alice, "bob", "first").await;
     until(&[&alice, &bob], async || delivery(&alice, first).await == Delivery::Decrypted).await;
     // From now on one server hands nothing over, and says nothing.

@@ -21,16 +21,8 @@ async fn a_message_whose_next_hop_is_away_waits_says_why_and_goes_when_it_is_bac
     alice.add_server(&relays.reference("m1")).await.unwrap();
     bob.add_server(&relays.reference("m2")).await.unwrap();
     relays.trust(&alice, &["t1"]).await;
-    let marks = HopMarks { pools: vec!["mid".into()], ..HopMarks::default() };
-    alice.add_hop(&relays.reference("x1"), marks, &key()).await.unwrap();
     befriend_by_chains(&alice, &bob).await;
-    let route = "matriochka between=pool:mid".parse().unwrap();
-    alice.set_policy("bob", routes([route])).await.unwrap();
-    until(&[], async || {
-        alice.network_changed();
-        alice.explain_route("bob").await.unwrap().iter().all(|route| route.problem.is_none())
-    })
-    .await;
+    between(&relays, &alice, &["x1"]).await;
     let before = send(&alice, "bob", "before").await;
     until(&[&alice, &bob], async || delivery(&alice, before).await == Delivery::Decrypted).await;
 
