@@ -57,6 +57,8 @@ counts! {
     unknown,
     /// For a server for which too many wait already.
     crowded,
+    /// For this server once more, but their tags found no room, could not be written, or their key was gone.
+    unnoted,
     /// That the next server refused, or did not take within the packet's life.
     failed,
     /// Dropped since the relay stopped while they were under way.

@@ -289,11 +289,16 @@ async fn send(node: &Arc<Node>, next: HopId, packet: Vec<u8>) {
 async fn again(node: &Arc<Node>, packet: Vec<u8>) {
     let Some(hop) = node.hop.as_ref() else { return };
     let Ok((key, _)) = key(node, &packet) else { return hop.counts.unreadable.add() };
-    match open(node, &key, &packet).await {
-        Ok(Ok(opened)) if hop.is_new(node, &key, &opened, None).await == Ok(true) => {
-            release(node, opened).await
-        }
-        Ok(Ok(_)) | Err(_) => {}
-        Ok(Err(_)) => hop.counts.unreadable.add(),
+    let opened = match open(node, &key, &packet).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(_)) => return hop.counts.unreadable.add(),
+        // No key is worked with any more.
+        Err(_) => return hop.counts.stopped.add(),
+    };
+    match hop.is_new(node, &key, &opened, None).await {
+        Ok(true) => release(node, opened).await,
+        // Counted by whoever found that.
+        Ok(false) => {}
+        Err(_) => hop.counts.unnoted.add(),
     }
 }

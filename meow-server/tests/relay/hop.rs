@@ -252,6 +252,19 @@ async fn a22_a_loop_sends_four_packets_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_packet_that_stays_here_and_finds_no_room_for_its_tag_is_counted() {
+    let mut limits = HopLimits::default();
+    limits.tags = 2;
+    let (relays, clients) = mesh(1, limits).await;
+    let own = vec![step(&clients[0], Delay::NONE); 3];
+    let packet = seal(OnionClass::Small, &own, &DESCRIBE, &mut SystemRandom).unwrap();
+    assert_eq!(clear(&clients[0].exchange(packet).await.unwrap()), Some(ClearAnswer::Taken));
+    until(&relays[0], |c| c.unnoted == 1).await;
+    let c = counts(&relays[0]);
+    assert_eq!((c.taken, c.delivered, c.unreadable, c.replayed), (1, 0, 0, 0), "{c:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_opened_looks_like_what_can() {
     let (relays, clients) = mesh(1, HopLimits::default()).await;
     let one = [step(&clients[0], Delay::NONE)];
