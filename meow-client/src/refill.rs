@@ -17,6 +17,7 @@ use crate::mailbox::OwnMailbox;
 use crate::others::mailboxes_changed;
 use crate::records::{ContactRecord, contact, load, save};
 use crate::recover::may_renew;
+use crate::reused::Declined;
 use crate::rotation::overtaken;
 use crate::run::of_the_store;
 use crate::servers::{OwnServer, staying_servers};
@@ -86,35 +87,51 @@ impl Inner {
         Ok((struck, spares))
     }
 
+    /// A server that does not take the mailbox is passed over for the next one.
     async fn refill_one(self: &Arc<Self>, struck: Struck, spares: &[OwnServer]) -> Result<()> {
         let Struck { id, alive, dead } = struck;
         let used = |spare: &OwnServer| alive.iter().any(|s| *s.fingerprint() == spare.reference.fingerprint);
         let spares = spares.iter().filter(|spare| !used(spare)).map(OwnServer::public);
-        let spares: Vec<_> = spares.take(dead.len()).collect::<Result<_>>()?;
-        let Some((first, to)) = dead.first().zip(spares.first()) else {
+        let mut spares: Vec<_> = spares.collect::<Result<_>>()?;
+        if spares.is_empty() {
             return self.tell_no_spare(id, dead).await;
-        };
-        let (from, to) = (url(first), url(to));
-        let why = EventKind::MailboxMoved { from, to };
-        // What is dead and cannot be replaced stays: it may come back.
-        let stay = dead.get(spares.len()..).unwrap_or_default();
-        let servers: Vec<_> = alive.iter().chain(&spares).chain(stay).cloned().collect();
+        }
         let record = self.read(move |txn| contact(txn, &id)).await?;
         // Sealing a statement is sealing: the store must be current. Where no server can say so any more, keys are made anew.
         match alive.is_empty() {
             true => may_renew(self, &record)?,
             false => self.prove_current(id).await?,
         }
-        let (plan, mut anew) = (record.machine.plan_on(servers), Vec::new());
-        let moved = self.move_to(id, &record, plan, why, alive.is_empty(), &mut anew).await;
-        if moved.as_ref().is_err_and(|e| !of_the_store(e)) {
-            // The next try makes other keys.
-            self.close_unused(&anew).await?;
+        let mut declined = None;
+        while let Some((first, to)) = dead.first().zip(spares.first()) {
+            let why = EventKind::MailboxMoved { from: url(first), to: url(to) };
+            let taken = spares.get(..dead.len()).unwrap_or(&spares);
+            // What is dead and cannot be replaced stays: it may come back.
+            let stay = dead.get(taken.len()..).unwrap_or_default();
+            let servers: Vec<_> = alive.iter().chain(taken).chain(stay).cloned().collect();
+            let (plan, mut anew) = (record.machine.plan_on(servers), Vec::new());
+            let moved = self.move_to(id, &record, plan, why, alive.is_empty(), &mut anew).await;
+            if !matches!(&moved, Err(e) if of_the_store(e)) && !matches!(moved, Ok(None)) {
+                // The next try makes other keys.
+                self.close_unused(&anew).await?;
+            }
+            let Some(Declined { server, why }) = moved? else {
+                // Where one is lacking still, it is said.
+                return declined.filter(|_| !stay.is_empty()).map_or(Ok(()), Err);
+            };
+            let before = spares.len();
+            spares.retain(|spare| *spare.fingerprint() != server);
+            if spares.len() == before {
+                return Err(why);
+            }
+            declined = Some(why);
         }
-        moved
+        self.tell_no_spare(id, dead).await?;
+        declined.map_or(Ok(()), Err)
     }
 
     /// Registers the mailboxes of a plan and tells the contact, by new keys where none of the present ones can be reached.
+    /// Gives the server that takes none, if one does not: nothing is moved then.
     async fn move_to(
         self: &Arc<Self>,
         id: ContactId,
@@ -123,10 +140,13 @@ impl Inner {
         why: EventKind,
         by_renewal: bool,
         anew: &mut Vec<OwnMailbox>,
-    ) -> Result<()> {
-        self.register_plan(id, record, &mut plan, anew).await?;
+    ) -> Result<Option<Declined>> {
+        if let Some(declined) = self.register_plan(id, record, &mut plan, anew).await? {
+            return Ok(Some(declined));
+        }
         if !by_renewal {
-            return self.tell_rotation(id, plan, Some(why)).await;
+            self.tell_rotation(id, plan, Some(why)).await?;
+            return Ok(None);
         }
         self.write(move |txn, inner| {
             let mut record = contact(txn, &id)?;
@@ -141,7 +161,7 @@ impl Inner {
         .await?;
         self.mailboxes.notify_waiters();
         self.outbox.notify_one();
-        Ok(())
+        Ok(None)
     }
 
     async fn tell_no_spare(self: &Arc<Self>, id: ContactId, dead: Vec<ServerRef>) -> Result<()> {

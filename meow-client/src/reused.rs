@@ -13,6 +13,8 @@ use crate::client::Inner;
 use crate::mailbox::OwnMailbox;
 use crate::records::{ContactRecord, MailboxRecord, load, save};
 use crate::recover::{MAX_COUNTER_JUMP, impossible_counter};
+use crate::rotation::Planned;
+use crate::run::of_the_store;
 use crate::server::refused;
 
 /// Prefix of the notes on servers that refused a mailbox under fresh keys too; then contact and fingerprint. The value says
@@ -21,37 +23,62 @@ pub(crate) const REFUSED_ANEW: &[u8] = b"refused anew:";
 /// Fresh keys are not tried at such a server more often than this, in milliseconds.
 const ANEW_PAUSE_MS: u64 = 60 * 60 * 1000;
 
+/// A server that does not take a mailbox of a plan.
+#[derive(Debug)]
+pub(crate) struct Declined {
+    /// Its fingerprint.
+    pub(crate) server: [u8; 32],
+    pub(crate) why: Error,
+}
+
 impl Inner {
-    /// Registers the mailboxes of a plan. `anew` gets those that were, or may have been, opened under keys that the plan was
-    /// not made with.
+    /// Registers the mailboxes of a plan, until a server does not take one: then it is said which, and why. `anew` gets those
+    /// that were, or may have been, opened under keys that the plan was not made with.
     ///
     /// # Errors
-    /// `Refused` where a server takes none, under fresh keys neither.
+    /// Those of the store.
     pub(crate) async fn register_plan(
         self: &Arc<Self>,
         id: ContactId,
         record: &ContactRecord,
         plan: &mut MailboxPlan,
         anew: &mut Vec<OwnMailbox>,
-    ) -> Result<()> {
+    ) -> Result<Option<Declined>> {
         for planned in self.planned(record, plan) {
-            let Some(mut refusal) = self.try_register(&planned.registering(record)).await? else { continue };
-            let (mailbox, lkp) = (&planned.mailbox, planned.mailbox.lkp.public());
-            let known = record.machine.mailboxes().iter().any(|m| m.lkp.public() == lkp);
-            if !known && refusal.code == RefusalCode::StaleCounter {
-                self.count_from(mailbox, refusal.seen).await?;
-                match self.try_register(&planned.registering(record)).await? {
-                    None => continue,
-                    Some(again) => refusal = again,
+            match self.register_planned(id, record, plan, &planned, anew).await {
+                Ok(()) => {}
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(why) => {
+                    return Ok(Some(Declined { server: *planned.mailbox.server.fingerprint(), why }));
                 }
             }
-            let closed = !known && refusal.code == RefusalCode::Denied;
-            if !closed || !self.may_go_anew(id, mailbox).await? {
-                return Err(refused(&mailbox.server, refusal));
-            }
-            self.register_anew(id, record, plan, mailbox, anew).await?;
         }
-        Ok(())
+        Ok(None)
+    }
+
+    async fn register_planned(
+        self: &Arc<Self>,
+        id: ContactId,
+        record: &ContactRecord,
+        plan: &mut MailboxPlan,
+        planned: &Planned,
+        anew: &mut Vec<OwnMailbox>,
+    ) -> Result<()> {
+        let Some(mut refusal) = self.try_register(&planned.registering(record)).await? else { return Ok(()) };
+        let (mailbox, lkp) = (&planned.mailbox, planned.mailbox.lkp.public());
+        let known = record.machine.mailboxes().iter().any(|m| m.lkp.public() == lkp);
+        if !known && refusal.code == RefusalCode::StaleCounter {
+            self.count_from(mailbox, refusal.seen).await?;
+            match self.try_register(&planned.registering(record)).await? {
+                None => return Ok(()),
+                Some(again) => refusal = again,
+            }
+        }
+        let closed = !known && refusal.code == RefusalCode::Denied;
+        if !closed || !self.may_go_anew(id, mailbox).await? {
+            return Err(refused(&mailbox.server, refusal));
+        }
+        self.register_anew(id, record, plan, mailbox, anew).await
     }
 
     /// The server counts requests of a mailbox from here on.

@@ -14,6 +14,7 @@ mod radio;
 mod restored;
 mod rollback;
 mod sessions;
+mod spares;
 mod story;
 mod support;
 mod tap;

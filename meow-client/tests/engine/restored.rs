@@ -28,7 +28,7 @@ async fn struck(relays: &mut Relays, clock: &SetClock) -> (User, Client, Arc<dyn
 }
 
 /// Alice finds out that a server is gone, and Bob is told where she is instead.
-async fn moved(clock: &SetClock, alice: &Client, bob: &Client, to: &[&str]) {
+pub(crate) async fn moved(clock: &SetClock, alice: &Client, bob: &Client, to: &[&str]) {
     let to: Vec<_> = to.iter().map(|name| url(name)).collect();
     events(alice).await;
     rounds(clock, &[alice, bob], async || {
