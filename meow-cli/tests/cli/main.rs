@@ -19,6 +19,7 @@ mod guide;
 mod help;
 mod line;
 mod messages;
+mod mid_message;
 mod namespaces;
 mod policy;
 mod processes;

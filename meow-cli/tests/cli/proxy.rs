@@ -11,8 +11,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 
-/// A loopback proxy that dies once so many bytes have passed: TCP connections are cut where they are and new ones refused,
-/// datagrams vanish.
+/// A loopback proxy that dies, or holds everything, once so many bytes have passed. Dead: TCP connections are cut where they
+/// are and new ones refused, datagrams vanish. Held: what comes waits, datagrams vanish, until it goes on.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     path: Path,
@@ -23,18 +23,40 @@ struct Path {
     /// Bytes that may still pass from clients, and to them.
     left: Arc<[AtomicI64; 2]>,
     dead: watch::Sender<bool>,
+    /// The same until everything is held.
+    free: Arc<[AtomicI64; 2]>,
+    held: watch::Sender<bool>,
 }
 
 impl Path {
     fn new() -> Self {
-        let left = Arc::new([i64::MAX, i64::MAX].map(AtomicI64::new));
-        Self { left, dead: watch::channel(false).0 }
+        let unlimited = || Arc::new([i64::MAX, i64::MAX].map(AtomicI64::new));
+        let (left, free) = (unlimited(), unlimited());
+        Self { left, dead: watch::channel(false).0, free, held: watch::channel(false).0 }
     }
 
     /// How many of these bytes still pass.
     fn pass(&self, direction: usize, bytes: usize) -> usize {
-        let left = self.left[direction].fetch_sub(bytes as i64, Ordering::SeqCst);
-        bytes.min(left.max(0) as usize)
+        count(&self.left[direction], bytes)
+    }
+
+    /// How many of these bytes pass before the rest is held.
+    fn before_the_hold(&self, direction: usize, bytes: usize) -> usize {
+        let through = count(&self.free[direction], bytes);
+        if through < bytes {
+            self.free[direction].store(i64::MAX, Ordering::SeqCst);
+            self.held.send_replace(true);
+        }
+        through
+    }
+
+    fn is_held(&self) -> bool {
+        *self.held.borrow()
+    }
+
+    async fn until_held(&self, held: bool) {
+        // The sender lives as long as this.
+        let _ = self.held.subscribe().wait_for(|now| *now == held).await;
     }
 
     fn die(&self) {
@@ -49,6 +71,12 @@ impl Path {
             _ = died.wait_for(|dead| *dead) => {}
         }
     }
+}
+
+/// Takes bytes off what is left: how many there were.
+fn count(left: &AtomicI64, bytes: usize) -> usize {
+    let left = left.fetch_sub(bytes as i64, Ordering::SeqCst);
+    bytes.min(left.max(0) as usize)
 }
 
 impl Proxy {
@@ -87,6 +115,9 @@ impl Proxy {
                         path.die();
                         continue;
                     }
+                    if path.is_held() || path.before_the_hold(0, n) < n {
+                        continue;
+                    }
                     if let Entry::Vacant(place) = clients.entry(client) {
                         let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
                         far.connect(("127.0.0.1", port)).await.unwrap();
@@ -106,6 +137,21 @@ impl Proxy {
         self.path.left[direction].store(bytes, Ordering::SeqCst);
     }
 
+    /// Holds everything once so many more bytes have gone in this direction: 0 from clients, 1 to them.
+    pub(crate) fn holds_after(&self, direction: usize, bytes: i64) {
+        self.path.free[direction].store(bytes, Ordering::SeqCst);
+    }
+
+    /// Until it holds.
+    pub(crate) async fn held(&self) {
+        self.path.until_held(true).await;
+    }
+
+    /// Ends the hold.
+    pub(crate) fn goes_on(&self) {
+        self.path.held.send_replace(false);
+    }
+
     pub(crate) fn is_dead(&self) -> bool {
         *self.path.dead.borrow()
     }
@@ -116,7 +162,13 @@ async fn copy(path: Path, direction: usize, mut from: OwnedReadHalf, mut to: Own
         let mut buffer = [0; 256];
         while let Ok(n @ 1..) = from.read(&mut buffer).await {
             let through = path.pass(direction, n);
-            if to.write_all(&buffer[..through]).await.is_err() {
+            path.until_held(false).await;
+            let first = path.before_the_hold(direction, through);
+            if to.write_all(&buffer[..first]).await.is_err() {
+                return;
+            }
+            path.until_held(false).await;
+            if to.write_all(&buffer[first..through]).await.is_err() {
                 return;
             }
             if through < n {
@@ -133,6 +185,9 @@ async fn answer(path: Path, far: Arc<UdpSocket>, near: Arc<UdpSocket>, client: S
         while let Ok(n) = far.recv(&mut buffer).await {
             if path.pass(1, n) < n {
                 path.die();
+            }
+            if path.is_held() || path.before_the_hold(1, n) < n {
+                continue;
             }
             let _ = near.send_to(&buffer[..n], client).await;
         }

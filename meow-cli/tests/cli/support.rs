@@ -90,6 +90,13 @@ impl World {
         Relay::start(self.path(name), args)
     }
 
+    /// The same; the authorities in this file are the only ones that it believes.
+    pub(crate) fn relay_trusting(&self, name: &str, authorities: &Path, args: &[&str]) -> Relay {
+        let mut command = Command::new(meowd());
+        command.env("SSL_CERT_FILE", authorities);
+        Relay::start_by(command, self.path(name), args)
+    }
+
     /// Somebody without an identity yet.
     pub(crate) fn nobody(&self, name: &str) -> Person {
         Person { home: self.path(name), folder: self.folder.path().to_owned(), password: PASSWORD.into() }
@@ -135,7 +142,11 @@ pub(crate) struct Relay {
 
 impl Relay {
     fn start(data: PathBuf, args: &[&str]) -> Self {
-        let mut child = Command::new(meowd())
+        Self::start_by(Command::new(meowd()), data, args)
+    }
+
+    fn start_by(mut command: Command, data: PathBuf, args: &[&str]) -> Self {
+        let mut child = command
             .args([OsStr::new("run"), OsStr::new("--data"), data.as_os_str()])
             .args(args)
             .env("MEOWD_LOG_LEVEL", "error")

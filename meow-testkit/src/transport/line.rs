@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::medium::Dice;
@@ -30,6 +30,35 @@ pub struct Line {
     baud: Option<u32>,
     carried: Arc<AtomicU64>,
     losses: Arc<Vec<Loss>>,
+    hold: Arc<Hold>,
+}
+
+/// Stops the line in the middle of what a station sends.
+#[derive(Debug)]
+struct Hold {
+    /// Whose bytes count, and how many still pass.
+    mark: Mutex<Option<(usize, u64)>>,
+    held: watch::Sender<bool>,
+}
+
+impl Hold {
+    /// How many of so many bytes of a station pass; none while the line is held.
+    async fn pass(&self, station: usize, bytes: usize) -> usize {
+        // The sender lives as long as this.
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
+        let mut mark = locked(&self.mark);
+        let Some((whose, left)) = &mut *mark else { return bytes };
+        if *whose != station {
+            return bytes;
+        }
+        let through = usize::try_from(*left).map_or(bytes, |left| bytes.min(left));
+        *left -= through as u64;
+        if through < bytes {
+            *mark = None;
+            self.held.send_replace(true);
+        }
+        through
+    }
 }
 
 type Queue = Option<mpsc::Sender<Arc<[u8]>>>;
@@ -131,7 +160,8 @@ impl Line {
         let queues: Queues = Arc::new(Mutex::new((0..stations).map(|_| None).collect()));
         let nobody = (0..stations).map(|_| None).collect();
         let losses = Arc::new((0..stations).map(|seed| Loss::new(seed as u64)).collect());
-        let mut line = Self { dir, stations: nobody, queues, baud, carried: Arc::default(), losses };
+        let hold = Arc::new(Hold { mark: Mutex::new(None), held: watch::channel(false).0 });
+        let mut line = Self { dir, stations: nobody, queues, baud, carried: Arc::default(), losses, hold };
         (0..stations).try_for_each(|n| line.plug(n))?;
         Ok(line)
     }
@@ -139,6 +169,23 @@ impl Line {
     /// Bytes that stations have written so far.
     pub fn carried(&self) -> u64 {
         self.carried.load(Ordering::Relaxed)
+    }
+
+    /// Holds the whole line once this station has sent so many more bytes: what stations write then waits, until
+    /// [`go_on`](Self::go_on).
+    pub fn hold_after(&self, station: usize, bytes: u64) {
+        *locked(&self.hold.mark) = Some((station, bytes));
+    }
+
+    /// Waits until the line is held.
+    pub async fn held(&self) {
+        // The sender lives as long as this.
+        let _ = self.hold.held.subscribe().wait_for(|held| *held).await;
+    }
+
+    /// Ends a hold.
+    pub fn go_on(&self) {
+        self.hold.held.send_replace(false);
     }
 
     /// From now on a byte is lost in so many of a thousand pieces that this station sends or hears. With a `delimiter`, so
@@ -199,7 +246,8 @@ impl Line {
         let (queue, waiting) = mpsc::channel(WAITING);
         let mut tasks = JoinSet::new();
         let (queues, losses) = (Arc::clone(&self.queues), Arc::clone(&self.losses));
-        tasks.spawn(read(Arc::clone(&near), station, queues, losses, Arc::clone(&self.carried)));
+        let (carried, hold) = (Arc::clone(&self.carried), Arc::clone(&self.hold));
+        tasks.spawn(read(Arc::clone(&near), station, queues, losses, carried, hold));
         tasks.spawn(write(near, waiting, self.baud));
         if let Some(place) = lock(&self.queues).get_mut(station) {
             *place = Some(queue);
@@ -243,14 +291,20 @@ async fn read(
     queues: Queues,
     losses: Arc<Vec<Loss>>,
     carried: Arc<AtomicU64>,
+    hold: Arc<Hold>,
 ) {
     let mut buffer = [0; 1024];
     loop {
         let Ok(mut ready) = near.readable().await else { return };
         match ready.try_io(|near| near.get_ref().read(&mut buffer)) {
             Ok(Ok(n)) if n > 0 => {
-                carried.fetch_add(n as u64, Ordering::Relaxed);
-                spread(&queues, &losses, station, buffer.get(..n).unwrap_or_default().into());
+                let mut rest = buffer.get(..n).unwrap_or_default();
+                while !rest.is_empty() {
+                    let (now, later) = rest.split_at(hold.pass(station, rest.len()).await);
+                    carried.fetch_add(now.len() as u64, Ordering::Relaxed);
+                    spread(&queues, &losses, station, now.into());
+                    rest = later;
+                }
             }
             Ok(_) => return,
             Err(_) => {}
