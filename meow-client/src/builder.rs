@@ -139,7 +139,8 @@ impl ClientBuilder {
     }
 
     /// Listens here for contacts, while [`run`](Client::run) runs: those whose policy says that they may find this device
-    /// learn where that is. The transports must be able to listen. May be given more than once; port 0 lets the system choose.
+    /// learn where that is. The transports must be able to listen, and their
+    /// links be such that both sides may speak at any time: not http or https, with which [`run`](Client::run) ends. May be given more than once; port 0 lets the system choose.
     #[must_use]
     pub fn direct_at(mut self, endpoint: Endpoint) -> Self {
         self.direct_at.push(endpoint);

@@ -26,6 +26,11 @@ const NO_NAME: &str = "meow";
 const HEAD_START: Duration = Duration::from_millis(250);
 /// How long a place is dialled as usual before more is done to come through.
 const FIRST_TRY: Duration = Duration::from_millis(2500);
+/// How long a place is dialled that only a stranger names.
+const SPARING: Duration = Duration::from_millis(2500);
+/// What is taken for the time to and fro until it is measured, where a place is dialled sparingly: QUIC says hello again after
+/// three times as long, and then twice at once. So the first hello is the only one, however late timers come.
+const SLOWEST: Duration = Duration::from_secs(20);
 
 pub(crate) struct Dialer {
     config: ClientConfig,
@@ -62,17 +67,31 @@ impl Dialer {
 
     pub(crate) async fn connect(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Link> {
         crate::check(endpoint)?;
-        let opening = tokio::time::timeout(self.config.connect_timeout, self.open(endpoint));
+        let opening = tokio::time::timeout(self.config.connect_timeout, self.open(endpoint, false));
         Ok(opening.await.unwrap_or(Err(UdpError::ConnectTimeout))?)
     }
 
-    async fn open(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Link, UdpError> {
+    /// Dials so that a place where nobody answers gets a hello and a farewell, and no more.
+    pub(crate) async fn connect_sparingly(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Link> {
+        crate::check(endpoint)?;
+        if !matches!(endpoint.host(), Some(Host::Ip(_))) {
+            // A name may have many addresses.
+            return Err(
+                UdpError::Endpoint("a literal address is needed where a stranger names the place").into()
+            );
+        }
+        let time = SPARING.min(self.config.connect_timeout);
+        let opening = tokio::time::timeout(time, self.open(endpoint, true));
+        Ok(opening.await.unwrap_or(Err(UdpError::ConnectTimeout))?)
+    }
+
+    async fn open(self: &Arc<Self>, endpoint: &Endpoint, sparingly: bool) -> Result<Link, UdpError> {
         let place = self.place(endpoint.authority());
         let (live, held) = {
             let mut current = place.lock().await;
             let live = match current.take() {
                 Some(live) if live.connection.close_reason().is_none() => live,
-                _ => self.dial(endpoint, &place).await?,
+                _ => self.dial(endpoint, &place, sparingly).await?,
             };
             *current = Some(Arc::clone(&live));
             // From here on the connection is in use: it is not closed as idle before the link exists.
@@ -85,7 +104,12 @@ impl Dialer {
         Ok(link)
     }
 
-    async fn dial(self: &Arc<Self>, endpoint: &Endpoint, place: &Arc<Place>) -> Result<Arc<Live>, UdpError> {
+    async fn dial(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        place: &Arc<Place>,
+        sparingly: bool,
+    ) -> Result<Arc<Live>, UdpError> {
         let port = endpoint.port().ok_or(UdpError::Endpoint("the port is missing"))?;
         let mut found: Vec<SocketAddr> =
             match endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))? {
@@ -100,7 +124,7 @@ impl Dialer {
         if any > 0 && found.is_empty() {
             return Err(UdpError::Address);
         }
-        let live = Arc::new(self.first_of(found).await?);
+        let live = Arc::new(self.first_of(found, sparingly).await?);
         let watched = Arc::clone(&live);
         tokio::spawn(watch(Arc::downgrade(self), Arc::clone(place), endpoint.authority(), watched));
         Ok(live)
@@ -108,13 +132,13 @@ impl Dialer {
 
     /// Dials one address after the other, the next one a moment after the one before or as soon as that has failed; the
     /// first connection that comes about is taken. A silent address costs that moment, not its time.
-    async fn first_of(&self, addresses: Vec<SocketAddr>) -> Result<Live, UdpError> {
+    async fn first_of(&self, addresses: Vec<SocketAddr>, sparingly: bool) -> Result<Live, UdpError> {
         let (mut left, mut dialling) = (addresses.into_iter(), FuturesUnordered::new());
         let mut last = UdpError::NoAddress;
         loop {
             let next = left.next();
             let more = next.is_some();
-            dialling.extend(next.map(|address| self.dial_at(address)));
+            dialling.extend(next.map(|address| self.dial_at(address, sparingly)));
             tokio::select! {
                 dialled = dialling.next() => match dialled {
                     Some(Ok(live)) => return Ok(live),
@@ -126,12 +150,18 @@ impl Dialer {
         }
     }
 
-    async fn dial_at(&self, address: SocketAddr) -> Result<Live, UdpError> {
-        self.dial_from(&self.socket(address).await?.quic, address).await
+    async fn dial_at(&self, address: SocketAddr, sparingly: bool) -> Result<Live, UdpError> {
+        self.dial_from(&self.socket(address).await?.quic, address, sparingly).await
     }
 
-    async fn dial_from(&self, from: &quinn::Endpoint, address: SocketAddr) -> Result<Live, UdpError> {
-        let connecting = from.connect_with(self.quic()?, address, NO_NAME).map_err(UdpError::Dial)?;
+    async fn dial_from(
+        &self,
+        from: &quinn::Endpoint,
+        address: SocketAddr,
+        sparingly: bool,
+    ) -> Result<Live, UdpError> {
+        let connecting =
+            from.connect_with(self.quic(sparingly)?, address, NO_NAME).map_err(UdpError::Dial)?;
         let connection = connecting.await.map_err(UdpError::connecting)?;
         let mut peer = Peer::at(connection.remote_address().ip());
         peer.server = Some(proof::proved(&connection).ok_or(UdpError::NoProof)?);
@@ -149,7 +179,7 @@ impl Dialer {
         if !self.config.addresses.permits(*ip) {
             return Err(UdpError::Address.into());
         }
-        if let Ok(link) = tokio::time::timeout(FIRST_TRY, self.open(endpoint)).await
+        if let Ok(link) = tokio::time::timeout(FIRST_TRY, self.open(endpoint, false)).await
             && let Ok(link) = link
         {
             return Ok(link);
@@ -165,7 +195,7 @@ impl Dialer {
             failed = knocking => failed?,
         };
         let from = Own::dialling(found)?;
-        let live = tokio::time::timeout(self.config.connect_timeout, self.dial_from(&from.quic, to))
+        let live = tokio::time::timeout(self.config.connect_timeout, self.dial_from(&from.quic, to, false))
             .await
             .unwrap_or(Err(UdpError::ConnectTimeout))?;
         let streams = live.connection.open_bi().await.map_err(UdpError::Broken)?;
@@ -215,7 +245,7 @@ impl Dialer {
         cell.get_or_try_init(open).await.cloned()
     }
 
-    fn quic(&self) -> Result<quinn::ClientConfig, UdpError> {
+    fn quic(&self, sparingly: bool) -> Result<quinn::ClientConfig, UdpError> {
         let crypto: Arc<QuicClientConfig> = proof::client()?;
         let mut transport = transport(self.config.silence_timeout)?;
         transport
@@ -223,6 +253,9 @@ impl Dialer {
             // Only clients open links; a server's one-way stream says that it takes no more.
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .max_concurrent_uni_streams(VarInt::from_u32(1));
+        if sparingly {
+            transport.initial_rtt(SLOWEST);
+        }
         let mut config = quinn::ClientConfig::new(crypto);
         config.transport_config(Arc::new(transport));
         Ok(config)
@@ -303,11 +336,11 @@ mod tests {
             let good: SocketAddr = listener.local().authority().parse().unwrap();
             let quiet = silent.local_addr().unwrap();
             for addresses in [vec![quiet, quiet, good], vec![good, quiet]] {
-                let live = dialer.first_of(addresses).await.unwrap();
+                let live = dialer.first_of(addresses, false).await.unwrap();
                 assert_eq!(live.peer.server, Some(fingerprint(&skp.public())));
             }
         }
-        assert!(matches!(dialer.first_of(vec![]).await, Err(UdpError::NoAddress)));
+        assert!(matches!(dialer.first_of(vec![], false).await, Err(UdpError::NoAddress)));
     }
     #[tokio::test]
     async fn what_has_arrived_or_is_stopped_does_not_gather() {

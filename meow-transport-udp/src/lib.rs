@@ -109,6 +109,11 @@ impl Transport for Udp {
         self.dialer.connect_through(endpoint).await
     }
 
+    /// One packet, and a farewell if nothing has come back after two and a half seconds.
+    async fn connect_sparingly(&self, endpoint: &Endpoint) -> Result<Link> {
+        self.dialer.connect_sparingly(endpoint).await
+    }
+
     /// Listens on host and port. A listener that is dropped winds up as if closed, in the background.
     ///
     /// # Errors

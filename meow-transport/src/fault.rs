@@ -123,6 +123,13 @@ impl<T: Transport> Transport for FaultInjection<T> {
         Ok(self.plan.infect(self.inner.connect_through(endpoint).await?))
     }
 
+    async fn connect_sparingly(&self, endpoint: &Endpoint) -> Result<Link> {
+        if self.plan.dice().hits(self.plan.faults.refuse) {
+            return Err(broken("connection refused"));
+        }
+        Ok(self.plan.infect(self.inner.connect_sparingly(endpoint).await?))
+    }
+
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
         let inner = self.inner.listen(endpoint).await?;
         let local = inner.local().clone();

@@ -91,6 +91,17 @@ impl Transports {
         self.get(endpoint)?.connect_through(endpoint).await
     }
 
+    /// Opens a link to a place that only a stranger names: see [`Transport::connect_sparingly`].
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no half-open link behind.
+    pub async fn connect_sparingly(&self, endpoint: &Endpoint) -> Result<Link> {
+        self.get(endpoint)?.connect_sparingly(endpoint).await
+    }
+
     /// Starts listening.
     ///
     /// # Errors
@@ -140,21 +151,26 @@ mod tests {
         async fn connect_through(&self, endpoint: &Endpoint) -> Result<Link> {
             Transport::connect(&self.0, endpoint).await
         }
+        async fn connect_sparingly(&self, endpoint: &Endpoint) -> Result<Link> {
+            Transport::connect(&self.0, endpoint).await
+        }
         async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
             Transport::listen(&self.0, endpoint).await
         }
     }
 
     #[tokio::test]
-    async fn coming_through_is_passed_on_by_wrappers() {
+    async fn other_ways_to_connect_are_passed_on_by_wrappers() {
         let room = "memory://room".parse().unwrap();
         let minute = std::time::Duration::from_secs(60);
         let tunnel = crate::WithTimeout::new(Tunnel(Memory::new()), minute, minute);
         let tunnel = crate::FaultInjection::new(tunnel, crate::Faults::seeded(1));
+        let tunnel = crate::WithRetry::new(tunnel, crate::retry::tests::Most);
         let transports = Transports::new().with(tunnel);
         let _listener = transports.listen(&room).await.unwrap();
         assert!(transports.connect(&room).await.is_err());
         assert!(transports.connect_through(&room).await.is_ok());
+        assert!(transports.connect_sparingly(&room).await.is_ok());
     }
 
     #[tokio::test]

@@ -94,20 +94,25 @@ impl<T: Transport, R: TryRng + Send + 'static> Transport for WithRetry<T, R> {
         self.inner.connect_through(endpoint).await
     }
 
+    /// Once: more would not be sparing.
+    async fn connect_sparingly(&self, endpoint: &Endpoint) -> Result<Link> {
+        self.inner.connect_sparingly(endpoint).await
+    }
+
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
         self.inner.listen(endpoint).await
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{FaultInjection, Faults, Memory};
     use std::convert::Infallible;
     use tokio::time::Instant;
 
     /// Always the largest number: every pause is as long as it can be.
-    struct Most;
+    pub(crate) struct Most;
     impl TryRng for Most {
         type Error = Infallible;
         fn try_next_u32(&mut self) -> Result<u32, Infallible> {

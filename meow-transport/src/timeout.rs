@@ -56,6 +56,13 @@ impl<T: Transport> Transport for WithTimeout<T> {
         Ok(guard(self.inner.connect_through(endpoint).await?, self.idle))
     }
 
+    async fn connect_sparingly(&self, endpoint: &Endpoint) -> Result<Link> {
+        let link = timeout(self.connect, self.inner.connect_sparingly(endpoint))
+            .await
+            .map_err(|_| timed_out("no connection came about", self.connect))??;
+        Ok(guard(link, self.idle))
+    }
+
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
         let listener = self.inner.listen(endpoint).await?;
         let local = listener.local().clone();

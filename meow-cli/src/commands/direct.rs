@@ -90,10 +90,7 @@ pub(super) async fn run(context: &Context, args: Direct) -> Outcome {
         policy.presence = false;
     }
     policy.presence = (policy.presence || args.show) && !args.hide;
-    if policy != before {
-        // The password was given to this very command.
-        client.weaken_policy(&args.name, policy.clone(), &unlock).await?;
-    }
+    // First: a place that is refused leaves all as it was.
     if !args.at.is_empty() {
         let places = args.at.iter().filter_map(|place| match place {
             Place::At(endpoint) => Some(endpoint.clone()),
@@ -102,6 +99,8 @@ pub(super) async fn run(context: &Context, args: Direct) -> Outcome {
         client.set_direct_places(&args.name, places.collect()).await?;
     }
     if policy != before {
+        // The password was given to this very command.
+        client.weaken_policy(&args.name, policy.clone(), &unlock).await?;
         // The contact is to know.
         reach::once(&client, Instant::now() + reach::PATIENCE).await?;
     }

@@ -1,5 +1,6 @@
 //! Dialling a contact, and handing items over.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +14,17 @@ use meow_core::transport::{Endpoint, Link, Pattern};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::timeout;
 
+use super::leave::{Leave, answered, leave};
 use super::link;
 use super::listen::GREETING;
 use super::offer::{direct_record, may_go_directly};
 use super::places::{Places, address};
 use crate::client::Inner;
 use crate::records::contact;
-use crate::run::task_ended;
+use crate::run::{of_the_store, task_ended};
 
-/// How long a place that a contact names is dialled. QUIC says hello again after a second: so two packets leave, with the
-/// farewell, and whoever does not expect them gets no more.
-pub(super) const CONTACTS_PLACE: Duration = Duration::from_millis(800);
+/// How long a place that only a contact names is dialled at most, where the transport does not give up before.
+const CONTACTS_PLACE: Duration = Duration::from_secs(4);
 /// How long a place is dialled at which a server of one's own sees the contact.
 const PROVEN_PLACE: Duration = Duration::from_secs(20);
 /// How long a place that the user named is dialled.
@@ -32,6 +33,27 @@ const USERS_PLACE: Duration = Duration::from_secs(15);
 const HEAD_START: Duration = Duration::from_secs(4);
 /// A link that carries so little in one piece is a thin one, in bytes.
 const THIN_BELOW: usize = 256;
+
+/// How a place is dialled.
+#[derive(Clone, Copy)]
+enum How {
+    /// The user named it.
+    AsEver,
+    /// Only the contact named it.
+    Sparingly,
+    /// A server of one's own sees the contact there.
+    Through,
+}
+
+impl How {
+    fn time(self) -> Duration {
+        match self {
+            Self::AsEver => USERS_PLACE,
+            Self::Sparingly => CONTACTS_PLACE,
+            Self::Through => PROVEN_PLACE,
+        }
+    }
+}
 
 /// Whom to dial, and how to prove it.
 pub(super) struct Whom {
@@ -130,11 +152,11 @@ impl Inner {
     async fn reach(self: &Arc<Self>, whom: &Whom) -> Result<()> {
         self.direct.try_now(whom.id).map_err(|left| away(&whom.name, left))?;
         let named = Places { all: whom.urls.clone(), users: true, proven: None };
-        if self.dial(whom, &named, USERS_PLACE).await {
+        if self.dial(whom, &named).await? {
             return Ok(());
         }
         for found in self.find(whom).await? {
-            if self.dial(whom, &found, CONTACTS_PLACE).await {
+            if self.dial(whom, &found).await? {
                 return Ok(());
             }
         }
@@ -146,41 +168,66 @@ impl Inner {
         }
     }
 
-    /// Dials all of these places at once, but for addresses that were dialled in vain a moment ago; true when one leads to the contact, or the contact has come here meanwhile.
-    pub(super) async fn dial(self: &Arc<Self>, whom: &Whom, places: &Places, time: Duration) -> bool {
-        let may = |place: &&Endpoint| {
-            places.by_word_alone(place).is_none_or(|ip| self.direct.may_dial_at(whom.id, ip))
-        };
-        let now: Vec<_> = places.all.iter().filter(may).collect();
+    /// Dials all of these places at once, but for those that were dialled in vain before (ATTACKS 28); true when one leads to the
+    /// contact, or the contact has come here meanwhile.
+    ///
+    /// # Errors
+    /// `Damaged` and `System` of the store: nothing leaves that is not noted first.
+    pub(super) async fn dial(self: &Arc<Self>, whom: &Whom, places: &Places) -> Result<bool> {
+        let hows = self.hows(whom.id, places).await?;
+        let all = places.all.iter().zip(hows);
         let mut dialling: FuturesUnordered<_> =
-            now.into_iter().map(|place| self.dial_at(whom, place, time, places.is_proven(place))).collect();
+            all.filter_map(|(place, how)| Some(self.dial_at(whom, place, how?))).collect();
         while let Some(dialled) = dialling.next().await {
             match dialled {
-                Ok(()) => return true,
+                Ok(()) => return Ok(true),
+                Err(e) if of_the_store(&e) => return Err(e),
                 Err(e) => tracing::debug!(kind = e.kind().name(), "a contact is not at one of its places"),
             }
         }
-        !self.direct.links(&whom.id).is_empty()
+        Ok(!self.direct.links(&whom.id).is_empty())
     }
 
-    async fn dial_at(
-        self: &Arc<Self>,
-        whom: &Whom,
-        place: &Endpoint,
-        time: Duration,
-        proven: bool,
-    ) -> Result<()> {
+    /// How each of these places is dialled now; `None` for not at all.
+    async fn hows(self: &Arc<Self>, id: ContactId, places: &Places) -> Result<Vec<Option<How>>> {
+        if places.users {
+            return Ok(places.all.iter().map(|_| Some(How::AsEver)).collect());
+        }
+        let asked: Vec<_> =
+            places.all.iter().map(|place| (address(place), places.is_proven(place))).collect();
+        self.write(move |txn, inner| {
+            let how = |(ip, proven): (Option<IpAddr>, bool)| {
+                // A contact's places have literal addresses.
+                let Some(ip) = ip else { return Ok(None) };
+                Ok(match leave(txn, id, ip, proven, inner.now_ms())? {
+                    Leave::No => None,
+                    Leave::Sparingly => Some(How::Sparingly),
+                    Leave::Through => Some(How::Through),
+                })
+            };
+            asked.into_iter().map(how).collect()
+        })
+        .await
+    }
+
+    async fn dial_at(self: &Arc<Self>, whom: &Whom, place: &Endpoint, how: How) -> Result<()> {
         let late = |_| Error::new(ErrorKind::Unreachable, "nobody answers there");
         let transports = &self.direct.transports;
-        let link = if proven {
-            timeout(PROVEN_PLACE, transports.connect_through(place)).await
-        } else {
-            timeout(time, transports.connect(place)).await
+        let time = how.time();
+        let link = match how {
+            How::AsEver => timeout(time, transports.connect(place)).await,
+            How::Sparingly => timeout(time, transports.connect_sparingly(place)).await,
+            How::Through => timeout(time, transports.connect_through(place)).await,
         };
         let link = link.map_err(late)??;
         timeout(GREETING + time, self.prove(whom, link)).await.map_err(late)??;
-        address(place).into_iter().for_each(|ip| self.direct.answered_at(ip));
-        Ok(())
+        self.is_at(address(place)).await
+    }
+
+    /// Notes that a contact has proved to be at this address.
+    pub(super) async fn is_at(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<()> {
+        let Some(ip) = ip else { return Ok(()) };
+        self.write(move |txn, _| answered(txn, ip)).await
     }
 
     /// Says hello, and proves both sides to each other.

@@ -7,7 +7,7 @@ use meow_core::direct::{Reach, ReachFor, ReachUse};
 use meow_core::lane::{Lookup, Place, ServerRef};
 use meow_core::policy::Route;
 use meow_core::request::{Answer, Found, Knock, PresenceGet, RefusalCode, RequestKind, Seen};
-use meow_core::transport::Endpoint;
+use meow_core::transport::{Endpoint, Pattern};
 use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result};
 
@@ -69,11 +69,14 @@ impl Client {
     /// may speak at any time.
     ///
     /// # Errors
-    /// `NotFound`; `UnknownScheme` or `Usage` for a place that cannot be dialled.
+    /// `NotFound`; `UnknownScheme` or `Usage` for a place that cannot be dialled, or where a link carries one request and its
+    /// answer only (http, https).
     pub async fn set_direct_places(&self, name: &str, places: Vec<Endpoint>) -> Result<()> {
         let (inner, name) = (&self.inner, name.to_owned());
         for place in &places {
-            inner.direct.transports.estimate(place)?;
+            if inner.direct.transports.estimate(place)?.pattern == Pattern::Exchange {
+                return Err(super::no_session(place));
+            }
         }
         inner
             .write(move |txn, inner| {
@@ -96,8 +99,8 @@ pub(super) struct Theirs {
 }
 
 impl Inner {
-    /// The places of a contact that may be dialled, each server's together. Where the contact waits, it is told that it is
-    /// dialled: it opens its own way for us.
+    /// The places of a contact that may be dialled, each server's together: of those at which the contact waits. It is told that
+    /// it is dialled, and opens its own way for us.
     pub(super) async fn find(self: &Arc<Self>, whom: &Whom) -> Result<Vec<Places>> {
         let mut all = Vec::new();
         for (server, mailbox) in self.mailboxes_of(whom).await? {
@@ -113,10 +116,11 @@ impl Inner {
                     None
                 }
             };
-            let Some((found, reach)) = found else { continue };
+            // Who does not wait there is hardly where it was.
+            let Some((found, reach)) = found.filter(|(found, _)| found.online) else { continue };
             let named = places::allowed(&reach, &self.direct.addresses);
             let mut places = Places { all: named, ..Places::default() };
-            if found.online && !places.all.is_empty() {
+            if !places.all.is_empty() {
                 match self.knock(whom, &server, &mailbox, found.seen, &mut places).await {
                     Err(e) if of_the_store(&e) => return Err(e),
                     Err(e) => {

@@ -38,6 +38,9 @@ impl Inner {
         let mut accepting = JoinSet::new();
         let mut local = Vec::new();
         for endpoint in &self.direct.listen {
+            if self.direct.transports.estimate(endpoint)?.pattern == Pattern::Exchange {
+                return Err(super::no_session(endpoint));
+            }
             let listener = self.direct.transports.listen(endpoint).await?;
             local.push(listener.local().clone());
             accepting.spawn(accept(Arc::clone(self), listener));
@@ -80,7 +83,11 @@ impl Inner {
         if frame != DirectFrame::Ready {
             return None;
         }
+        let from = link.peer.address;
         link::start(self, dialled.id, link, keys);
+        if let Err(e) = self.is_at(from).await {
+            tracing::warn!("cannot note where a contact is: {e}");
+        }
         Some(())
     }
 }

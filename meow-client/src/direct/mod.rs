@@ -5,6 +5,7 @@
 
 mod dial;
 mod find;
+mod leave;
 mod link;
 mod listen;
 mod offer;
@@ -12,12 +13,12 @@ mod places;
 mod present;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meow_core::identity::ContactId;
 use meow_core::transport::{Addresses, Endpoint};
+use meow_core::{Error, ErrorKind};
 use meow_transport::Transports;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -35,11 +36,6 @@ const MAX_HELLOS: usize = 1024;
 /// The first pause after a contact was not reached; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
-/// The first pause after nobody has answered at an address that a contact named: no longer than between two knocks, so that
-/// each of them can be answered.
-const FIRST_PAUSE_AT: Duration = Duration::from_secs(5);
-/// Addresses that contacts named, and at which nobody has answered lately, at most; beyond, no further one is dialled.
-const MAX_PLACES: usize = 1024;
 
 /// What all that is direct shares.
 pub(crate) struct Direct {
@@ -56,28 +52,20 @@ pub(crate) struct Direct {
 struct State {
     links: HashMap<ContactId, Vec<Live>>,
     tries: HashMap<ContactId, Tries>,
-    /// By address, whichever contact named it.
-    places: HashMap<IpAddr, Named>,
     /// Where this client listens, while it runs.
     local: Vec<Endpoint>,
     hellos: Hellos,
 }
 
-/// When a contact, or an address, may be dialled again.
+/// When a contact may be dialled again.
 struct Tries {
     not_before: Instant,
     pause: Duration,
 }
 
-/// An address that a contact named, and which one did first.
-struct Named {
-    by: ContactId,
-    tries: Tries,
-}
-
 impl Tries {
-    fn new(first: Duration) -> Self {
-        Self { not_before: Instant::now(), pause: first }
+    fn new() -> Self {
+        Self { not_before: Instant::now(), pause: FIRST_PAUSE }
     }
 
     /// How long it must not be dialled yet; if it may be, this counts as a failure.
@@ -97,12 +85,14 @@ impl Tries {
     }
 }
 
-/// What counts as one address: a network of 64 bits is one host's to fill.
-fn place(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 => v4,
-    }
+/// Why no contact is dialled, and none listened for, at such a place.
+fn no_session(place: &Endpoint) -> Error {
+    let text = format!(
+        "a direct link needs a transport on which both sides may speak at any time, which {} is not; name a place with udp or \
+         serial",
+        place.scheme()
+    );
+    Error::new(ErrorKind::Usage, text)
 }
 
 /// The hellos that came last.
@@ -170,7 +160,6 @@ impl Direct {
         let mut state = self.state();
         state.links.clear();
         state.tries.clear();
-        state.places.clear();
     }
 
     /// Ends the links to a contact that may not be reached directly any more.
@@ -184,27 +173,7 @@ impl Direct {
     fn try_now(&self, id: ContactId) -> Result<(), Duration> {
         let mut state = self.state();
         state.tries.retain(|_, tries| tries.counts());
-        state.tries.entry(id).or_insert_with(|| Tries::new(FIRST_PAUSE)).try_now()
-    }
-
-    /// Whether an address may be dialled because a contact named it: if so, this counts as a failure until somebody proves to
-    /// be a contact there. Whoever has many contacts point at one address gets no more packets there than with one of them. No
-    /// contact has more of the places than it leaves to others, so a few who name ever new ones keep nobody from being dialled.
-    fn may_dial_at(&self, by: ContactId, ip: IpAddr) -> bool {
-        let mut state = self.state();
-        state.places.retain(|_, named| named.tries.counts());
-        let ip = place(ip);
-        let own = state.places.values().filter(|named| named.by == by).count();
-        if own >= MAX_PLACES.saturating_sub(state.places.len()) && !state.places.contains_key(&ip) {
-            return false;
-        }
-        let named = state.places.entry(ip).or_insert_with(|| Named { by, tries: Tries::new(FIRST_PAUSE_AT) });
-        named.tries.try_now().is_ok()
-    }
-
-    /// A contact has answered at this address.
-    fn answered_at(&self, ip: IpAddr) {
-        self.state().places.remove(&place(ip));
+        state.tries.entry(id).or_insert_with(Tries::new).try_now()
     }
 
     /// The contact has shown that it is there: it may be dialled at once.
@@ -234,37 +203,6 @@ mod tests {
         assert!(direct.try_now(id).is_err());
         direct.may_try(&id);
         assert!(direct.try_now(id).is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a28_an_address_is_dialled_ever_less_often_however_many_contacts_name_it() {
-        let direct = direct();
-        let contact = |n: u16| ContactId::from_bytes(u128::from(n).to_be_bytes());
-        let victim = |n: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, n]);
-        let mut dialled = 0;
-        for second in 0..3600 {
-            // A thousand contacts at once, each with another address of one network.
-            dialled += (0..1000).filter(|n| direct.may_dial_at(contact(*n), victim(second ^ n))).count();
-            tokio::time::advance(Duration::from_secs(1)).await;
-        }
-        // After 0, 5, 15, 35, 75, 155, 315, 635, 1,235 seconds and so on.
-        assert_eq!(dialled, 12);
-        let other = IpAddr::from([192, 0, 2, 1]);
-        let mapped = "::ffff:192.0.2.1".parse().unwrap();
-        assert!(direct.may_dial_at(contact(1), other) && !direct.may_dial_at(contact(2), mapped));
-        direct.answered_at(other);
-        assert!(direct.may_dial_at(contact(2), other), "whoever answers is no victim");
-        // What is remembered is bounded, and one that is not remembered is not dialled. Who names many leaves room to others.
-        let mut new = (0..u32::MAX).map(|n| IpAddr::from((0x0a00_0000 + n).to_be_bytes()));
-        let counts = [11, 12, 13].map(|n| {
-            let mut next = || direct.may_dial_at(contact(n), new.next().unwrap());
-            (0..3000).filter(|_| next()).count()
-        });
-        assert_eq!(counts, [(MAX_PLACES - 2) / 2, MAX_PLACES / 4, MAX_PLACES / 8]);
-        assert!(direct.may_dial_at(contact(14), [10, 9, 9, 9].into()));
-        tokio::time::advance(Duration::from_secs(1200)).await;
-        assert!(direct.may_dial_at(contact(11), [10, 9, 9, 9].into()));
-        assert_eq!(direct.state().places.len(), 1);
     }
 
     #[test]

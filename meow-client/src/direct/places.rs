@@ -68,11 +68,6 @@ impl Places {
     pub(super) fn is_proven(&self, place: &Endpoint) -> bool {
         address(place).is_some_and(|ip| self.proven == Some(ip))
     }
-
-    /// The address of a place that is dialled only because a contact named it.
-    pub(super) fn by_word_alone(&self, place: &Endpoint) -> Option<IpAddr> {
-        address(place).filter(|_| !self.users && !self.is_proven(place))
-    }
 }
 
 /// The literal address of a place.

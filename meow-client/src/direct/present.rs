@@ -14,7 +14,6 @@ use meow_core::{ErrorKind, Result};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
-use super::dial::CONTACTS_PLACE;
 use super::find::CLASS;
 use super::offer::{direct_record, may_be_found};
 use super::places::{self, Places};
@@ -229,10 +228,10 @@ impl Inner {
         // It is our own server that says from where it came.
         let all = places::allowed(reach, &self.direct.addresses);
         let places = Places { all, users: false, proven: from };
-        match self.whom(id).await {
-            Ok(whom) => {
-                self.dial(&whom, &places, CONTACTS_PLACE).await;
-            }
+        let dialled = async { self.dial(&self.whom(id).await?, &places).await };
+        match dialled.await {
+            Ok(_) => {}
+            Err(e) if of_the_store(&e) => tracing::warn!("a contact that knocked is not dialled: {e}"),
             Err(e) => tracing::debug!(kind = e.kind().name(), "a contact that knocked is not dialled"),
         }
     }

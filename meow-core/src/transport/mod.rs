@@ -50,6 +50,16 @@ pub trait Transport: Send + Sync + 'static {
         self.connect(endpoint)
     }
 
+    /// Opens a link to a place of which nobody but a stranger says who is there. If nobody answers, that place gets three packets
+    /// at most, in all (ATTACKS 28). By default a transport connects as ever: whoever dials by the word of strangers asks none
+    /// for it that does not know better.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no half-open link behind.
+    fn connect_sparingly(&self, endpoint: &Endpoint) -> impl Future<Output = Result<Link>> + Send {
+        self.connect(endpoint)
+    }
+
     /// Starts listening.
     ///
     /// # Cancel safety
@@ -67,6 +77,8 @@ pub trait DynTransport: Send + Sync + 'static {
     fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>>;
     /// See [`Transport::connect_through`].
     fn connect_through<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>>;
+    /// See [`Transport::connect_sparingly`].
+    fn connect_sparingly<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>>;
     /// See [`Transport::listen`].
     fn listen<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Listener>>;
 }
@@ -83,6 +95,9 @@ impl<T: Transport> DynTransport for T {
     }
     fn connect_through<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>> {
         Box::pin(Transport::connect_through(self, endpoint))
+    }
+    fn connect_sparingly<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Link>> {
+        Box::pin(Transport::connect_sparingly(self, endpoint))
     }
     fn listen<'a>(&'a self, endpoint: &'a Endpoint) -> BoxFuture<'a, Result<Listener>> {
         Box::pin(Transport::listen(self, endpoint))

@@ -116,6 +116,15 @@ impl Transport for Segmented {
         if needs(&link.profile) { Station::start(link, None, None)?.open() } else { Ok(link) }
     }
 
+    async fn connect_sparingly(&self, endpoint: &Endpoint) -> Result<Link> {
+        if self.inner.estimate(endpoint)?.pattern == Pattern::Bus {
+            // A station sends nothing to open a link.
+            return self.connect(endpoint).await;
+        }
+        let link = self.inner.connect_sparingly(endpoint).await?;
+        if needs(&link.profile) { Station::start(link, None, None)?.open() } else { Ok(link) }
+    }
+
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
         if self.inner.estimate(endpoint)?.pattern != Pattern::Bus {
             let inner = self.inner.listen(endpoint).await?;
