@@ -318,11 +318,13 @@ async fn write(near: Arc<AsyncFd<File>>, mut waiting: mpsc::Receiver<Arc<[u8]>>,
         let mut rest = &*bytes;
         while !rest.is_empty() {
             let Ok(mut ready) = near.writable().await else { return };
+            // To be asked first: what would block takes it away.
+            let closed = ready.ready().is_write_closed();
             match ready.try_io(|near| near.get_ref().write(rest)) {
                 Ok(Ok(n)) => rest = rest.get(n..).unwrap_or_default(),
                 Ok(Err(_)) => return,
                 // Unplugged with a full terminal: it stays ready, and would be tried for ever without a pause.
-                Err(_) if ready.ready().is_write_closed() => return,
+                Err(_) if closed => return,
                 Err(_) => {}
             }
         }
@@ -331,5 +333,33 @@ async fn write(near: Arc<AsyncFd<File>>, mut waiting: mpsc::Receiver<Arc<[u8]>>,
             free = free.max(tokio::time::Instant::now()) + time;
             tokio::time::sleep_until(free).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads nothing has a full terminal. Its task has to end with the station: one that tried for ever would hold
+    /// the only thread of this runtime.
+    #[test]
+    fn a_station_with_a_full_terminal_is_unplugged() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let free = (0..20).all(|_| {
+            let _inside = runtime.enter();
+            let mut line = Line::new(2).unwrap();
+            for _ in 0..8 {
+                line.noise(&[b'n'; 4096]);
+            }
+            // Time for the tasks of both stations to fill their terminals.
+            std::thread::sleep(Duration::from_millis(10));
+            line.unplug(0);
+            let (tell, told) = std::sync::mpsc::channel();
+            runtime.spawn(async move { tell.send(()) });
+            told.recv_timeout(Duration::from_secs(60)).is_ok()
+        });
+        // Waiting for a task that never ends would be waiting for ever.
+        runtime.shutdown_background();
+        assert!(free, "a task holds the thread");
     }
 }
