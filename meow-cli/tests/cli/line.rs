@@ -33,7 +33,7 @@ fn while_pulled(line: &mut Line, station: usize, bytes: u64, person: &Person, ar
     line.unplug(station);
     std::thread::sleep(Duration::from_millis(300));
     line.plug(station).unwrap();
-    Run::of(child.wait_with_output().unwrap())
+    Run::of_child(child)
 }
 
 /// A text that takes most of a second on the cable.
@@ -143,7 +143,7 @@ fn a49_a_relay_killed_on_a_cable_keeps_what_it_acknowledged() {
     relay.stop();
     let again = world.relay_with("relay", &args);
     assert_eq!(again.fingerprint(), relay.fingerprint());
-    let run = Run::of(child.wait_with_output().unwrap());
+    let run = Run::of_child(child);
     assert!(matches!(run.code, Some(0 | 3)), "{run:?}");
 
     let began = Instant::now();

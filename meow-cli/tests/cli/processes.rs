@@ -134,7 +134,7 @@ fn output_that_nobody_reads_confirms_nothing() {
     alice.run(["send", "bob", "unread"]).done();
     let mut child = bob.command().args(["--json", "receive", "--wait", "20"]).spawn().unwrap();
     drop(child.stdout.take());
-    let run = Run::of(child.wait_with_output().unwrap());
+    let run = Run::of_child(child);
     assert_eq!((run.code, run.err.as_str()), (Some(1), ""));
     assert_eq!(bob.json(["receive"]).done().texts(), ["unread"]);
 }

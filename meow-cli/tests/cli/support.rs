@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, SystemTime};
 
 use meow::client::{Clock, SystemClock};
 use meow::{Client, EnabledTransports, Transports, Unlock};
@@ -155,8 +155,10 @@ impl Relay {
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
+        let limit = Limit::of(&child);
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        drop(limit);
         let reference = line.strip_prefix("ready ").expect("a ready line").trim().to_owned();
         Self { child, data, reference }
     }
@@ -210,11 +212,11 @@ impl Person {
     }
 
     pub(crate) fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
-        Run::of(self.command().args(args).output().unwrap())
+        Run::of_child(self.command().args(args).spawn().unwrap())
     }
 
     pub(crate) fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
-        let run = Run::of(self.command().arg("--json").args(args).output().unwrap());
+        let run = Run::of_child(self.command().arg("--json").args(args).spawn().unwrap());
         assert_eq!(run.records.len(), run.out.lines().count(), "every line is an object: {run:#?}");
         run
     }
@@ -223,7 +225,7 @@ impl Person {
     pub(crate) fn piped<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Run {
         let mut child = self.command().args(args).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
-        Run::of(child.wait_with_output().unwrap())
+        Run::of_child(child)
     }
 
     /// Does something with this home in the library, with a clock that is so many days behind.
@@ -272,6 +274,12 @@ impl Run {
         }
     }
 
+    /// Waits for a child, which has to end.
+    pub(crate) fn of_child(child: Child) -> Self {
+        let _limit = Limit::of(&child);
+        Self::of(child.wait_with_output().unwrap())
+    }
+
     /// It ended with this code.
     #[track_caller]
     pub(crate) fn code(self, code: i32) -> Self {
@@ -316,10 +324,34 @@ impl Run {
     }
 }
 
+/// Kills a child that runs for longer than anything here takes, so that whoever waits for it fails and does not hang. Dropping
+/// it calls that off.
+pub(crate) struct Limit {
+    _called_off: mpsc::Sender<()>,
+}
+
+impl Limit {
+    const LONGEST: Duration = Duration::from_secs(1200);
+
+    fn of(child: &Child) -> Self {
+        let (called_off, calls) = mpsc::channel();
+        let pid = child.id().to_string();
+        std::thread::spawn(move || {
+            if calls.recv_timeout(Self::LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("process {pid} has run for {:?}: killed", Self::LONGEST);
+                // It may have ended just now.
+                let _ = Command::new("kill").args(["-s", "KILL", &pid]).status();
+            }
+        });
+        Self { _called_off: called_off }
+    }
+}
+
 /// A `meow` that runs beside the test, killed when dropped.
 pub(crate) struct Running {
     pub(crate) child: Child,
     lines: BufReader<ChildStdout>,
+    _limit: Limit,
 }
 
 impl Running {
@@ -330,14 +362,15 @@ impl Running {
     pub(crate) fn of(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
+        let _limit = Limit::of(&child);
+        Self { child, lines, _limit }
     }
 
     /// The next line; waits for it.
     pub(crate) fn next(&mut self) -> Value {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "the program ended");
+        assert!(!line.is_empty(), "the program ended, or was ended for having run too long");
         serde_json::from_str(&line).unwrap()
     }
 

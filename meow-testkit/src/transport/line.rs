@@ -344,7 +344,8 @@ mod tests {
     /// the only thread of this runtime.
     #[test]
     fn a_station_with_a_full_terminal_is_unplugged() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let free = (0..20).all(|_| {
             let _inside = runtime.enter();
             let mut line = Line::new(2).unwrap();
