@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use meow_core::transport::Addresses;
+use meow_core::transport::{Addresses, Names};
 use zeroize::Zeroizing;
 
 use crate::forwarded::Network;
@@ -42,6 +42,8 @@ pub struct ClientConfig {
     pub roots: Roots,
     /// Which addresses may be dialled, asked after a name is resolved (all).
     pub addresses: Addresses,
+    /// Who is asked for the addresses of names, once for each connection that is opened (the system).
+    pub names: Names,
 }
 
 impl Default for ClientConfig {
@@ -55,6 +57,7 @@ impl Default for ClientConfig {
             idle_per_host: 32,
             roots: Roots::Native,
             addresses: Addresses::any(),
+            names: Names::system(),
         }
     }
 }

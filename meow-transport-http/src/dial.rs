@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use meow_core::transport::{Addresses, Endpoint, Host};
+use meow_core::transport::{Addresses, Endpoint, Host, Names};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -23,22 +23,14 @@ const STAGGER: Duration = Duration::from_millis(250);
 pub(crate) async fn dial(
     endpoint: &Endpoint,
     tls: Option<Arc<rustls::ClientConfig>>,
+    names: &Names,
     addresses: &Addresses,
 ) -> Result<Conn, HttpError> {
     let host = endpoint.host().ok_or(HttpError::Endpoint("the host is missing"))?;
     let port = endpoint.port().ok_or(HttpError::Endpoint("the port is missing"))?;
-    let mut found: Vec<SocketAddr> = match host {
-        Host::Ip(address) => vec![(*address, port).into()],
-        Host::Name(name) => {
-            tokio::net::lookup_host((name.as_str(), port)).await.map_err(HttpError::Resolve)?.collect()
-        }
-    };
     // Here and not before: what is asked for is what is dialled, however it was spelled and whatever a name says later.
-    let any = found.len();
-    found.retain(|address| addresses.permits(address.ip()));
-    if any > 0 && found.is_empty() {
-        return Err(HttpError::Address);
-    }
+    let system = |name, port| tokio::net::lookup_host((name, port));
+    let found = names.permitted(host, port, addresses, system).await?;
     let socket = race(found).await.map_err(HttpError::Connect)?;
     socket.set_nodelay(true).map_err(HttpError::Connect)?;
     let Some(config) = tls else { return Ok(Conn::new(Stream::Plain(socket))) };

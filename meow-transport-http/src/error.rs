@@ -3,6 +3,7 @@
 use std::io;
 
 use http::StatusCode;
+use meow_core::transport::LookupError;
 use meow_core::{Error, ErrorKind, Retry};
 
 use crate::framing::FramingError;
@@ -83,6 +84,15 @@ fn advice(status: StatusCode) -> &'static str {
         status if status.is_redirection() => "redirects are never followed; use the URL it really has",
         status if status.is_server_error() => "it failed; try again later",
         _ => "it does not take this request; check the URL and its version",
+    }
+}
+
+impl From<LookupError> for HttpError {
+    fn from(e: LookupError) -> Self {
+        match e {
+            LookupError::Unknown(e) => Self::Resolve(e),
+            _ => Self::Address,
+        }
     }
 }
 

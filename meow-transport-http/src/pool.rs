@@ -147,7 +147,8 @@ impl Pool {
         if let Some(conn) = kept(&route.place) {
             return Ok(Lease { conn, slot });
         }
-        let dialing = async { dial(endpoint, self.tls_for(endpoint).await?, &self.config.addresses).await };
+        let (names, addresses) = (&self.config.names, &self.config.addresses);
+        let dialing = async { dial(endpoint, self.tls_for(endpoint).await?, names, addresses).await };
         let dialed = tokio::time::timeout(self.config.connect_timeout, dialing).await;
         let conn = dialed.map_err(|_| HttpError::ConnectTimeout)??;
         Ok(Lease { conn: Box::new(conn), slot })

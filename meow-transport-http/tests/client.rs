@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use common::{Canned, Echo, ask, framed};
 use meow_core::transport::{Addresses, DynTransport, Endpoint};
 use meow_core::{ErrorKind, Retry};
+use meow_testkit::transport::names::Rebinding;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -65,6 +67,36 @@ async fn a44_an_address_that_is_not_permitted_is_not_dialled_whatever_it_is_call
     let allowed = Http::new(config, ServerConfig::default()).unwrap();
     let _ = ask(&allowed, &bait.endpoint(), "x").await;
     assert_eq!(bait.requests.lock().unwrap().len(), 1);
+}
+
+/// Whoever owns a name can have it lead elsewhere between the check and the dial. It is asked once for each connection.
+#[tokio::test]
+async fn a44_a_name_that_changes_its_answer_leads_nowhere_else() {
+    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
+    let bait = Canned::start(ok("", &[])).await;
+    let port = bait.address.port();
+    let trap = std::net::TcpListener::bind((bad, port)).unwrap();
+    trap.set_nonblocking(true).unwrap();
+    for scheme in ["http", "https"] {
+        let name = Rebinding::new([vec![good], vec![bad], vec![bad, good]]);
+        let dialled = async || {
+            let mut config = ClientConfig::default();
+            config.addresses = Addresses::public().and("127.0.0.1".parse().unwrap());
+            config.names = name.names();
+            let http = Http::new(config, ServerConfig::default()).unwrap();
+            let endpoint: Endpoint = format!("{scheme}://cat.example:{port}/").parse().unwrap();
+            let before = bait.requests.lock().unwrap().len();
+            let kind = ask(&http, &endpoint, "x").await.err().map(|e| e.kind());
+            (kind, bait.requests.lock().unwrap().len() - before, name.asked())
+        };
+        // Only http gets further than being dialled here.
+        let (kind, met, asked) = dialled().await;
+        assert_eq!((met, asked), (1, 1), "{scheme}: {kind:?}");
+        assert_eq!(dialled().await, (Some(ErrorKind::Refused), 0, 2), "{scheme}");
+        let (kind, met, asked) = dialled().await;
+        assert_eq!((met, asked), (1, 3), "{scheme}: {kind:?}");
+    }
+    assert!(trap.accept().is_err(), "somebody dialled");
 }
 
 #[tokio::test]

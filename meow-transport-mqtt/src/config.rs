@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meow_core::crypto::SigningKey;
-use meow_core::transport::Addresses;
+use meow_core::transport::{Addresses, Names};
 
 /// Which certificate authorities a broker's certificate may come from (`mqtts`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct BrokerConfig {
     pub roots: Roots,
     /// At which addresses a broker may be dialled, asked after its name is resolved, each time anew (all).
     pub addresses: Addresses,
+    /// Who is asked for the addresses of names, once for each connection to a broker (the system).
+    pub names: Names,
     /// How often the broker gets a sign of life when nothing else is sent (30 s).
     pub keep_alive: Duration,
     /// How long the broker keeps queued messages for a connection that broke (60 s).
@@ -47,6 +49,7 @@ impl Default for BrokerConfig {
         Self {
             roots: Roots::Native,
             addresses: Addresses::any(),
+            names: Names::system(),
             keep_alive: Duration::from_secs(30),
             session: Duration::from_secs(60),
             first_pause: Duration::from_millis(100),

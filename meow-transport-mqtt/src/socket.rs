@@ -1,10 +1,9 @@
 //! The connection under MQTT: TCP, or TLS 1.3 on a provider that is passed by hand.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use meow_core::transport::{Addresses, Endpoint, Host};
+use meow_core::transport::{Addresses, Endpoint, Host, LookupError, Names};
 use rumqttc::MqttOptions;
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
@@ -58,13 +57,14 @@ pub(crate) fn connect_to(
     config: &BrokerConfig,
 ) -> Result<(), MqttError> {
     let port = endpoint.port().ok_or(MqttError::Endpoint("the port is missing"))?;
-    let host = match endpoint.host().ok_or(MqttError::Endpoint("the host is missing"))? {
-        Host::Name(name) => name.clone(),
-        Host::Ip(address) => address.to_string(),
-    };
-    let place = Arc::new(Place { host, port, addresses: config.addresses.clone() });
+    let host = endpoint.host().ok_or(MqttError::Endpoint("the host is missing"))?.clone();
+    let (names, addresses) = (config.names.clone(), config.addresses.clone());
+    let place = Arc::new(Place { host, port, names, addresses });
     if endpoint.scheme() == "mqtts" {
-        let name = ServerName::try_from(place.host.clone()).map_err(|_| MqttError::Name)?;
+        let name = match &place.host {
+            Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| MqttError::Name)?,
+            Host::Ip(address) => ServerName::IpAddress((*address).into()),
+        };
         let connector = TlsConnector::from(tls(&config.roots)?);
         options.set_socket_connector(move |_, _| {
             let (place, name, connector) = (Arc::clone(&place), name.clone(), connector.clone());
@@ -81,21 +81,21 @@ pub(crate) fn connect_to(
 
 /// Where the broker is, and which of its addresses may be dialled.
 struct Place {
-    host: String,
+    host: Host,
     port: u16,
+    names: Names,
     addresses: Addresses,
 }
 
 impl Place {
     /// Resolves the name each time, and dials no address but those that it asked about.
     async fn connect(&self) -> io::Result<TcpStream> {
-        let mut found: Vec<SocketAddr> =
-            tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
-        let any = !found.is_empty();
-        found.retain(|address| self.addresses.permits(address.ip()));
-        if any && found.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, Forbidden));
-        }
+        let system = |name, port| tokio::net::lookup_host((name, port));
+        let found = self.names.permitted(&self.host, self.port, &self.addresses, system).await;
+        let found = found.map_err(|e| match e {
+            LookupError::Unknown(e) => e,
+            _ => io::Error::new(io::ErrorKind::PermissionDenied, Forbidden),
+        })?;
         let socket = TcpStream::connect(found.as_slice()).await?;
         socket.set_nodelay(true)?;
         Ok(socket)

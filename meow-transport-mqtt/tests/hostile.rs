@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use common::{PATIENCE, ask, echo, insist, mqtt};
@@ -12,6 +13,7 @@ use meow_core::ErrorKind;
 use meow_core::crypto::{DhSecret, SigningKey, SystemRandom};
 use meow_core::transport::{Addresses, Endpoint, Transport};
 use meow_testkit::mqtt::{Behaviour, Broker};
+use meow_testkit::transport::names::Rebinding;
 use meow_transport_mqtt::wire::{ANNOUNCEMENT, Announcement, CLASSES, Prefix, Reference, TopicId};
 use meow_transport_mqtt::{ClientConfig, Mqtt, ServerConfig};
 use tokio::time::timeout;
@@ -293,4 +295,42 @@ async fn a44_a_broker_at_an_address_that_is_not_permitted_is_not_dialled_whateve
     let allowed =
         mqtt(|client, _| client.broker.addresses = Addresses::public().and("127.0.0.1".parse().unwrap()));
     assert_eq!(ask(&allowed, &local, b"x").await.unwrap(), b"x");
+}
+
+/// Whoever owns a name can have it lead elsewhere between the check and the dial. It is asked once for each connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a44_a_broker_whose_name_changes_its_answer_leads_nowhere_else() {
+    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
+    let broker = broker().await;
+    let port = broker.address().port();
+    let trap = std::net::TcpListener::bind((bad, port)).unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let server = mqtt(|_, _| {});
+    let fingerprint = *echo(&server, &broker.url("cats")).await.server().unwrap();
+    let name = Rebinding::new([vec![good], vec![bad]]);
+    let strict = || {
+        mqtt(|client, _| {
+            client.broker.addresses = Addresses::public().and("127.0.0.1".parse().unwrap());
+            client.broker.names = name.names();
+        })
+    };
+    let endpoint = |scheme: &str| {
+        format!("{scheme}://cat.example:{port}/cats").parse::<Endpoint>().unwrap().with_server(fingerprint)
+    };
+    let first = strict();
+    assert_eq!(ask(&first, &endpoint("mqtt"), b"x").await.unwrap(), b"x");
+    assert_eq!(name.asked(), 1);
+    let before = broker.connections();
+    for scheme in ["mqtt", "mqtts"] {
+        let e = strict().connect(&endpoint(scheme)).await.map(drop).unwrap_err();
+        assert_eq!(e.kind(), ErrorKind::Refused, "{scheme}: {e}");
+    }
+    assert_eq!(broker.connections(), before, "somebody dialled");
+    // One that was there comes back by the name, and so is checked again.
+    broker.cut();
+    common::until("a refusal", async || {
+        first.connect(&endpoint("mqtt")).await.is_err_and(|e| e.kind() == ErrorKind::Refused)
+    })
+    .await;
+    assert!(trap.accept().is_err(), "somebody dialled");
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meow_core::crypto::SigningKey;
-use meow_core::transport::Addresses;
+use meow_core::transport::{Addresses, Names};
 
 /// How links are dialled.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct ClientConfig {
     pub from_listener: bool,
     /// Which addresses may be dialled, asked after a name is resolved (all).
     pub addresses: Addresses,
+    /// Who is asked for the addresses of names, once for each connection that is opened (the system).
+    pub names: Names,
 }
 
 impl Default for ClientConfig {
@@ -36,6 +38,7 @@ impl Default for ClientConfig {
             keep_alive: Duration::from_secs(15),
             from_listener: false,
             addresses: Addresses::any(),
+            names: Names::system(),
         }
     }
 }

@@ -111,19 +111,10 @@ impl Dialer {
         sparingly: bool,
     ) -> Result<Arc<Live>, UdpError> {
         let port = endpoint.port().ok_or(UdpError::Endpoint("the port is missing"))?;
-        let mut found: Vec<SocketAddr> =
-            match endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))? {
-                Host::Ip(address) => vec![SocketAddr::new(*address, port)],
-                Host::Name(name) => {
-                    tokio::net::lookup_host((name.as_str(), port)).await.map_err(UdpError::Resolve)?.collect()
-                }
-            };
+        let host = endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))?;
         // What is asked for is what is dialled, whatever a name says later.
-        let any = found.len();
-        found.retain(|address| self.config.addresses.permits(address.ip()));
-        if any > 0 && found.is_empty() {
-            return Err(UdpError::Address);
-        }
+        let system = |name, port| tokio::net::lookup_host((name, port));
+        let found = self.config.names.permitted(host, port, &self.config.addresses, system).await?;
         let live = Arc::new(self.first_of(found, sparingly).await?);
         let watched = Arc::clone(&live);
         tokio::spawn(watch(Arc::downgrade(self), Arc::clone(place), endpoint.authority(), watched));

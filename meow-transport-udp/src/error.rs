@@ -2,6 +2,7 @@
 
 use std::io;
 
+use meow_core::transport::LookupError;
 use meow_core::{Error, ErrorKind, Retry};
 
 /// Every failure of this crate. No variant names a host.
@@ -47,6 +48,15 @@ pub(crate) enum UdpError {
     TooLong,
     #[error("the far side sent an empty frame, which the udp binding does not allow")]
     Empty,
+}
+
+impl From<LookupError> for UdpError {
+    fn from(e: LookupError) -> Self {
+        match e {
+            LookupError::Unknown(e) => Self::Resolve(e),
+            _ => Self::Address,
+        }
+    }
 }
 
 impl UdpError {

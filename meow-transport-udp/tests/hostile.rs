@@ -6,7 +6,7 @@ mod common;
 #[path = "common/nat.rs"]
 mod nat;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use meow_core::ErrorKind;
 use meow_core::crypto::{SigningKey, SystemRandom};
 use meow_core::request::fingerprint;
 use meow_core::transport::{Addresses, Endpoint, Transport};
+use meow_testkit::transport::names::Rebinding;
 use meow_transport_udp::{ClientConfig, ServerConfig, Udp};
 use nat::Nat;
 use tokio::net::UdpSocket;
@@ -42,6 +43,29 @@ async fn a44_an_address_that_is_not_permitted_is_not_dialled_whatever_it_is_call
     }
     config.addresses = Addresses::public().and("127.0.0.1".parse().unwrap());
     assert_eq!(ask(&Udp::new(config, ServerConfig::default()), &server, b"x").await.unwrap(), b"x");
+}
+
+/// Whoever owns a name can have it lead elsewhere between the check and the dial. It is asked once for each connection.
+#[tokio::test]
+async fn a44_a_name_that_changes_its_answer_leads_nowhere_else() {
+    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
+    let server = echo(&udp(|_| {})).await;
+    let port = address(&server).port();
+    let trap = std::net::UdpSocket::bind((bad, port)).unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let name = Rebinding::new([vec![good], vec![bad], vec![bad, good]]);
+    let dialled = async || {
+        let mut config = ClientConfig::default();
+        config.addresses = Addresses::public().and("127.0.0.1".parse().unwrap());
+        config.names = name.names();
+        let strict = Udp::new(config, ServerConfig::default());
+        let answer = ask(&strict, &format!("udp://cat.example:{port}").parse().unwrap(), b"x").await;
+        (answer.map_err(|e| e.kind()), name.asked())
+    };
+    assert_eq!(dialled().await, (Ok(b"x".to_vec()), 1));
+    assert_eq!(dialled().await, (Err(ErrorKind::Refused), 2));
+    assert_eq!(dialled().await, (Ok(b"x".to_vec()), 3));
+    assert!(trap.recv(&mut [0; 16]).is_err(), "somebody dialled");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod addresses;
 mod endpoint;
 mod link;
+mod names;
 mod profile;
 
 pub use addresses::{AddressBlock, AddressBlockError, Addresses};
@@ -13,6 +14,7 @@ pub use endpoint::{Credentials, Endpoint, EndpointError, Host, MAX_URL, Options}
 pub use link::{
     Accept, Frame, Link, LinkReceiver, LinkSender, Listener, Peer, RecvFrames, SendFrames, check_frame,
 };
+pub use names::{LookupError, Names, Resolve};
 pub use profile::{CostClass, LinkProfile, Pattern};
 
 use std::future::Future;

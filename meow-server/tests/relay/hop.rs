@@ -1,6 +1,6 @@
 //! Relays as hops: chains on loopback, and what must not work against them.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use meow_core::request::{
 use meow_core::transport::{Addresses, Endpoint};
 use meow_core::wire::Fixed;
 use meow_server::{Admission, Hop, HopCounts, HopLimits, Relay, RelayHandle, RelayLimits, ServerIdentity};
+use meow_testkit::transport::names::Rebinding;
 use meow_transport::Transports;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
 
@@ -364,6 +365,45 @@ async fn a44_a_hop_dials_no_address_that_is_not_public() {
         seal(OnionClass::Small, &[step(&client, Delay::NONE), next], b"", &mut SystemRandom).unwrap();
     client.exchange(packet).await.unwrap();
     until(&relay, |c| c.failed == 9 && c.unknown == 1).await;
+    assert!(trap.accept().is_err(), "somebody dialled");
+}
+
+/// The name of a server to send on to, whose owner has it lead into the relay's own network after it was checked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a44_a_name_that_changes_its_answer_leads_a_hop_nowhere_else() {
+    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
+    let named = Plan::new();
+    let port = named.url.port().unwrap();
+    let trap = TcpListener::bind((bad, port)).unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let mut reference = named.reference();
+    reference.url = format!("http://relay.example:{port}/").parse().unwrap();
+    let named = named.start(Some(Hop::new(dialling(Addresses::public())))).await;
+    let name = Rebinding::new([vec![good]]);
+    let mut config = ClientConfig::default();
+    config.addresses = Addresses::public().and("127.0.0.1".parse().unwrap());
+    config.names = name.names();
+    // Each packet by a connection of its own.
+    config.idle_per_host = 0;
+    let transports = Transports::new().with(Http::new(config, ServerConfig::default()).unwrap());
+    let mut limits = HopLimits::default();
+    limits.life = Duration::from_millis(2500);
+    let entry = Plan::new().start(Some(Hop::new(transports).limits(limits).to(reference))).await;
+    let (near, far) = (client(&entry).await, client(&named).await);
+    let send = async || {
+        let route = [step(&near, Delay::NONE), step(&far, Delay::NONE)];
+        let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
+        near.exchange(packet).await.unwrap();
+    };
+    send().await;
+    until(&entry, |c| c.forwarded == 1).await;
+    assert_eq!(counts(&named).taken, 1);
+    let before = name.asked();
+    name.lead_to(vec![bad]);
+    send().await;
+    until(&entry, |c| c.failed == 1).await;
+    assert!(name.asked() > before);
+    assert_eq!((counts(&named).taken, counts(&entry).forwarded), (1, 1));
     assert!(trap.accept().is_err(), "somebody dialled");
 }
 

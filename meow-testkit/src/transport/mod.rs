@@ -5,3 +5,4 @@ pub mod conformance;
 #[cfg(unix)]
 pub mod line;
 pub mod medium;
+pub mod names;
