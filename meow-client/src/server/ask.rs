@@ -10,19 +10,23 @@ use meow_core::request::{
     seal_request,
 };
 use meow_core::session::SessionKind;
-use meow_core::transport::{Endpoint, LinkProfile};
+use meow_core::transport::{CostClass, Endpoint, LinkProfile};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use meow_transport::Transports;
 
 use super::carry::{Carrier, Direct};
-use super::choose::{Failures, order};
+use super::choose::{Failures, another, order};
+use super::exchange;
 use super::reach::{connect, open};
 use super::sealed::{Room, Seal, Session};
+use super::silence::{Silence, Silences};
 use super::told::{Told, counter_of_own};
 use crate::random::SharedRandom;
 
 /// How long a server may take beyond the wait that it was asked for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The same where another of its URLs can be tried that costs no more.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(10);
 
 /// One request to one server.
 pub(crate) struct Ask<'a> {
@@ -56,11 +60,18 @@ pub(crate) struct Servers {
     random: SharedRandom,
     told: Mutex<Told>,
     failures: Mutex<Failures>,
+    silences: Silences,
 }
 
 impl Servers {
     pub(crate) fn new(transports: Transports, random: SharedRandom) -> Self {
-        Self { transports, random, told: Mutex::default(), failures: Mutex::default() }
+        Self {
+            transports,
+            random,
+            told: Mutex::default(),
+            failures: Mutex::default(),
+            silences: Silences::default(),
+        }
     }
 
     /// Forgets what was learnt of servers, so that everything is looked up anew (the network changed).
@@ -90,15 +101,21 @@ impl Servers {
     /// `WrongPeer` when another server answers, `Unreachable`, or what the transport says.
     pub(crate) async fn descriptor(&self, at: &Endpoint, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
         let link = connect(&self.transports, at, fingerprint).await?;
-        self.describe(&mut Direct::new(&self.transports, at, fingerprint, link), fingerprint).await
+        let mut carrier = Direct::new(&self.transports, at, fingerprint, link);
+        self.describe(&mut carrier, fingerprint, PATIENCE).await
     }
 
-    async fn describe(&self, carrier: &mut impl Carrier, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
+    async fn describe(
+        &self,
+        carrier: &mut impl Carrier,
+        fingerprint: &[u8; 32],
+        patience: Duration,
+    ) -> Result<Arc<Descriptor>> {
         let describes = |packet: &[u8]| match ClearAnswer::from_packet(packet) {
             Ok(ClearAnswer::Descriptor(signed)) => signed.verified(fingerprint).is_ok(),
             _ => false,
         };
-        let packet = carrier.carry(&DESCRIBE, PATIENCE, &describes).await?;
+        let packet = carrier.carry(&DESCRIBE, patience, &describes).await?;
         let at = carrier.to();
         let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&packet)? else {
             return Err(Error::new(ErrorKind::Limit, format!("{at} is too busy to answer; try again later")));
@@ -119,7 +136,8 @@ impl Servers {
 
     /// Asks by whichever of the server's URLs works (see [`order`]): the user's, those that its descriptor lists,
     /// those of `server`. A link that breaks is followed by the next one, so that the same request can reach the
-    /// server twice: requests are idempotent or counted. In a session, each attempt takes a counter.
+    /// server twice: requests are idempotent or counted. In a session, each attempt takes a counter. A request that the
+    /// server may hold is asked anew when another one stays unanswered on the same way meanwhile, unless that is scarce.
     ///
     /// # Errors
     /// That of the last URL tried, but `WrongPeer` before others. A refusal by the server is not an error here.
@@ -139,8 +157,24 @@ impl Servers {
                 self.failed(&url, e, &mut last);
             }
             let Some((url, link)) = opened.open else { break };
+            let cost = link.profile.cost;
+            let patience = if another(&ways, cost) { PATIENCE_WITH_OTHERS } else { PATIENCE };
+            let silent = self.silences.at(&url);
+            // Where airtime is scarce, many would ask anew at once just when it is short.
+            let heeds = !ask.wait.is_zero() && cost != CostClass::Scarce;
             let mut carrier = Direct::new(&self.transports, &url, fingerprint, link);
-            match self.ask_by(&mut carrier, ask).await {
+            let bus = carrier.bus();
+            let answered = tokio::select! {
+                biased;
+                answered = self.ask_by(&mut carrier, ask, patience) => answered,
+                () = silent, if heeds => {
+                    // It was counted as a failure where it was noticed.
+                    last.get_or_insert_with(|| exchange::silent(&url, patience));
+                    (repeated, silent_bus) = (true, silent_bus | bus);
+                    continue;
+                }
+            };
+            match answered {
                 Ok(answered) => {
                     self.failures().worked(&url);
                     self.told().used(fingerprint, &url);
@@ -149,7 +183,7 @@ impl Servers {
                 // What the server proved or said holds for every URL; only the way there can differ.
                 Err(e) if e.retry() == Retry::Never && e.kind() == ErrorKind::Limit => return Err(e),
                 Err(e) => {
-                    silent_bus |= carrier.bus();
+                    silent_bus |= bus;
                     self.failed(&url, e, &mut last);
                 }
             }
@@ -167,19 +201,27 @@ impl Servers {
     pub(super) fn failed(&self, url: &Endpoint, e: Error, last: &mut Option<Error>) {
         tracing::debug!(kind = e.kind().name(), "one way to a server does not work");
         self.failures().failed(url);
+        if Silence::is_why(&e) {
+            self.silences.note(url);
+        }
         if last.as_ref().is_none_or(|last| last.kind() != ErrorKind::WrongPeer) {
             *last = Some(e);
         }
     }
 
     /// One request and its answer, by one way.
-    async fn ask_by(&self, carrier: &mut impl Carrier, ask: &Ask<'_>) -> Result<Answered> {
+    async fn ask_by(
+        &self,
+        carrier: &mut impl Carrier,
+        ask: &Ask<'_>,
+        patience: Duration,
+    ) -> Result<Answered> {
         match ask.seal {
-            Seal::Session(session, kind) => in_session(carrier, ask, session, kind).await,
-            Seal::Key(kind) => self.to_key(carrier, ask, kind).await,
+            Seal::Session(session, kind) => in_session(carrier, ask, patience, session, kind).await,
+            Seal::Key(kind) => self.to_key(carrier, ask, patience, kind).await,
             Seal::KeyByLink { fat, thin } => {
                 let kind = if carrier.thin() { thin } else { fat };
-                self.to_key(carrier, ask, kind).await
+                self.to_key(carrier, ask, patience, kind).await
             }
         }
     }
@@ -189,6 +231,7 @@ impl Servers {
         &self,
         carrier: &mut impl Carrier,
         ask: &Ask<'_>,
+        patience: Duration,
         kind: &RequestKind,
     ) -> Result<Answered> {
         let fingerprint = ask.server.fingerprint();
@@ -196,7 +239,7 @@ impl Servers {
         let mut old = known.is_some();
         let mut descriptor = match known {
             Some(d) => d,
-            None => self.describe(carrier, fingerprint).await?,
+            None => self.describe(carrier, fingerprint, patience).await?,
         };
         for _ in 0..2 {
             let key = descriptor.online_key().ok_or_else(|| {
@@ -212,11 +255,11 @@ impl Servers {
                 seal_request(&request, fingerprint, key, thin, &mut *random as &mut dyn Random)?
             };
             let fits = |packet: &[u8]| pending.open(packet).is_ok();
-            let answer = match carrier.carry(&packet, PATIENCE + ask.wait, &fits).await {
+            let answer = match carrier.carry(&packet, patience + ask.wait, &fits).await {
                 // On a bus, silence may mean that the server does not know the key any more.
                 Err(e) if e.kind() == ErrorKind::Unreachable && carrier.bus() && old => {
                     let number = key.number;
-                    descriptor = self.describe(carrier, fingerprint).await?;
+                    descriptor = self.describe(carrier, fingerprint, patience).await?;
                     old = false;
                     match descriptor.online_key() {
                         Some(key) if key.number != number => continue,
@@ -231,7 +274,7 @@ impl Servers {
             }
             match ClearAnswer::from_packet(&answer)? {
                 ClearAnswer::Refused(ClearCode::UnknownKey) => {
-                    descriptor = self.describe(carrier, fingerprint).await?;
+                    descriptor = self.describe(carrier, fingerprint, patience).await?;
                 }
                 other => return Err(unsealed(&other, carrier.to())),
             }
@@ -245,6 +288,7 @@ impl Servers {
 async fn in_session(
     carrier: &mut impl Carrier,
     ask: &Ask<'_>,
+    patience: Duration,
     session: &Session,
     kind: &SessionKind,
 ) -> Result<Answered> {
@@ -252,7 +296,7 @@ async fn in_session(
         return Ok(Answered::NoSession { forget: false });
     };
     let fits = |packet: &[u8]| session.open(&sealed, packet).is_some();
-    let packet = carrier.carry(&sealed.packet, PATIENCE + ask.wait, &fits).await?;
+    let packet = carrier.carry(&sealed.packet, patience + ask.wait, &fits).await?;
     // First: a thin packet may begin with any byte.
     if let Some(answer) = session.open(&sealed, &packet) {
         return Ok(Answered::Sealed { answer, export: None });

@@ -26,6 +26,14 @@ pub(crate) struct Way {
     took: Duration,
     /// The user named it.
     own: bool,
+    /// It failed a while ago.
+    rests: bool,
+}
+
+/// Whether one of these ways is worth trying instead of one of this cost that does not answer: it costs no more, and did not
+/// fail lately.
+pub(crate) fn another(ways: &VecDeque<Way>, cost: CostClass) -> bool {
+    ways.iter().any(|way| !way.rests && way.cost <= cost)
 }
 
 /// What went wrong lately, by URL.
@@ -82,7 +90,7 @@ pub(crate) fn order(
     named: impl IntoIterator<Item = Endpoint>,
     failures: &Failures,
 ) -> Result<VecDeque<Way>> {
-    let (mut ways, mut wrong) = (Vec::<Way>::new(), None);
+    let (mut ways, mut wrong, now) = (Vec::<Way>::new(), None, Instant::now());
     let own = own.into_iter().map(|url| (url, true));
     let named = named.into_iter().filter(|url| url.host().is_some()).map(|url| (url, false));
     for (url, own) in own.chain(named) {
@@ -92,7 +100,10 @@ pub(crate) fn order(
             continue;
         }
         match transports.estimate(&url) {
-            Ok(profile) => ways.push(Way { cost: profile.cost, took: took(&profile), url, own }),
+            Ok(profile) => {
+                let rests = failures.rests(&url, now);
+                ways.push(Way { cost: profile.cost, took: took(&profile), url, own, rests });
+            }
             Err(e) => wrong = wrong.or(Some(e)),
         }
     }
@@ -101,11 +112,10 @@ pub(crate) fn order(
             Error::new(ErrorKind::Usage, "this server has no usable URL; ask for its current reference")
         }));
     }
-    let now = Instant::now();
     // Stable: what is equal stays in the order in which it was named.
     ways.sort_by_key(|way| {
         let took = if way.own { Duration::ZERO } else { way.took };
-        (failures.rests(&way.url, now), way.cost, !way.own, took)
+        (way.rests, way.cost, !way.own, took)
     });
     Ok(ways.into())
 }

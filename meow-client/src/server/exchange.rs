@@ -9,6 +9,8 @@ use meow_core::wire::is_thin;
 use meow_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::silence::Silence;
+
 /// Bytes of a typical long answer.
 const ANSWER: u64 = 8192;
 /// First pause before a packet goes out on a bus again, beside the time that it takes there; twice as long each time.
@@ -108,6 +110,7 @@ pub(super) fn silent(to: &Endpoint, patience: Duration) -> Error {
         ErrorKind::Unreachable,
         format!("{to} did not answer within {} seconds; check the network, or try later", patience.as_secs()),
     )
+    .with_source(Silence)
 }
 
 #[cfg(test)]

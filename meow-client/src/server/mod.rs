@@ -6,6 +6,7 @@ mod choose;
 mod exchange;
 mod reach;
 mod sealed;
+mod silence;
 mod through;
 mod told;
 
