@@ -18,8 +18,8 @@ const MTU: usize = 252;
 const BAUD: u32 = 115_200;
 /// Bytes that framing adds on the air: see [`crate::framing`].
 const FRAMING: usize = 4;
-/// Bytes after which a station is heard by others, where its modem passes bytes on as they come.
-const FIRST_BYTES: usize = 2;
+/// Bytes after which a station is heard by others: those of a whole answer, since many a modem passes whole frames on.
+const ANSWER: usize = 18 + FRAMING;
 
 /// How frames stand on the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,8 +166,8 @@ impl Settings {
         let default = if mode == Mode::Transparent { 50 } else { 0 };
         let quiet = within("lbt", lbt.unwrap_or(default), 0, 10_000)?;
         rules.listen = (quiet > 0).then(|| Duration::from_millis(quiet));
-        // Another station that has begun is heard with its first bytes.
-        let audible = rules.airtime(FIRST_BYTES);
+        // An answer, which nobody waits to send, is heard before another station's first slot is over.
+        let audible = rules.airtime(ANSWER);
         rules.slot = Duration::from_millis((quiet / 2).max(5)).max(audible);
         if !rules.fits(mtu + FRAMING) {
             return Err(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meow_core::Result;
-use meow_core::segment::Turn;
+use meow_core::segment::{Turn, is_answer};
 use meow_core::transport::{Frame, Link, Peer, RecvFrames, SendFrames, check_frame};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
@@ -59,8 +59,9 @@ impl SendFrames for Tx {
         };
         // A TNC sends the frame without what stands round it on the line.
         let on_air = if settings.mode == Mode::Kiss { frame.len() } else { line.len() };
+        let answer = is_answer(&frame);
         loop {
-            let turn = self.port.access().turn(self.port.now(), on_air);
+            let turn = self.port.access().turn(self.port.now(), on_air, answer);
             match turn {
                 Turn::Now => break,
                 // Where nothing but the cable's own speed is in the way, the device knows best whether it still is.
@@ -139,7 +140,7 @@ impl RecvFrames for Rx {
             match &mut self.state {
                 Reader::Open(opened) => match opened.read(&mut self.buffer).await {
                     Ok(n) if n > 0 => {
-                        self.port.access().heard(self.port.now());
+                        self.port.access().heard(self.port.now(), n);
                         self.decoder.push(self.buffer.get(..n).unwrap_or_default());
                     }
                     end => {

@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use meow_core::ErrorKind;
 use meow_core::transport::{Endpoint, Transport};
+use meow_testkit::transport::air::{Air, Channel, Counts, Modem};
 use meow_testkit::transport::conformance::{Subject, run_all};
 use meow_testkit::transport::line::Line;
-use meow_testkit::transport::medium::LossyStation;
+use meow_testkit::transport::medium::{LossyModem, LossyStation};
 use meow_transport::{Segmented, Transports};
 use meow_transport_serial::Serial;
 
@@ -31,8 +33,62 @@ async fn conforms(options: &str) {
         .map(|bad| at(&line, 0, &format!("?{bad}")));
     // Another station is dialled as it is.
     let dial = move |local: &Endpoint| if *local == listen { dial.clone() } else { local.clone() };
-    // A station takes 128 links of others.
-    run_all(&subject.dial_by(dial).refusing(bad).through(lossy).links(100)).await.unwrap();
+    run_all(&subject.dial_by(dial).refusing(bad).through(lossy)).await.unwrap();
+}
+
+/// The suite on a radio channel where stations destroy each other's frames if they do not listen and back off: four that dial
+/// in turn, one that listens, one with a bad modem. On virtual time: airtime is not waited for.
+fn conforms_on_the_air(options: &str, channel: Channel, modem: Modem) -> Counts {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let air = Air::new(channel);
+        let endpoint = |station: &str| -> Endpoint {
+            let url = format!("serial:///dev/{station}{options}&rate=200000&preamble=5&lbt=10");
+            url.parse().unwrap()
+        };
+        let modems = air.clone();
+        let serial = Serial::over(move |settings| {
+            let loss = if settings.path() == "/dev/lossy" { 100 } else { 0 };
+            Ok(Box::new(modems.plug(modem.losing(loss))))
+        });
+        let listen = endpoint("listens");
+        let next = AtomicUsize::new(0);
+        let (local, near) = (listen.clone(), ["a", "b", "c", "d"].map(endpoint));
+        let dial = move |at: &Endpoint| match *at == local {
+            true => near[next.fetch_add(1, Ordering::Relaxed) % near.len()].clone(),
+            false => at.clone(),
+        };
+        let lossy = LossyModem::new(air.clone(), endpoint("lossy"));
+        let subject = Subject::new(Segmented::new(Arc::new(serial)), listen).dial_by(dial).through(lossy);
+        let subject = subject.within(Duration::from_secs(3600));
+        run_all(&subject).await.unwrap();
+        air.counts()
+    })
+}
+
+/// Fast, as such channels go: 200 links at once take their time.
+fn channel(seed: u64) -> Channel {
+    let mut channel = Channel::of(200_000, seed);
+    channel.preamble = Duration::from_millis(5);
+    channel
+}
+
+#[test]
+fn kiss_conforms_where_stations_listen_before_they_talk() {
+    let counts = conforms_on_the_air("?mode=kiss", channel(1), Modem::kiss());
+    // Whole frames are heard when they are over, so who begins in the meantime collides, and backs off.
+    assert!(counts.collided > 0, "{counts:?}");
+}
+
+#[test]
+fn transparent_conforms_where_stations_listen_before_they_talk() {
+    for passes_bytes in [false, true] {
+        let mut channel = channel(2);
+        channel.passes_bytes = passes_bytes;
+        let counts = conforms_on_the_air("?mode=transparent", channel, Modem::default());
+        assert!(counts.collided > 0, "{counts:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use super::rto::Dice;
 
-/// Frames up to this length go ahead of longer ones: acknowledgements, for which somebody waits.
+/// Frames up to this length may use all of the airtime: acknowledgements, without which the rest is in vain.
 const SHORT: usize = 32;
-/// Slots that a short frame waits for at most.
-const SHORT_SLOTS: u64 = 2;
-/// Slots that a frame waits for at most, at its first try; twice as many at each further one.
-const SLOTS: u64 = 8;
-const MAX_DOUBLINGS: u32 = 4;
+/// Slots that another frame waits for at most, on a channel that nobody else uses.
+const SLOTS: u32 = 8;
+/// Slots more for each frame of others that was heard while the last one waited: who shares the channel with many draws from
+/// more.
+const CROWD_SLOTS: u32 = 4;
+/// Most frames of others that count.
+const MAX_CROWD: u32 = 60;
 /// Frames that follow each other without a new back-off.
 const BURST: u32 = 16;
 /// Parts of the period that airtime is counted by.
@@ -86,11 +88,22 @@ pub struct Access {
     /// Until when one's own last frame is on the air.
     own: Duration,
     burst: u32,
-    tries: u32,
-    /// The back-off that was drawn, and what `busy` was then.
-    drawn: Option<(Duration, Duration)>,
+    /// How often others were heard while the last frame waited, and so far while this one does.
+    crowd: u32,
+    heard: u32,
+    drawn: Option<BackOff>,
     /// Airtime by parts of the period: number of the part, and how much.
     used: VecDeque<(u64, Duration)>,
+}
+
+/// The wait of one frame. What was drawn stands until the frame has gone: while others are on the air it does not run on, so that
+/// whoever has waited for long is next, however busy the channel is.
+#[derive(Debug)]
+struct BackOff {
+    /// Slots that are left.
+    slots: u32,
+    /// From when on they are counted.
+    from: Duration,
 }
 
 impl Access {
@@ -102,7 +115,8 @@ impl Access {
             busy: Duration::ZERO,
             own: Duration::ZERO,
             burst: 0,
-            tries: 0,
+            crowd: 0,
+            heard: 0,
             drawn: None,
             used: VecDeque::new(),
         }
@@ -113,13 +127,26 @@ impl Access {
         &self.rules
     }
 
-    /// Another station is on the air now.
-    pub fn heard(&mut self, now: Duration) {
+    /// Another station is on the air now, and has been for these bytes.
+    pub fn heard(&mut self, now: Duration, bytes: usize) {
+        let began = now.saturating_sub(self.rules.airtime(bytes));
+        let listen = self.rules.listen.unwrap_or_default();
+        if began > self.busy {
+            self.heard = self.heard.saturating_add(1);
+        }
         self.busy = self.busy.max(now);
+        if let Some(wait) = &mut self.drawn {
+            let slot = self.rules.slot.as_micros().max(1);
+            let passed = began.saturating_sub(wait.from).as_micros() / slot;
+            // Whoever has waited is next, after answers, for which nobody waits.
+            let least = wait.slots.min(1);
+            wait.slots = wait.slots.saturating_sub(u32::try_from(passed).unwrap_or(u32::MAX)).max(least);
+            wait.from = wait.from.max(now + listen);
+        }
     }
 
-    /// Whether a frame of this many bytes may begin now.
-    pub fn turn(&mut self, now: Duration, bytes: usize) -> Turn {
+    /// Whether a frame of this many bytes may begin now. An [`answer`](super::is_answer) goes ahead of others.
+    pub fn turn(&mut self, now: Duration, bytes: usize, answer: bool) -> Turn {
         if now < self.own {
             return Turn::At(self.own);
         }
@@ -131,20 +158,17 @@ impl Access {
         if self.burst > 0 && self.burst < BURST && self.busy <= self.own && now <= self.own + listen {
             return Turn::Now;
         }
-        let short = bytes <= SHORT;
-        let wait = match self.drawn {
-            Some((wait, busy)) if busy == self.busy => wait,
-            earlier => {
-                if earlier.is_some() {
-                    self.tries += 1;
-                }
-                let slots = if short { SHORT_SLOTS } else { SLOTS << self.tries.min(MAX_DOUBLINGS) };
-                let steps = u32::try_from(self.dice.draw() % slots).unwrap_or(0) + u32::from(!short);
-                let wait = self.rules.slot * steps;
+        let wait = match &self.drawn {
+            Some(wait) => wait.from + self.rules.slot * wait.slots,
+            None => {
+                let crowd = self.crowd.max(self.heard).min(MAX_CROWD) * CROWD_SLOTS;
+                let drawn = u32::try_from(self.dice.draw() % u64::from(SLOTS + crowd)).unwrap_or(0);
+                // One station has an answer, and all others wait for it.
+                let slots = if answer { 0 } else { drawn + 1 };
                 // Counted from now, or from the end of what is on the air.
-                let wait = now.max(self.busy + listen) + wait;
-                self.drawn = Some((wait, self.busy));
-                wait
+                let from = now.max(self.busy + listen);
+                self.drawn = Some(BackOff { slots, from });
+                from + self.rules.slot * slots
             }
         };
         if now >= wait { Turn::Now } else { Turn::At(wait) }
@@ -156,7 +180,7 @@ impl Access {
         let follows = self.rules.listen.is_some_and(|listen| now <= self.own + listen);
         self.burst = if follows && self.burst < BURST { self.burst + 1 } else { 1 };
         self.own = now + airtime;
-        (self.tries, self.drawn) = (0, None);
+        (self.crowd, self.heard, self.drawn) = (self.heard, 0, None);
         if self.rules.duty_ppm.is_some() {
             let part = self.part(now);
             match self.used.back_mut() {
@@ -212,7 +236,7 @@ mod tests {
         let (mut now, mut log) = (Duration::ZERO, Vec::new());
         for (pause, bytes) in asks {
             now += ms(*pause);
-            while let Turn::At(at) = access.turn(now, *bytes) {
+            while let Turn::At(at) = access.turn(now, *bytes, false) {
                 prop_assert!(at > now, "asked to wait for the past");
                 now = at;
             }
@@ -241,12 +265,12 @@ mod tests {
         (rules.duty_ppm, rules.period) = (Some(100_000), Duration::from_secs(10));
         let mut access = Access::new(rules, 1);
         let mut now = Duration::ZERO;
-        while access.turn(now, 100) == Turn::Now {
+        while access.turn(now, 100, false) == Turn::Now {
             now = access.sent(now, 100);
         }
         assert_eq!(now, ms(900));
-        assert!(matches!(access.turn(now, 100), Turn::At(at) if at >= Duration::from_secs(10)));
-        assert_eq!(access.turn(now, 10), Turn::Now);
+        assert!(matches!(access.turn(now, 100, false), Turn::At(at) if at >= Duration::from_secs(10)));
+        assert_eq!(access.turn(now, 10, false), Turn::Now);
     }
 
     #[test]
@@ -254,19 +278,72 @@ mod tests {
         let mut rules = AccessRules::new(8_000);
         rules.listen = Some(ms(20));
         let mut access = Access::new(rules, 7);
-        access.heard(ms(100));
-        let Turn::At(at) = access.turn(ms(100), 100) else { panic!("talks into another's frame") };
+        access.heard(ms(100), 10);
+        let Turn::At(at) = access.turn(ms(100), 100, false) else { panic!("talks into another's frame") };
         assert!(at >= ms(130));
         // Heard again in the meantime: drawn anew, from then on.
-        access.heard(at);
-        let Turn::At(again) = access.turn(at, 100) else { panic!("talks into another's frame") };
+        access.heard(at, 10);
+        let Turn::At(again) = access.turn(at, 100, false) else { panic!("talks into another's frame") };
         assert!(again >= at + ms(30));
         let mut now = again;
         let mut burst = 0;
-        while access.turn(now, 100) == Turn::Now {
+        while access.turn(now, 100, false) == Turn::Now {
             now = access.sent(now, 100);
             burst += 1;
         }
         assert_eq!(burst, BURST);
+    }
+
+    fn listening() -> AccessRules {
+        let mut rules = AccessRules::new(8_000);
+        (rules.listen, rules.slot) = (Some(ms(20)), ms(10));
+        rules
+    }
+
+    #[test]
+    fn an_answer_goes_before_whatever_else_waits() {
+        for seed in 0..50 {
+            let mut access = Access::new(listening(), seed);
+            access.heard(ms(100), 10);
+            assert_eq!(access.turn(ms(100), 10, true), Turn::At(ms(120)));
+            let mut access = Access::new(listening(), seed);
+            access.heard(ms(100), 10);
+            assert!(matches!(access.turn(ms(100), 10, false), Turn::At(at) if at >= ms(130)));
+        }
+    }
+
+    /// Others are on the air again one slot after each frame: what was drawn runs on in between.
+    #[test]
+    fn whoever_waits_is_next_however_busy_the_channel_is() {
+        for seed in 0..50 {
+            let mut access = Access::new(listening(), seed);
+            let (mut now, mut rounds) = (ms(100), 0);
+            access.heard(now, 10);
+            while access.turn(now, 100, false) != Turn::Now
+                && access.turn(now + ms(30), 100, false) != Turn::Now
+            {
+                // Ten bytes, from a slot after the silence on.
+                now += ms(40);
+                access.heard(now, 10);
+                rounds += 1;
+            }
+            assert!(rounds < SLOTS + CROWD_SLOTS, "{rounds} frames of others");
+        }
+    }
+
+    #[test]
+    fn who_shares_the_channel_with_many_waits_longer() {
+        let mean = |others: u64| {
+            let waits = (0..200).map(|seed| {
+                let mut access = Access::new(listening(), seed);
+                (1..=others).for_each(|n| access.heard(ms(n * 100), 10));
+                match access.turn(ms(200_000), 100, false) {
+                    Turn::Now => Duration::ZERO,
+                    Turn::At(at) => at - ms(200_000),
+                }
+            });
+            waits.sum::<Duration>() / 200
+        };
+        assert!(mean(0) < ms(60) && mean(10) > ms(150) && mean(1000) < ms(1500));
     }
 }

@@ -65,7 +65,7 @@ impl Config {
             bit_rate: profile.bit_rate.max(1),
             window: u8::try_from(window).unwrap_or(MAX_WINDOW),
             patience: Duration::from_secs(60),
-            max_links: 128,
+            max_links: 256,
             max_memory: (2 << 20).max(3 * window * profile.max_frame),
         };
         // A slow medium, and more so one on which stations must be silent for most of the time, takes longer.

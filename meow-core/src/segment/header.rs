@@ -194,6 +194,12 @@ fn bit(set: bool, mark: u8) -> u8 {
     if set { mark } else { 0 }
 }
 
+/// Whether a frame is an acknowledgement that asks for nothing: somebody waits for it, and nobody else sends one now.
+pub fn is_answer(frame: &[u8]) -> bool {
+    frame.get(6).is_some_and(|kind| kind & (KIND | POLL) == ACK)
+        && (ACK_HEADER..=LONGEST_ACK).contains(&frame.len())
+}
+
 /// Whether this can be a tag: it cannot be taken for an outermost version-and-suite byte of version 0.
 pub(super) fn is_tag(tag: &Tag) -> bool {
     tag[0] >= 0x10

@@ -127,7 +127,14 @@ impl Machine {
             self.forget(id);
             return;
         }
+        // The far side may wait for what never comes, and ask for nothing.
+        let told =
+            link.tag.filter(|_| why == Broken::Vanished && link.raw == Raw::No && link.broken.is_none());
+        let acceptor = !link.dialled;
         link.break_off(why);
+        if let Some(tag) = told {
+            self.reset(tag, acceptor);
+        }
         self.events.push_back(Event::Changed(id));
         self.sweep(id);
     }
@@ -190,8 +197,9 @@ impl Machine {
             }
             Took::Quiet => {}
             Took::Violation => {
-                let reset = link.tag.map(|tag| Segment::Reset { tag, acceptor: !link.dialled }.encode());
-                reset.into_iter().for_each(|frame| self.stray(frame));
+                if let (Some(tag), acceptor) = (link.tag, !link.dialled) {
+                    self.reset(tag, acceptor);
+                }
                 if let Some(link) = self.links.get_mut(&id) {
                     link.inn.clear();
                 }
@@ -199,7 +207,7 @@ impl Machine {
             }
         }
         if repeat && poll && took != Took::Violation {
-            self.owe(id, false);
+            self.answer(id);
         }
     }
 
@@ -207,6 +215,7 @@ impl Machine {
         let Some(id) = self.known(&ack.tag, ack.acceptor) else {
             if ack.poll && !self.tags.contains_key(&ack.tag) {
                 self.answer_for_past(&ack.tag);
+                self.keep_quiet(now, true);
             }
             return;
         };
@@ -220,11 +229,13 @@ impl Machine {
             self.break_link(id, Broken::Violation);
             return;
         }
+        // Whatever was to be asked is answered.
+        link.poll_due &= link.out.poll.is_some();
         if let Some(left) = left.filter(|_| link.out.poll.is_none()) {
             link.rto.sample(now.saturating_sub(left));
         }
         if ack.poll {
-            self.owe(id, false);
+            self.answer(id);
         }
         self.quiet = Duration::ZERO;
         self.await_credit(id, now);

@@ -49,8 +49,10 @@ pub(super) struct LinkState {
     pub(super) shown: bool,
     pub(super) tx_held: bool,
     pub(super) rx_held: bool,
-    /// An acknowledgement is to be sent; true if one is wanted back.
-    pub(super) ack_due: Option<bool>,
+    /// The far side waits for an acknowledgement.
+    pub(super) answer_due: bool,
+    /// The far side is to be asked for one.
+    pub(super) poll_due: bool,
     /// Its packets travel as they are, so far.
     pub(super) raw: Raw,
 }
@@ -88,7 +90,8 @@ impl LinkState {
             shown: dialled,
             tx_held: true,
             rx_held: true,
-            ack_due: None,
+            answer_due: false,
+            poll_due: false,
             raw: Raw::No,
         }
     }
@@ -96,6 +99,20 @@ impl LinkState {
     /// The far side owes something: a packet that was begun, or an answer to a poll.
     pub(super) fn waits(&self) -> bool {
         self.broken.is_none() && (self.out.poll.is_some() || !self.shown)
+    }
+
+    /// When this far side is given up, unless it is heard before: one that owes an answer after the patience, one that has begun a first
+    /// packet later, since its turn comes late on a crowded medium and nobody here waits for it.
+    pub(super) fn given_up(&self, patience: Duration) -> Option<Duration> {
+        let patience = if self.shown { patience } else { patience * super::rto::TRIES };
+        self.waits().then(|| self.touched + patience)
+    }
+
+    /// The far side has been silent for so long, and was asked again and again: where questions and answers take their time,
+    /// silence says something only of who was asked.
+    pub(super) fn is_forsaken(&self, now: Duration, patience: Duration) -> bool {
+        let asked = self.out.poll.is_none() || self.out.tries >= self.rto.most_tries();
+        asked && self.given_up(patience).is_some_and(|at| at <= now)
     }
 
     /// Nobody here uses it any more, and nothing is under way.
@@ -108,7 +125,7 @@ impl LinkState {
         if self.broken.is_none() {
             self.broken = Some(why);
             self.out.clear();
-            self.ack_due = None;
+            (self.answer_due, self.poll_due) = (false, false);
         }
     }
 

@@ -14,7 +14,7 @@ use super::rto::Dice;
 use crate::wire::THIN_SIZES;
 
 /// Links that are over and still answered for: the last acknowledgement may have been lost.
-const MAX_PAST: usize = 64;
+const MAX_PAST: usize = 256;
 /// Raw packets of one's own that may come back as an echo.
 const ECHOES: usize = 8;
 /// Raw packets that wait to be sent.
@@ -82,8 +82,10 @@ pub struct Machine {
     pub(super) events: VecDeque<Event>,
     /// Links with an acknowledgement to send, in order.
     pub(super) due: VecDeque<LinkId>,
-    /// Frames that go first and belong to no link.
+    /// Answers for links that are over: they go first.
     pub(super) strays: VecDeque<Bytes>,
+    /// Words that a link is broken off, for which nobody waits.
+    pub(super) resets: VecDeque<Bytes>,
     pub(super) raws: VecDeque<Bytes>,
     pub(super) echoes: VecDeque<Bytes>,
     pub(super) past: VecDeque<Past>,
@@ -131,6 +133,7 @@ impl Machine {
             events: VecDeque::new(),
             due: VecDeque::new(),
             strays: VecDeque::new(),
+            resets: VecDeque::new(),
             raws: VecDeque::new(),
             echoes: VecDeque::new(),
             past: VecDeque::new(),
@@ -252,10 +255,11 @@ impl Machine {
         Ok(())
     }
 
-    /// An acknowledgement is to be sent, and with `poll` one is wanted back.
-    pub(super) fn owe(&mut self, id: LinkId, poll: bool) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if link.ack_due.replace(poll || link.ack_due == Some(true)).is_none() {
+    /// The far side waits for an acknowledgement.
+    pub(super) fn answer(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(&id)
+            && !std::mem::replace(&mut link.answer_due, true)
+        {
             self.due.push_back(id);
         }
     }
@@ -290,7 +294,7 @@ impl Machine {
         if let Some(packet) = link.inn.read() {
             if link.inn.told_closed && !link.inn.is_full() && self.config.repeat && link.broken.is_none() {
                 link.inn.told_closed = false;
-                self.owe(id, false);
+                self.answer(id);
             }
             return Taken::Packet(packet);
         }
@@ -315,7 +319,7 @@ impl Machine {
             let acceptor = !link.dialled;
             link.break_off(Broken::Reset);
             if let Some(tag) = tag.filter(|_| told) {
-                self.stray(Segment::Reset { tag, acceptor }.encode());
+                self.reset(tag, acceptor);
             }
         }
         self.sweep(id);
@@ -356,7 +360,7 @@ impl Machine {
             let told = link.tag.filter(|_| link.raw == Raw::No && !(link.inn.ended && link.out.is_done()));
             link.break_off(Broken::Reset);
             if let Some(tag) = told {
-                self.stray(Segment::Reset { tag, acceptor: true }.encode());
+                self.reset(tag, true);
             }
             self.events.push_back(Event::Changed(id));
             self.sweep(id);
@@ -383,7 +387,10 @@ impl Machine {
 
     /// Whether nothing waits to be sent or acknowledged.
     pub fn is_idle(&self) -> bool {
-        self.strays.is_empty() && self.raws.is_empty() && self.links.values().all(|link| link.out.is_idle())
+        self.strays.is_empty()
+            && self.resets.is_empty()
+            && self.raws.is_empty()
+            && self.links.values().all(|link| link.out.is_idle())
     }
 
     /// Bytes that wait in all links to be read.
@@ -394,6 +401,12 @@ impl Machine {
     pub(super) fn stray(&mut self, frame: Bytes) {
         if self.strays.len() < MAX_PAST {
             self.strays.push_back(frame);
+        }
+    }
+
+    pub(super) fn reset(&mut self, tag: Tag, acceptor: bool) {
+        if self.resets.len() < MAX_PAST {
+            self.resets.push_back(Segment::Reset { tag, acceptor }.encode());
         }
     }
 
@@ -421,7 +434,7 @@ impl Machine {
             self.tags.remove(&tag);
         }
         // The far side waits for it.
-        if link.ack_due.is_some()
+        if link.answer_due
             && let Some(ack) = link.ack(false)
         {
             self.stray(ack.encode());

@@ -26,7 +26,7 @@ mod tests;
 pub use crate::wire::THIN_SIZES;
 pub use access::{Access, AccessRules, Turn};
 pub use config::{Config, MAX_PACKET, MIN_FRAME};
-pub use header::{Ack, DATA_HEADER, Data, MAX_WINDOW, Segment, SegmentError, Tag};
+pub use header::{Ack, DATA_HEADER, Data, MAX_WINDOW, Segment, SegmentError, Tag, is_answer};
 pub use link::{LinkId, Taken};
 pub use machine::{Broken, Event, Machine, SendError};
 

@@ -31,6 +31,8 @@ pub(super) struct Outbound {
     pub(super) poll: Option<Poll>,
     /// Waits in vain since something was heard.
     pub(super) tries: u32,
+    /// Answers that nothing is taken, one after the other.
+    pub(super) shut: u32,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +86,7 @@ impl Outbound {
             finished: false,
             poll: None,
             tries: 0,
+            shut: 0,
         }
     }
 
@@ -211,6 +214,7 @@ impl Outbound {
             }
         }
         self.credit = base + u64::from(ack.window);
+        self.shut = if ack.window == 0 { self.shut.saturating_add(1) } else { 0 };
         let limit = usize::try_from(self.credit.saturating_sub(self.base)).unwrap_or(usize::MAX);
         let more = self.pieces.iter().take(limit).any(|piece| piece.state == State::Waiting);
         if self.poll.take().is_some() || !more {

@@ -12,6 +12,8 @@ pub(super) struct Rto {
     apart: Duration,
     /// The longest wait, unless a round trip takes longer.
     most: Duration,
+    /// The longest wait for a far side that takes nothing.
+    probe: Duration,
 }
 
 /// The shortest wait: a busy machine is no loss.
@@ -19,7 +21,7 @@ const LEAST: Duration = Duration::from_millis(50);
 /// See [`Rto::most`].
 const MOST: Duration = Duration::from_secs(120);
 /// A far side is asked so often, at least, before it counts as silent.
-const TRIES: u32 = 8;
+pub(super) const TRIES: u32 = 8;
 /// Doublings at most.
 const MAX_DOUBLINGS: u32 = 5;
 
@@ -31,7 +33,8 @@ impl Rto {
         let apart = if shared { frame * 2 } else { Duration::ZERO };
         // Half for the wait and half for its random part.
         let most = MOST.min(patience / TRIES / 2);
-        Self { floor: (answer + answer / 2).max(LEAST), measured: None, initial, apart, most }
+        let probe = patience / 4;
+        Self { floor: (answer + answer / 2).max(LEAST), measured: None, initial, apart, most, probe }
     }
 
     pub(super) fn sample(&mut self, rtt: Duration) {
@@ -42,6 +45,18 @@ impl Rto {
                 ((smooth * 7 + rtt) / 8, (variation * 3 + off) / 4)
             }
         });
+    }
+
+    /// How often a far side is asked in vain before it counts as silent. On a shared medium questions and answers meet others.
+    pub(super) fn most_tries(&self) -> u32 {
+        if self.apart.is_zero() { TRIES } else { TRIES * 2 }
+    }
+
+    /// The wait until a far side that takes nothing is asked whether it does again, after so many answers that it does not: it
+    /// says so by itself, and many who ask crowd the medium.
+    pub(super) fn probe(&self, before: u32, draw: u64) -> Duration {
+        let wait = self.wait(3, draw);
+        wait.saturating_mul(1 << before.min(MAX_DOUBLINGS * 2)).min(self.probe.max(wait))
     }
 
     /// The wait after `tries` waits in vain. `draw` is random: up to half as much is added, on a shared medium up to two

@@ -10,23 +10,20 @@ use super::machine::{Broken, Machine};
 use super::outbound::Poll;
 
 impl Machine {
-    /// The next frame for the medium, if there is one: acknowledgements first, then raw packets, then pieces of packets,
-    /// link by link.
+    /// The next frame for the medium, if there is one: acknowledgements that are waited for first, then words that a link is
+    /// broken off, raw packets, and at last pieces of packets and questions after them, link by link.
     pub fn transmit(&mut self, now: Duration) -> Option<Bytes> {
         if let Some(frame) = self.strays.pop_front() {
             return Some(frame);
         }
-        while let Some(id) = self.due.pop_front() {
-            let Some(link) = self.links.get_mut(&id) else { continue };
-            let Some(poll) = link.ack_due.take() else { continue };
-            let Some(ack) = link.ack(poll) else { continue };
-            if poll {
-                self.polled(id, now);
-            }
-            return Some(ack.encode());
+        if let Some(ack) = self.acknowledge(now) {
+            return Some(ack);
         }
         if now < self.quiet {
             return None;
+        }
+        if let Some(frame) = self.resets.pop_front() {
+            return Some(frame);
         }
         if let Some(packet) = self.raws.pop_front() {
             self.note_echo(packet.clone());
@@ -34,20 +31,50 @@ impl Machine {
             return Some(packet);
         }
         let id = self.whose_turn(now)?;
+        self.turn = id;
         let link = self.links.get_mut(&id)?;
+        if std::mem::take(&mut link.poll_due) {
+            let ack = link.ack(true)?;
+            self.polled(id, now);
+            return Some(ack.encode());
+        }
         let picked = link.out.pick(now)?;
         let (last, repeat) = (picked.last, self.config.repeat);
         let segment = link.data(picked, repeat)?;
-        self.turn = id;
         if last && repeat {
             self.polled(id, now);
         }
         Some(segment.encode())
     }
 
+    /// The next acknowledgement that is waited for. It asks for one too where that is to be done, but not while the medium is kept
+    /// free for another answer.
+    fn acknowledge(&mut self, now: Duration) -> Option<Bytes> {
+        while let Some(id) = self.due.pop_front() {
+            let hushed = now < self.quiet;
+            let Some(link) = self.links.get_mut(&id) else { continue };
+            if !std::mem::take(&mut link.answer_due) {
+                continue;
+            }
+            let poll = !hushed && std::mem::take(&mut link.poll_due);
+            let Some(ack) = link.ack(poll) else { continue };
+            if poll {
+                self.polled(id, now);
+            }
+            return Some(ack.encode());
+        }
+        None
+    }
+
+    /// The next link that has a piece to send, or a question.
     fn whose_turn(&self, now: Duration) -> Option<LinkId> {
-        let ready =
-            |id: &LinkId| self.links.get(id).is_some_and(|l| l.broken.is_none() && l.out.can_pick(now));
+        let ready = |id: &LinkId| {
+            self.links.get(id).is_some_and(|l| l.broken.is_none() && (l.poll_due || l.out.can_pick(now)))
+        };
+        // A half-duplex medium turns round once for all that a link may send.
+        if self.config.half_duplex && ready(&self.turn) {
+            return Some(self.turn);
+        }
         let after = LinkId(self.turn.0 + 1);
         let mut order = self.links.range(after..).chain(self.links.range(..after)).map(|(id, _)| *id);
         order.find(ready)
@@ -117,7 +144,7 @@ impl Machine {
             && link.out.poll.is_none()
             && link.out.is_blocked()
         {
-            let wait = link.rto.wait(3, draw);
+            let wait = link.rto.probe(link.out.shut, draw);
             link.out.poll = Some(Poll { left: None, deadline: Some(now + wait) });
         }
     }
@@ -127,7 +154,11 @@ impl Machine {
         let mut first: Option<Duration> = None;
         let mut at = |time: Duration| first = Some(first.map_or(time, |f| f.min(time)));
         let waiting = !self.raws.is_empty()
-            || self.links.values().any(|link| link.broken.is_none() && !link.out.is_idle());
+            || !self.resets.is_empty()
+            || self
+                .links
+                .values()
+                .any(|link| link.broken.is_none() && (link.poll_due || !link.out.is_idle()));
         if waiting && self.quiet > now {
             at(self.quiet);
         }
@@ -136,9 +167,10 @@ impl Machine {
                 at(deadline);
             }
             link.out.held_until().filter(|until| *until > now).into_iter().for_each(&mut at);
-            if link.waits() {
-                at(link.touched + self.config.patience);
-            }
+            // Later, the next question in vain decides.
+            let patience = self.config.patience;
+            let in_time = |at: &Duration| *at > now || link.is_forsaken(now, patience);
+            link.given_up(patience).filter(in_time).into_iter().for_each(&mut at);
         }
         first
     }
@@ -150,8 +182,7 @@ impl Machine {
         }
         let late = |link: &super::link::LinkState| {
             let poll = link.out.poll.as_ref().and_then(|poll| poll.deadline).is_some_and(|d| d <= now);
-            let silent = link.waits() && link.touched + self.config.patience <= now;
-            link.broken.is_none() && (poll || silent)
+            link.broken.is_none() && (poll || link.is_forsaken(now, self.config.patience))
         };
         let ids: Vec<_> = self.links.iter().filter(|(_, link)| late(link)).map(|(id, _)| *id).collect();
         for id in ids {
@@ -168,7 +199,7 @@ impl Machine {
     fn overdue(&mut self, id: LinkId, now: Duration) {
         let patience = self.config.patience;
         let Some(link) = self.links.get_mut(&id) else { return };
-        if link.waits() && link.touched + patience <= now {
+        if link.is_forsaken(now, patience) {
             self.break_link(id, Broken::Vanished);
             return;
         }
@@ -180,6 +211,6 @@ impl Machine {
         if let Some(poll) = &mut link.out.poll {
             *poll = Poll::default();
         }
-        self.owe(id, true);
+        link.poll_due = true;
     }
 }

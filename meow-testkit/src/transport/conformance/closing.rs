@@ -8,9 +8,6 @@ use tokio::time::timeout;
 
 use super::harness::{Failure, Subject, ensure, frame, receive_all};
 
-/// Long enough for a loss to be noticed anywhere but on a radio.
-pub(super) const NOTICE: Duration = Duration::from_secs(20);
-
 pub(super) async fn accept(listener: &mut Listener) -> Result<Link, Failure> {
     listener.accept().await?.ok_or_else(|| Failure::new("the listener ended"))
 }
@@ -57,10 +54,13 @@ pub async fn peer_drop_is_seen(subject: &Subject) -> Result<(), Failure> {
     let mut far = accept(&mut listener).await?;
     ensure!(far.rx.recv().await?.is_some(), "the frame did not arrive");
     drop(far);
-    let seen =
-        timeout(NOTICE, near.rx.recv()).await.map_err(|_| Failure::new("recv did not notice the loss"))?;
+    let seen = timeout(subject.notice(), near.rx.recv())
+        .await
+        .map_err(|_| Failure::new("recv did not notice the loss"))?;
     ensure!(seen.is_err(), "recv took the loss for an end");
-    timeout(NOTICE, near.tx.closed()).await.map_err(|_| Failure::new("closed did not notice the loss"))?;
+    timeout(subject.notice(), near.tx.closed())
+        .await
+        .map_err(|_| Failure::new("closed did not notice the loss"))?;
     // The dialling side goes away.
     let mut near = subject.connect(listener.local()).await?;
     near.tx.send(frame(1, 10)).await?;
@@ -70,7 +70,9 @@ pub async fn peer_drop_is_seen(subject: &Subject) -> Result<(), Failure> {
     let mut far = accept(&mut listener).await?;
     ensure!(far.rx.recv().await?.is_some(), "the frame did not arrive");
     drop(near);
-    timeout(NOTICE, far.tx.closed()).await.map_err(|_| Failure::new("closed did not notice the loss"))?;
+    timeout(subject.notice(), far.tx.closed())
+        .await
+        .map_err(|_| Failure::new("closed did not notice the loss"))?;
     let sent = async {
         far.tx.send(frame(2, 10)).await?;
         far.tx.finish().await
@@ -112,7 +114,7 @@ async fn nobody_takes(subject: &Subject) -> Result<(), Failure> {
     ensure!(listener.accept().await?.is_none(), "a closed listener accepts");
     let mut lonely = subject.connect(&local).await?;
     lonely.tx.send(frame(1, 10)).await?;
-    let answer = timeout(Duration::from_secs(2), lonely.rx.recv()).await;
+    let answer = timeout(subject.limit / 30, lonely.rx.recv()).await;
     ensure!(!matches!(answer, Ok(Ok(_))), "somebody answered where nobody listens");
     drop(lonely);
     let mut listener = subject.listen().await?;
@@ -176,9 +178,11 @@ pub async fn close_is_bounded(subject: &Subject) -> Result<(), Failure> {
     let mut far = accept(&mut listener).await?;
     ensure!(far.rx.recv().await?.is_some(), "the frame did not arrive");
     listener.close().await?;
-    let seen = timeout(NOTICE, near.rx.recv()).await;
+    let seen = timeout(subject.notice(), near.rx.recv()).await;
     let seen = seen.map_err(|_| Failure::new("the dialling end of a link outlives its listener"))?;
     ensure!(seen.is_err(), "a link that was closed by force has ended cleanly");
-    timeout(NOTICE, far.tx.closed()).await.map_err(|_| Failure::new("the accepting end is not closed"))?;
+    timeout(subject.notice(), far.tx.closed())
+        .await
+        .map_err(|_| Failure::new("the accepting end is not closed"))?;
     Ok(())
 }

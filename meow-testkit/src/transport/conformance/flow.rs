@@ -11,8 +11,8 @@ use super::harness::{Failure, Subject, ensure, frame, receive_all, round_trip};
 
 /// What a transport may take from a sender whose receiver does not read.
 const MOST_BUFFERED: usize = 64 * 1024 * 1024;
-/// How long a send must be stuck to count as held back.
-const STUCK: Duration = Duration::from_millis(500);
+/// How long a send must be stuck to count as held back, as a share of the time that a case may take: 500 ms.
+const STUCK: u32 = 120;
 
 /// Drops the future after its first poll if it is not ready by then.
 async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
@@ -171,7 +171,7 @@ async fn full_exchange(subject: &Subject) -> Result<(), Failure> {
     loop {
         ensure!(sent.len() * size <= MOST_BUFFERED, "an exchange took {} frames of {size} bytes", sent.len());
         let frame = frame(sent.len(), size);
-        match timeout(STUCK, link.tx.send(frame.clone())).await {
+        match timeout(subject.limit / STUCK, link.tx.send(frame.clone())).await {
             Ok(Ok(())) => sent.push(frame),
             Ok(Err(e)) => {
                 ensure!(e.kind() == ErrorKind::Limit, "a full exchange gave {e:?}");
@@ -198,7 +198,7 @@ async fn held_back(subject: &Subject) -> Result<(), Failure> {
     loop {
         ensure!(sent.len() * size <= MOST_BUFFERED, "a link took {} frames that nobody read", sent.len());
         let frame = frame(sent.len(), size);
-        match timeout(STUCK, tx.send(frame.clone())).await {
+        match timeout(subject.limit / STUCK, tx.send(frame.clone())).await {
             Ok(done) => done?,
             Err(_) => break,
         }

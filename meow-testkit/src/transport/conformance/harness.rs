@@ -62,6 +62,7 @@ pub struct Subject {
     pub(super) medium: Option<Box<dyn Medium>>,
     pub(super) nothing_between: bool,
     pub(super) links: usize,
+    pub(super) limit: Duration,
 }
 
 impl Subject {
@@ -81,7 +82,8 @@ impl Subject {
 
     fn shared(transport: SharedTransport, listen: Endpoint) -> Self {
         let dial = Box::new(Endpoint::clone);
-        Self { transport, listen, dial, bad: Vec::new(), medium: None, nothing_between: false, links: 200 }
+        let (bad, links, limit) = (Vec::new(), 200, super::LIMIT);
+        Self { transport, listen, dial, bad, medium: None, nothing_between: false, links, limit }
     }
 
     /// A path that loses things, for [`profile_is_true`](super::profile_is_true): every subject needs one, or
@@ -106,6 +108,19 @@ impl Subject {
     pub fn links(mut self, links: usize) -> Self {
         self.links = links;
         self
+    }
+
+    /// The longest that one case may take ([`LIMIT`](super::LIMIT)), where the medium is slow and its time is simulated. What a case waits
+    /// for in vain, or for a loss to be noticed, is in proportion.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Long enough for a loss to be noticed.
+    pub(super) fn notice(&self) -> Duration {
+        self.limit / 3
     }
 
     /// How to dial what listens at a given local endpoint, where the two differ: another host name for the

@@ -35,7 +35,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// The longest that one case may take.
+/// The longest that one case may take, unless [`Subject::within`] allows more.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 type Case = for<'a> fn(&'a Subject) -> Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
@@ -78,10 +78,10 @@ cases![
 pub async fn run_all(subject: &Subject) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for (name, case) in CASES {
-        match tokio::time::timeout(LIMIT, case(subject)).await {
+        match tokio::time::timeout(subject.limit, case(subject)).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => failures.push(format!("{name}: {e}")),
-            Err(_) => failures.push(format!("{name}: did not end within {} s", LIMIT.as_secs())),
+            Err(_) => failures.push(format!("{name}: did not end within {} s", subject.limit.as_secs())),
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(Failure::new(failures.join("\n"))) }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::closing::{NOTICE, accept};
+use super::closing::accept;
 use super::harness::{Failure, Subject, ensure, frame};
 
 /// Links that are measured, and frames on each.
@@ -55,7 +55,7 @@ pub async fn push_is_true(subject: &Subject) -> Result<(), Failure> {
     let mut far = accept(&mut listener).await?;
     for number in 1..4 {
         far.tx.send(frame(number, 8)).await?;
-        let pushed = timeout(NOTICE, near.rx.recv()).await;
+        let pushed = timeout(subject.notice(), near.rx.recv()).await;
         let pushed = pushed.map_err(|_| Failure::new("what the far side sent unasked did not come"))??;
         ensure!(pushed == Some(frame(number, 8)), "another frame came than the far side sent");
     }

@@ -1,5 +1,6 @@
 //! Paths that lose things on purpose, to see whether a transport's profile is true.
 
+mod air;
 mod cut;
 #[cfg(unix)]
 mod line;
@@ -8,6 +9,7 @@ mod udp;
 #[cfg(unix)]
 mod unix;
 
+pub use air::LossyModem;
 #[cfg(unix)]
 pub use line::LossyStation;
 pub use tcp::CuttingTcp;
