@@ -5,8 +5,10 @@
 #![cfg(all(target_os = "linux", feature = "client", feature = "server", feature = "udp"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
+mod lan;
+mod net;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -55,8 +57,14 @@ fn role() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     match role.as_str() {
         "relay" => runtime.block_on(relay(&folder)),
-        "alice" => runtime.block_on(person(&folder, "alice", "bob")),
-        "bob" => runtime.block_on(person(&folder, "bob", "alice")),
+        "alice" => {
+            runtime.block_on(person(&folder, "alice", "bob", async |client| talk(&folder, client).await))
+        }
+        "alice on a lan" => {
+            runtime
+                .block_on(person(&folder, "alice", "bob", async |client| lan::talk(&folder, client).await));
+        }
+        "bob" => runtime.block_on(person(&folder, "bob", "alice", async |_| ())),
         other => panic!("no role {other}"),
     }
 }
@@ -85,8 +93,17 @@ impl meow::client::KeyProvider for Key {
     }
 }
 
-async fn person(folder: &Path, name: &str, other: &str) {
-    let unlock = Unlock::Provider(std::sync::Arc::new(Key));
+fn unlock() -> Unlock {
+    Unlock::Provider(std::sync::Arc::new(Key))
+}
+
+fn allowing(routes: impl IntoIterator<Item = Route>) -> Policy {
+    Policy { routes: List::take(routes), presence: true, ..Policy::default() }
+}
+
+/// Somebody who talks once both are there.
+async fn person(folder: &Path, name: &str, other: &str, talk: impl AsyncFnOnce(&Client)) {
+    let unlock = unlock();
     let reference = String::from_utf8(take(&folder.join("reference")).await).unwrap();
     let builder = Client::builder()
         .home(folder.join(name))
@@ -105,19 +122,15 @@ async fn person(folder: &Path, name: &str, other: &str) {
         let client = client.clone();
         tokio::spawn(async move { client.run().await.unwrap() })
     };
-    let policy =
-        Policy { routes: List::take([Route::Direct, Route::Server]), presence: true, ..Policy::default() };
-    client.weaken_policy(other, policy, &unlock).await.unwrap();
+    client.weaken_policy(other, allowing([Route::Direct, Route::Server]), &unlock).await.unwrap();
     let end = Instant::now() + PATIENCE;
     while client.presence(other).await.unwrap() != Presence::Online {
         assert!(Instant::now() < end, "{other} is not online");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     put(&folder.join(format!("{name} is ready")), "");
-    if name == "alice" {
-        take(&folder.join("bob is ready")).await;
-        talk(folder, &client).await;
-    }
+    take(&folder.join(format!("{other} is ready"))).await;
+    talk(&client).await;
     take(&folder.join("stop")).await;
     running.abort();
 }
@@ -152,110 +165,12 @@ async fn talk(folder: &Path, client: &Client) {
     put(&folder.join("result"), format!("{time} {by_server}"));
 }
 
-fn run(program: &str, args: &str) -> Result<(), String> {
-    let done = Command::new(program).args(args.split_whitespace()).output().map_err(|e| e.to_string())?;
-    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
-}
-
-/// A relay in the middle, and two networks behind routers that translate addresses.
-struct Net {
-    name: String,
-}
-
-impl Net {
-    /// # Errors
-    /// What keeps this machine from having such a network.
-    fn new(masquerade: [&str; 2]) -> Result<Self, String> {
-        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let net = Self { name: format!("meow{}n{number}", std::process::id()) };
-        let ip = |args: &str| run("ip", args);
-        for role in ["wan", "relay", "router0", "router1", "alice", "bob"] {
-            ip(&format!("netns add {}", net.space(role)))?;
-            ip(&format!("-n {} link set lo up", net.space(role)))?;
-        }
-        let wan = net.space("wan");
-        ip(&format!("-n {wan} link add switch type bridge"))?;
-        ip(&format!("-n {wan} link set switch up"))?;
-        for (n, role) in [(1, "relay"), (2, "router0"), (3, "router1")] {
-            let there = net.space(role);
-            ip(&format!("-n {wan} link add port{n} type veth peer name wan netns {there}"))?;
-            ip(&format!("-n {wan} link set port{n} master switch up"))?;
-            ip(&format!("-n {there} addr add 11.0.0.{n}/24 dev wan"))?;
-            ip(&format!("-n {there} link set wan up"))?;
-        }
-        for (n, (role, how)) in [("alice", masquerade[0]), ("bob", masquerade[1])].into_iter().enumerate() {
-            let (router, inside) = (net.space(&format!("router{n}")), net.space(role));
-            ip(&format!("-n {router} link add lan type veth peer name eth netns {inside}"))?;
-            ip(&format!("-n {router} addr add 10.{n}.0.1/24 dev lan"))?;
-            ip(&format!("-n {router} link set lan up"))?;
-            ip(&format!("-n {inside} addr add 10.{n}.0.2/24 dev eth"))?;
-            ip(&format!("-n {inside} link set eth up"))?;
-            ip(&format!("-n {inside} route add default via 10.{n}.0.1"))?;
-            ip(&format!("netns exec {router} sysctl -q -w net.ipv4.ip_forward=1"))?;
-            // As at home: out with the router's address, in with nothing that was not asked for.
-            let rules = format!(
-                "table ip meow {{
-                    chain out {{ type nat hook postrouting priority 100; oifname \"wan\" {how}; }}
-                    chain in {{ type filter hook input priority 0; iifname \"wan\" ct state new drop; }}
-                    chain through {{ type filter hook forward priority 0; iifname \"wan\" ct state new drop; }}
-                }}"
-            );
-            let mut nft = Command::new("ip")
-                .args(["netns", "exec", &router, "nft", "-f", "-"])
-                .stdin(Stdio::piped())
-                .spawn()
-                .map_err(|e| e.to_string())?;
-            std::io::Write::write_all(&mut nft.stdin.take().unwrap(), rules.as_bytes())
-                .map_err(|e| e.to_string())?;
-            if !nft.wait().map_err(|e| e.to_string())?.success() {
-                return Err("nft refuses the rules".into());
-            }
-        }
-        Ok(net)
-    }
-
-    fn space(&self, role: &str) -> String {
-        format!("{}-{role}", self.name)
-    }
-
-    fn start(&self, role: &str, folder: &Path) -> Child {
-        Command::new("ip")
-            .args(["netns", "exec", &self.space(role)])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", "role", "--nocapture"])
-            .env("MEOW_NAT_ROLE", role)
-            .env("MEOW_NAT_FOLDER", folder)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap()
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        for role in ["alice", "bob", "router0", "router1", "relay", "wan"] {
-            // It may not have come so far.
-            let _ = run("ip", &format!("netns del {}", self.space(role)));
-        }
-    }
-}
-
 /// How long it took until a message went directly, and how many went by the server before; `None` where this machine makes
 /// no namespaces.
 fn met(masquerade: [&str; 2]) -> Option<(Option<Duration>, u32)> {
-    let net = match Net::new(masquerade) {
-        Ok(net) => net,
-        Err(e) if std::env::var("MEOW_REQUIRE_SERVICES").is_ok_and(|v| v == "1") => {
-            panic!("no namespaces: {e}")
-        }
-        Err(e) => {
-            eprintln!("SKIPPED: this machine makes no network namespaces with nftables: {e}");
-            return None;
-        }
-    };
+    let net = net::made(|net| net.behind_routers(masquerade))?;
     let folder = tempfile::tempdir().unwrap();
-    let mut roles: Vec<_> = ["relay", "alice", "bob"].map(|role| net.start(role, folder.path())).into();
+    let mut roles: Vec<_> = ["relay", "alice", "bob"].map(|role| net.start(role, role, folder.path())).into();
     let result = folder.path().join("result");
     let text = wait_for("a result", || {
         for role in &mut roles {
