@@ -25,7 +25,7 @@ use crate::unlock::Unlock;
 /// Most servers that hold one's mailbox for a contact.
 const MAX_OWN_SERVERS: usize = 4;
 
-/// A server of one's own at which a new contact has no mailbox, since it does not answer.
+/// A server of one's own at which a contact has no mailbox, since it does not answer. For a new contact
 /// [`rotate_mailbox`](crate::Client::rotate_mailbox) adds it later, once the contact is established.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,7 +37,7 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    fn new(server: &ServerRef, why: &str) -> Self {
+    pub(crate) fn new(server: &ServerRef, why: &str) -> Self {
         let server = url(server);
         // Most reasons begin with the URL, which stands beside them here.
         let why = why.strip_prefix(&server).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why);

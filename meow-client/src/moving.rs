@@ -147,7 +147,7 @@ impl Inner {
     async fn move_one(self: &Arc<Self>, id: ContactId, from: [u8; 32]) -> Result<()> {
         let (record, lost) = self.read(move |txn| Ok((contact(txn, &id)?, is_lost(txn, &from)?))).await?;
         if !lost {
-            return self.rotate(id).await;
+            return self.rotate(id).await.map(|_| ());
         }
         let gone = own_mailboxes(&record).into_iter().rfind(|mailbox| *mailbox.server.fingerprint() == from);
         match gone {

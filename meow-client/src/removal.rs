@@ -129,6 +129,7 @@ fn forget(txn: &mut dyn StoreTxn, id: &ContactId) -> Result<()> {
         crate::copies::LACKING,
         crate::refill::NO_SPARE,
         crate::reused::REFUSED_ANEW,
+        crate::postponed::POSTPONED,
     ] {
         every(txn, Table::Meta, &[notes, id].concat(), |txn, key| txn.delete(Table::Meta, key))?;
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use meow_core::contact::{Mailbox, MailboxPlan};
 use meow_core::crypto::VerifyKey;
 use meow_core::identity::ContactId;
+use meow_core::lane::MAX_SERVERS;
 use meow_core::store::{StoreTxn, Table};
 use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result, Retry};
@@ -13,10 +14,13 @@ use meow_core::{Error, ErrorKind, Result, Retry};
 use crate::client::{Client, Inner};
 use crate::contacts::own_mailboxes;
 use crate::event::EventKind;
+use crate::fresh::LeftOut;
+use crate::hearing::is_away;
 use crate::mailbox::{OwnMailbox, Registering};
 use crate::moving::is_lost;
 use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
+use crate::postponed::{Rotated, postpone};
 use crate::receive::CLOSING;
 use crate::records::{ContactRecord, contact, contact_of, save};
 use crate::route::Ways;
@@ -25,29 +29,31 @@ use crate::servers::OwnServer;
 use crate::sessions::forget_closed;
 
 impl Client {
-    /// Moves the mailbox for a contact to a new lookup key, on the servers of one's own as they are now. Both
-    /// mailboxes are polled until the contact has seen the change, then the old one is closed.
+    /// Moves the mailbox for a contact to a new lookup key, on the servers of one's own as they are now, at most four. Both
+    /// mailboxes are polled until the contact has seen the change, then the old one is closed. Servers that do not answer
+    /// are left out, as long as enough do for the copies that the policy asks for; they are added once they answer.
     ///
     /// # Errors
-    /// `NotFound`, `Usage` before the contact is established or without a server, and what keeps the servers
-    /// from opening the mailbox. Nothing is changed then.
+    /// `NotFound`, `Usage` before the contact is established or without a server; `Unreachable` or `WrongPeer` where too few
+    /// servers answer, and for what else a server refuses the mailbox. Nothing is changed then.
     ///
     /// # Cancel safety
     /// Dropping the future rotates or does not; a mailbox at a server may be left over.
-    pub async fn rotate_mailbox(&self, name: &str) -> Result<()> {
+    pub async fn rotate_mailbox(&self, name: &str) -> Result<Rotated> {
         let name = name.to_owned();
         let id = self.inner.read(move |txn| contact_of(txn, &name)).await?;
-        self.inner.rotate(id).await
+        Ok(Rotated { left_out: self.inner.rotate(id).await? })
     }
 }
 
 impl Inner {
-    /// Moves the mailbox for a contact to a new lookup key, on the servers that stay.
-    pub(crate) async fn rotate(self: &Arc<Self>, id: ContactId) -> Result<()> {
+    /// Moves the mailbox for a contact to a new lookup key, on the servers that stay. Gives those that do not answer, which are
+    /// added later.
+    pub(crate) async fn rotate(self: &Arc<Self>, id: ContactId) -> Result<Vec<LeftOut>> {
         let inner = Arc::clone(self);
         let found = move |txn: &dyn StoreTxn| Ok((contact(txn, &id)?, inner.usable_servers(txn)?));
         let (record, servers) = self.read(found).await?;
-        let servers = servers.iter().map(OwnServer::public).collect::<Result<Vec<_>>>()?;
+        let servers = servers.iter().take(MAX_SERVERS).map(OwnServer::public).collect::<Result<Vec<_>>>()?;
         if servers.is_empty() {
             return Err(Error::new(
                 ErrorKind::Usage,
@@ -56,17 +62,31 @@ impl Inner {
         }
         // Sealing a statement is sealing: the store must be current. Asked first, so that nothing is left over elsewhere.
         self.prove_current(id).await?;
-        let plan = record.machine.plan_anew(servers, &mut *self.random.lock())?;
-        let mut opened = Vec::new();
-        for planned in self.planned(&record, &plan) {
-            if let Err(e) = self.register(planned.registering(&record)).await {
-                // The next try has other keys: it would leave these behind each time that one of the servers is away.
-                self.close_unused(&opened).await?;
-                return Err(e);
+        let least = usize::from(record.policy.copies).min(servers.len()).max(1);
+        let mut plan = record.machine.plan_anew(servers, &mut *self.random.lock())?;
+        let (mut opened, mut away) = (Vec::new(), Vec::new());
+        let planned = self.planned(&record, &plan);
+        let most_away = planned.len() - least;
+        for planned in planned {
+            let server = planned.mailbox.server.clone();
+            match self.register(planned.registering(&record)).await {
+                Ok(()) => opened.push(planned.mailbox),
+                Err(e) if is_away(&e) && away.len() < most_away => {
+                    plan.fall_back(server.fingerprint());
+                    away.push((server, e));
+                }
+                Err(e) => {
+                    // The next try has other keys: it would leave these behind each time that one of the servers is away.
+                    self.close_unused(&opened).await?;
+                    return Err(e);
+                }
             }
-            opened.push(planned.mailbox);
         }
-        self.tell_rotation(id, plan, None).await
+        let later: Vec<_> = away.iter().map(|(server, _)| server.clone()).collect();
+        // First: what is noted in vain is forgotten again.
+        self.write(move |txn, _| postpone(txn, &id, &later)).await?;
+        self.tell_rotation(id, plan, None).await?;
+        Ok(away.iter().map(|(server, e)| LeftOut::new(server, &e.to_string())).collect())
     }
 
     /// Closes mailboxes that nobody was told of, as far as that can be done now.

@@ -70,6 +70,7 @@ impl Client {
         for closed in [
             inner.look_after_copies().await,
             inner.refill().await,
+            inner.add_postponed().await,
             inner.withdraw_used().await,
             inner.close_retired().await,
             inner.close_left_over().await,

@@ -65,6 +65,7 @@ impl Inner {
             for closed in [
                 self.look_after_copies().await,
                 self.refill().await,
+                self.add_postponed().await,
                 self.withdraw_used().await,
                 self.close_retired().await,
                 self.close_left_over().await,

@@ -204,7 +204,8 @@ Examples:
   meow rotate bob
 
 Both mailboxes are read until Bob's device knows the new one, then the old one is closed. New mailboxes are made
-on the servers that `meow server list` shows: this is also how to move a contact to another server.";
+on the servers that `meow server list` shows: this is also how to move a contact to another server. One that does
+not answer is named, and added by a later `meow receive` once it does.";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

@@ -37,13 +37,13 @@ struct Card {
 
 /// A server of one's own that did not answer, so that the contact has no mailbox there.
 #[derive(Serialize)]
-struct Missing {
-    server: String,
-    why: String,
+pub(super) struct Missing {
+    pub(super) server: String,
+    pub(super) why: String,
 }
 
 impl Missing {
-    fn all(left_out: Vec<LeftOut>) -> Vec<Self> {
+    pub(super) fn all(left_out: Vec<LeftOut>) -> Vec<Self> {
         left_out.into_iter().map(|LeftOut { server, why, .. }| Self { server, why }).collect()
     }
 

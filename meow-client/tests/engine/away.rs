@@ -87,6 +87,42 @@ async fn a_card_is_made_and_taken_with_the_servers_that_answer_and_a_rotation_ad
 }
 
 #[tokio::test]
+async fn a_rotation_does_what_it_can_and_the_rest_once_the_others_answer() {
+    let mut relays = Relays::new(&["one", "two", "three", "bobs"]).await;
+    let clock = clock();
+    let alice = relays.user(&clock, &["one", "two", "three"]).await;
+    let bob = relays.user(&clock, &["bobs"]).await;
+    befriend(&alice, &bob).await;
+    rounds(&clock, &[&bob, &alice], async || places(&bob, "alice").await.len() == 3).await;
+    relays.stop("two").await;
+    let rotated = alice.rotate_mailbox("bob").await.unwrap();
+    let [left_out] = rotated.left_out.as_slice() else { panic!("{rotated:?}") };
+    assert_eq!(left_out.server, url("two"));
+    assert!(!left_out.why.is_empty());
+    rounds(&clock, &[&alice, &bob], async || places(&bob, "alice").await == [url("one"), url("three")]).await;
+    let id = send(&bob, "alice", "to one of two").await;
+    rounds(&clock, &[&bob, &alice], async || delivery(&bob, id).await == Delivery::Decrypted).await;
+
+    // With more copies to a contact than servers answer nothing is changed.
+    alice.set_policy("bob", Policy { copies: 3, ..Policy::default() }).await.unwrap();
+    assert_eq!(alice.rotate_mailbox("bob").await.unwrap_err().kind(), ErrorKind::Unreachable);
+    assert_eq!(places(&bob, "alice").await, [url("one"), url("three")]);
+
+    relays.start("two").await;
+    rounds(&clock, &[&alice, &bob], async || {
+        places(&bob, "alice").await == [url("one"), url("three"), url("two")]
+            && ["one", "two", "three"].map(|name| relays.open(name)) == [1; 3]
+    })
+    .await;
+    let id = send(&bob, "alice", "to one of three").await;
+    rounds(&clock, &[&bob, &alice], async || delivery(&bob, id).await == Delivery::Decrypted).await;
+    assert_eq!(received(&alice, "bob").await, ["to one of two", "to one of three"]);
+    // That was all: no further rotation follows.
+    let again = alice.rotate_mailbox("bob").await.unwrap();
+    assert!(again.left_out.is_empty());
+}
+
+#[tokio::test]
 async fn too_few_servers_make_no_card_and_nothing_is_left_over() {
     let mut relays = Relays::new(&["one", "two", "three", "bobs"]).await;
     let clock = clock();

@@ -404,7 +404,7 @@ async fn a49_a_power_cut_at_every_commit_of_copies_and_of_a_move_loses_and_doubl
         drop(bob);
         with_cuts(&b, 24, async |bob| bob.sync(Duration::ZERO).await.map(|_| ())).await;
         if round == 1 {
-            with_cuts(&a, 16, async |alice| alice.rotate_mailbox("bob").await).await;
+            with_cuts(&a, 16, async |alice| alice.rotate_mailbox("bob").await.map(|_| ())).await;
         }
         with_cuts(&a, 24, async |alice| alice.sync(Duration::ZERO).await.map(|_| ())).await;
     }

@@ -1,0 +1,115 @@
+//! Servers of one's own that a rotation had to leave out: a contact is told of a mailbox there as soon as they answer.
+
+use std::sync::Arc;
+
+use meow_core::contact::Status;
+use meow_core::identity::ContactId;
+use meow_core::lane::{MAX_SERVERS, ServerRef};
+use meow_core::store::{StoreTxn, Table};
+use meow_core::{Error, ErrorKind, Result};
+
+use crate::client::Inner;
+use crate::fresh::LeftOut;
+use crate::records::{ContactRecord, contact};
+use crate::run::of_the_store;
+use crate::servers::{OwnServer, staying_servers};
+
+/// Prefix of the notes on servers to be added; then contact and fingerprint.
+pub(crate) const POSTPONED: &[u8] = b"postponed:";
+
+/// What a rotation did ([`rotate_mailbox`](crate::Client::rotate_mailbox)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rotated {
+    /// Servers of one's own that do not answer: the contact is told of a mailbox there once they do, by
+    /// [`sync`](crate::Client::sync) and [`run`](crate::Client::run).
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Notes which servers are to be added for a contact, in place of what was noted before.
+pub(crate) fn postpone(txn: &mut dyn StoreTxn, id: &ContactId, servers: &[ServerRef]) -> Result<()> {
+    let prefix = [POSTPONED, id.as_bytes()].concat();
+    for (key, _) in txn.scan(Table::Meta, &prefix, None, usize::MAX, false)? {
+        txn.delete(Table::Meta, &key)?;
+    }
+    servers
+        .iter()
+        .try_for_each(|server| txn.put(Table::Meta, &[prefix.as_slice(), server.fingerprint()].concat(), &[]))
+}
+
+/// What is to be done about one of them.
+enum Next {
+    /// It is asked.
+    Add(Box<ContactRecord>, ServerRef),
+    /// Later.
+    Wait,
+    /// It has a mailbox already, is to have none any more, or others have its place.
+    Forget,
+}
+
+impl Inner {
+    /// Adds the servers that answer by now.
+    ///
+    /// # Errors
+    /// Those of the store; otherwise the last reason why one was not added.
+    pub(crate) async fn add_postponed(self: &Arc<Self>) -> Result<()> {
+        let notes = self.read(|txn| txn.scan(Table::Meta, POSTPONED, None, 64, false)).await?;
+        let mut failed = None;
+        for (note, _) in notes {
+            let (id, server) = split(&note)?;
+            match self.add_one(id, server, note).await {
+                Err(e) if of_the_store(&e) => return Err(e),
+                Err(e) => failed = Some(e),
+                Ok(()) => {}
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn add_one(self: &Arc<Self>, id: ContactId, server: [u8; 32], note: Vec<u8>) -> Result<()> {
+        let inner = Arc::clone(self);
+        let (record, server) = match self.read(move |txn| inner.next_of_postponed(txn, &id, &server)).await? {
+            Next::Add(record, server) => (record, server),
+            Next::Wait => return Ok(()),
+            Next::Forget => return self.write(move |txn, _| txn.delete(Table::Meta, &note)).await,
+        };
+        // Sealing a statement is sealing: the store must be current.
+        self.prove_current(id).await?;
+        let present = record.machine.current_mailboxes().map(|mailbox| mailbox.server.clone());
+        let plan = record.machine.plan_on(present.chain([server.clone()]));
+        let new = self.planned(&record, &plan);
+        for planned in new.iter().filter(|p| p.mailbox.server.fingerprint() == server.fingerprint()) {
+            self.register(planned.registering(&record)).await?;
+        }
+        self.tell_rotation(id, plan, None).await?;
+        self.write(move |txn, _| txn.delete(Table::Meta, &note)).await
+    }
+
+    fn next_of_postponed(&self, txn: &dyn StoreTxn, id: &ContactId, server: &[u8; 32]) -> Result<Next> {
+        let record = match contact(txn, id) {
+            Ok(record) => record,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Next::Forget),
+            Err(e) => return Err(e),
+        };
+        let present = record.machine.current_mailboxes();
+        let (mut count, mut there) = (0, false);
+        present.for_each(|mailbox| {
+            count += 1;
+            there |= mailbox.server.fingerprint() == server;
+        });
+        let own = staying_servers(txn)?.into_iter().find(|own| own.reference.fingerprint == *server);
+        let Some(own) = own.filter(|_| !there && count < MAX_SERVERS) else { return Ok(Next::Forget) };
+        if record.machine.status() != Status::Established || self.hearing.rests(server, self.now_ms()) {
+            return Ok(Next::Wait);
+        }
+        Ok(Next::Add(Box::new(record), OwnServer::public(&own)?))
+    }
+}
+
+/// Contact and fingerprint of a note.
+fn split(key: &[u8]) -> Result<(ContactId, [u8; 32])> {
+    let damaged = || Error::new(ErrorKind::Damaged, "the store holds a damaged note; restore a backup");
+    let rest = key.strip_prefix(POSTPONED).ok_or_else(damaged)?;
+    let (id, server) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
+    Ok((ContactId::from_bytes(*id), server.try_into().map_err(|_| damaged())?))
+}
