@@ -38,10 +38,13 @@ pub(crate) struct Dialer {
     sockets: [OnceCell<Own>; 2],
     /// Those that are listened at, where they are dialled from.
     listening: Mutex<[Option<Own>; 2]>,
-    places: Mutex<HashMap<String, Arc<Place>>>,
+    places: Mutex<HashMap<Where, Arc<Place>>>,
 }
 
-/// Host and port, with the connection to it. Held while a new one is dialled, so that there is one at a time.
+/// What is dialled.
+type Where = (Host, u16);
+
+/// The connection to it. Held while a new one is dialled, so that there is one at a time.
 type Place = tokio::sync::Mutex<Option<Arc<Live>>>;
 
 struct Live {
@@ -86,12 +89,14 @@ impl Dialer {
     }
 
     async fn open(self: &Arc<Self>, endpoint: &Endpoint, sparingly: bool) -> Result<Link, UdpError> {
-        let place = self.place(endpoint.authority());
+        let at = place_of(endpoint)?;
+        let place = self.place(at.clone());
         let (live, held) = {
             let mut current = place.lock().await;
             let live = match current.take() {
                 Some(live) if live.connection.close_reason().is_none() => live,
-                _ => self.dial(endpoint, &place, sparingly).await?,
+                // On the heap: every link would carry about what dialling needs.
+                _ => Box::pin(self.dial(at, &place, sparingly)).await?,
             };
             *current = Some(Arc::clone(&live));
             // From here on the connection is in use: it is not closed as idle before the link exists.
@@ -106,18 +111,17 @@ impl Dialer {
 
     async fn dial(
         self: &Arc<Self>,
-        endpoint: &Endpoint,
+        at: Where,
         place: &Arc<Place>,
         sparingly: bool,
     ) -> Result<Arc<Live>, UdpError> {
-        let port = endpoint.port().ok_or(UdpError::Endpoint("the port is missing"))?;
-        let host = endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))?;
+        let (host, port) = &at;
         // What is asked for is what is dialled, whatever a name says later.
         let system = |name, port| tokio::net::lookup_host((name, port));
-        let found = self.config.names.permitted(host, port, &self.config.addresses, system).await?;
+        let found = self.config.names.permitted(host, *port, &self.config.addresses, system).await?;
         let live = Arc::new(self.first_of(found, sparingly).await?);
         let watched = Arc::clone(&live);
-        tokio::spawn(watch(Arc::downgrade(self), Arc::clone(place), endpoint.authority(), watched));
+        tokio::spawn(watch(Arc::downgrade(self), Arc::clone(place), at, watched));
         Ok(live)
     }
 
@@ -252,22 +256,27 @@ impl Dialer {
         Ok(config)
     }
 
-    fn place(&self, name: String) -> Arc<Place> {
-        Arc::clone(self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default())
+    fn place(&self, at: Where) -> Arc<Place> {
+        Arc::clone(self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(at).or_default())
     }
 
     /// Takes a place off the map that nobody uses.
-    fn forget(&self, name: &str) {
+    fn forget(&self, at: &Where) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         // Held by this map alone: by nobody who dials there.
-        if places.get(name).is_some_and(|place| Arc::strong_count(place) == 1) {
-            places.remove(name);
+        if places.get(at).is_some_and(|place| Arc::strong_count(place) == 1) {
+            places.remove(at);
         }
     }
 }
 
+fn place_of(endpoint: &Endpoint) -> Result<Where, UdpError> {
+    let host = endpoint.host().ok_or(UdpError::Endpoint("the host is missing"))?;
+    Ok((host.clone(), endpoint.port().ok_or(UdpError::Endpoint("the port is missing"))?))
+}
+
 /// Looks after a connection until it takes no more links: it broke, its server leaves, or nobody uses it.
-async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, name: String, live: Arc<Live>) {
+async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, at: Where, live: Arc<Live>) {
     let Some(idle) = dialer.upgrade().map(|dialer| dialer.config.idle_timeout) else { return };
     let mut quiet = false;
     loop {
@@ -289,7 +298,7 @@ async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, name: String, live: Arc<
     leave(&mut *place.lock().await, &live);
     drop(place);
     if let Some(dialer) = dialer.upgrade() {
-        dialer.forget(&name);
+        dialer.forget(&at);
     }
     tokio::select! {
         () = live.open.wait() => live.connection.close(DONE, b""),
@@ -341,7 +350,7 @@ mod tests {
         let mut listener = server.listen(&"udp://127.0.0.1:0".parse().unwrap()).await.unwrap();
         let (dialer, local) = (Dialer::new(ClientConfig::default()), listener.local().clone());
         let live = |dialer: &Arc<Dialer>| {
-            let place = dialer.place(local.authority());
+            let place = dialer.place(place_of(&local).unwrap());
             async move { Arc::clone(place.lock().await.as_ref().unwrap()) }
         };
         let mut stopped = 0;

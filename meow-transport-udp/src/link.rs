@@ -58,14 +58,16 @@ pub(crate) struct Out {
 
 impl Out {
     /// Whether all of a finished stream has arrived, or nobody wants it any more.
-    pub(crate) fn has_arrived(&self) -> bool {
-        // What has arrived has no priority any more, which is found out faster than whether the rest was stopped.
-        self.stream.priority().is_err() || self.is_over()
+    pub(crate) fn is_over(&mut self) -> bool {
+        // What has arrived has no priority any more.
+        self.is_stopped() || self.stream.priority().is_err()
     }
 
-    /// The same, asked when it is hardly likely.
-    pub(crate) fn is_over(&self) -> bool {
-        self.stream.stopped().now_or_never().is_some()
+    /// Whether nobody wants the rest of a finished stream.
+    pub(crate) fn is_stopped(&mut self) -> bool {
+        // Finished again, it is an error but where it was stopped. Asking `stopped` would leave something to be woken with the
+        // connection.
+        self.stream.finish().is_ok()
     }
 
     /// Waits for that.

@@ -15,7 +15,7 @@ use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::budget::{Kept, Pool};
 use crate::config::ServerConfig;
@@ -153,6 +153,7 @@ impl Shared {
             kept: Kept::new(&self.unread),
             open: Open::new(),
             idle: Box::pin(tokio::time::sleep(self.config.idle_timeout)),
+            leaving: Box::pin(self.leaving.clone().cancelled_owned()),
             used: true,
             shared: self,
             connection,
@@ -166,7 +167,7 @@ impl Shared {
                         served.used = true;
                         return Some((served.link(streams.ok()?), served));
                     }
-                    () = served.shared.leaving.cancelled() => {
+                    () = served.leaving.as_mut() => {
                         served.leave().await;
                         return None;
                     }
@@ -207,6 +208,8 @@ struct Served {
     /// When to look whether anybody uses it, and whether a link came since the last look.
     idle: Pin<Box<Sleep>>,
     used: bool,
+    /// When the listener takes no more links. Asked anew for each link, it would cost more than the link does here.
+    leaving: Pin<Box<WaitForCancellationFutureOwned>>,
     _seat: Seat,
 }
 

@@ -25,7 +25,7 @@ struct Finished {
 
 impl Finished {
     fn look(&mut self) {
-        self.streams.retain(|out| !out.has_arrived());
+        self.streams.retain_mut(|out| !out.is_over());
         self.look_at = 2 * self.streams.len() + 16;
     }
 }
@@ -50,9 +50,9 @@ impl Open {
 
     /// Counts a stream that was finished until it has arrived. Nobody is woken for that: a task for each link would take turns
     /// from those that bring frames.
-    pub(crate) fn until_arrived(&self, out: Out) {
+    pub(crate) fn until_arrived(&self, mut out: Out) {
         // One that was stopped goes at once, or its place would be missing to the far side.
-        if out.is_over() {
+        if out.is_stopped() {
             return;
         }
         let mut finished = self.finished();
