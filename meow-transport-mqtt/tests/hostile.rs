@@ -133,6 +133,42 @@ async fn a43_what_strangers_publish_changes_nothing() {
     insist(&newcomer, &local, b"new").await;
 }
 
+/// A broker delivers again what it believes to be lost; here everything, and all at once after each break.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a43_what_is_delivered_twice_is_taken_once() {
+    let mut behaviour = Behaviour::default();
+    behaviour.twice = true;
+    let broker = Broker::start(behaviour).await.unwrap();
+    let mqtt = mqtt(|_, _| {});
+    let mut listener = mqtt.listen(&broker.url("cats").parse().unwrap()).await.unwrap();
+    let local = listener.local().clone();
+    let talk = async {
+        for number in 0..5u8 {
+            let mut near = mqtt.connect(&local).await.unwrap();
+            near.tx.send(vec![number].into()).await.unwrap();
+            let mut far = listener.accept().await.unwrap().unwrap();
+            assert_eq!(far.rx.recv().await.unwrap().unwrap(), vec![number], "no link comes twice");
+            for frame in 0..20u8 {
+                near.tx.send(vec![frame; 300].into()).await.unwrap();
+                far.tx.send(vec![frame; 400].into()).await.unwrap();
+                if frame == 10 {
+                    broker.cut();
+                }
+            }
+            near.tx.finish().await.unwrap();
+            far.tx.finish().await.unwrap();
+            for frame in 0..20u8 {
+                assert_eq!(far.rx.recv().await.unwrap().unwrap(), vec![frame; 300]);
+                assert_eq!(near.rx.recv().await.unwrap().unwrap(), vec![frame; 400]);
+            }
+            assert!(far.rx.recv().await.unwrap().is_none() && near.rx.recv().await.unwrap().is_none());
+        }
+    };
+    timeout(PATIENCE, talk).await.expect("everything comes");
+    let more = timeout(Duration::from_millis(500), listener.accept()).await;
+    assert!(more.is_err(), "a link that nobody dialled");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a43_who_holds_the_reference_cannot_announce_for_the_server() {
     let broker = broker().await;
