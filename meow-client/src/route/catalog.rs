@@ -315,6 +315,9 @@ impl Inner {
 }
 
 #[cfg(test)]
+mod sybil;
+
+#[cfg(test)]
 mod tests {
     use meow_core::crypto::{DhSecret, SeededRandom, SigningKey};
     use meow_core::request::{Limits, SignedDescriptor};

@@ -141,3 +141,23 @@ fn delivery(payload: &[u8]) -> Result<Delivery, CryptoError> {
         _ => Err(CryptoError::Rejected),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::pad;
+
+    /// Noise is hardly ever padded well, so hardly any touched packet shows what the zeros are for: here it is padded well.
+    #[test]
+    fn a23_good_padding_does_not_make_up_for_a_touched_payload() {
+        let mut payload = [&[0; SEAL], &[0u8][..], b"request"].concat();
+        pad(&mut payload, 64).unwrap();
+        assert_eq!(delivery(&payload).unwrap().request, b"request");
+        for bit in 0..SEAL * 8 {
+            let mut bad = payload.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(unsealed(&bad).err(), Some(CryptoError::Rejected), "bit {bit}");
+            assert_eq!(delivery(&bad).err(), Some(CryptoError::Rejected), "bit {bit}");
+        }
+    }
+}

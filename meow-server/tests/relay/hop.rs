@@ -266,7 +266,7 @@ async fn a_packet_that_stays_here_and_finds_no_room_for_its_tag_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_opened_looks_like_what_can() {
+async fn a24_what_cannot_be_opened_looks_like_what_can() {
     let (relays, clients) = mesh(1, HopLimits::default()).await;
     let one = [step(&clients[0], Delay::NONE)];
     let packet = seal(OnionClass::Small, &one, b"nonsense", &mut SystemRandom).unwrap();

@@ -146,6 +146,7 @@ fn a_chain_goes_only_where_servers_send_on() {
     assert_eq!(two(&plain, &mut random).unwrap_err(), NoPath::NoHop);
 }
 
+/// The draw alone, with as many as no catalog could show at once; `catalog::sybil` has the way that leads here.
 #[test]
 fn a30_a_thousand_servers_on_one_network_have_one_chance_and_never_two_places() {
     let honest = 1..=5u16;
