@@ -1,23 +1,15 @@
 //! Who has how many of a listener's connections, so that nobody has them all.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use meow_core::transport::{Network, Tally};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The places of one listener.
 pub(crate) struct Places {
     free: Arc<Semaphore>,
-    taken: Mutex<Taken>,
-}
-
-#[derive(Default)]
-struct Taken {
-    /// By IPv4 address, or IPv6 network of 64 bits.
-    addresses: HashMap<IpAddr, usize>,
-    /// By network of 24 bits of IPv4, or 48 of IPv6: who has one of these has many of those.
-    networks: HashMap<IpAddr, usize>,
+    taken: Mutex<Tally>,
 }
 
 impl Places {
@@ -33,24 +25,18 @@ impl Places {
         Arc::clone(&self.free).acquire_owned().await.ok()
     }
 
-    /// Gives the place to a connection from this address, if that leaves as many to others: a network has no more than there
-    /// are free, an address in it no more than are left of those. So an address alone takes a third, its network half,
-    /// and who has none yet finds one as long as there is any.
+    /// Gives the place to a connection from this address, if that leaves as many to others ([`Tally::share`]).
     pub(crate) fn give(self: &Arc<Self>, permit: OwnedSemaphorePermit, from: IpAddr) -> Option<Place> {
-        let keys = (cut(from, 32, 64), cut(from, 24, 48));
+        let network = Network::of(from);
         let mut taken = self.taken();
-        let free = self.free.available_permits() + 1;
-        let own = |table: &HashMap<IpAddr, usize>, key| table.get(&key).copied().unwrap_or_default();
-        let left = free.saturating_sub(own(&taken.networks, keys.1));
-        if own(&taken.addresses, keys.0) >= left {
+        if taken.share(network, self.free.available_permits() + 1) == 0 {
             return None;
         }
-        *taken.addresses.entry(keys.0).or_default() += 1;
-        *taken.networks.entry(keys.1).or_default() += 1;
-        Some(Place { counted: Some((Arc::clone(self), keys)), _permit: permit })
+        taken.add(network, 1);
+        Some(Place { counted: Some((Arc::clone(self), network)), _permit: permit })
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
+    fn taken(&self) -> MutexGuard<'_, Tally> {
         // Every change is whole.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,7 +44,7 @@ impl Places {
 
 /// A connection's place; dropped, it is free.
 pub(crate) struct Place {
-    counted: Option<(Arc<Places>, (IpAddr, IpAddr))>,
+    counted: Option<(Arc<Places>, Network)>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -71,32 +57,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((places, (address, network))) = &self.counted else { return };
-        let mut taken = places.taken();
-        less(&mut taken.addresses, address);
-        less(&mut taken.networks, network);
-    }
-}
-
-fn less(table: &mut HashMap<IpAddr, usize>, key: &IpAddr) {
-    if let Some(count) = table.get_mut(key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            table.remove(key);
-        }
-    }
-}
-
-/// The first so many bits of an address.
-fn cut(address: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - v4_bits).unwrap_or_default();
-            IpAddr::V4((u32::from(v4) & mask).into())
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128 - v6_bits).unwrap_or_default();
-            IpAddr::V6(Ipv6Addr::from(u128::from(v6) & mask))
+        if let Some((places, network)) = &self.counted {
+            places.taken().remove(*network, 1);
         }
     }
 }
@@ -133,7 +95,7 @@ mod tests {
         assert_eq!((held.len(), fill(&places, "192.0.2.1").len()), (1, 0));
         let local = Place::uncounted(places.free().now_or_never().unwrap().unwrap());
         drop((held, local));
-        assert!(places.taken().addresses.is_empty() && places.taken().networks.is_empty());
+        assert!(places.taken().is_empty());
         assert_eq!(places.free.available_permits(), 3);
     }
 
@@ -145,17 +107,5 @@ mod tests {
         let other = fill(&places, "198.51.100.1");
         assert_eq!(other.len(), 1);
         assert!(places.free().now_or_never().is_none(), "none is left");
-    }
-
-    #[test]
-    fn addresses_are_cut_to_their_networks() {
-        for (address, v4, v6, cut_to) in [
-            ("192.0.2.77", 24, 48, "192.0.2.0"),
-            ("192.0.2.77", 32, 64, "192.0.2.77"),
-            ("2001:db8:1:2:3::4", 24, 48, "2001:db8:1::"),
-            ("2001:db8:1:2:3::4", 32, 64, "2001:db8:1:2::"),
-        ] {
-            assert_eq!(cut(address.parse().unwrap(), v4, v6), cut_to.parse::<IpAddr>().unwrap());
-        }
     }
 }

@@ -10,6 +10,7 @@ mod listen;
 mod open;
 mod proof;
 mod reset;
+mod seats;
 mod through;
 
 pub use config::{ClientConfig, ServerConfig};

@@ -1,9 +1,8 @@
 //! Listening: who may connect, and the links that connections bring.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -23,6 +22,7 @@ use crate::dial::Dialer;
 use crate::error::UdpError;
 use crate::link::{BUSY, DONE, link};
 use crate::open::Open;
+use crate::seats::{Seat, Seats};
 use crate::through::Own;
 use crate::{proof, reset, transport};
 
@@ -42,7 +42,7 @@ struct Shared {
     leaving: CancellationToken,
     /// Set when the endpoint takes no more connections.
     ended: CancellationToken,
-    seats: Mutex<Seats>,
+    seats: Arc<Seats>,
     /// For frames that are not complete.
     unread: Arc<Pool>,
     /// Who dials from this socket too.
@@ -80,7 +80,7 @@ pub(crate) async fn listen(
         arrivals,
         leaving: CancellationToken::new(),
         ended: CancellationToken::new(),
-        seats: Mutex::default(),
+        seats: Seats::new(config.max_connections, config.max_per_address),
         unread: Pool::new(config.max_unread),
         dialler: dialler.map(Arc::downgrade),
     });
@@ -111,7 +111,7 @@ impl Shared {
             let open = self.endpoint.open_connections();
             if self.leaving.is_cancelled() || open >= self.config.max_connections {
                 incoming.refuse();
-            } else if (open >= self.config.retry_from || self.crowded(incoming.remote_address().ip()))
+            } else if (open >= self.config.retry_from || self.seats.crowded(incoming.remote_address().ip()))
                 && incoming.may_retry()
             {
                 // Asked for by `may_retry`: it cannot fail then, and what it gives back would be refused anyway.
@@ -123,15 +123,8 @@ impl Shared {
         self.ended.cancel();
     }
 
-    /// Whether an address has so many connections that it is made to answer before another one: who gives a forged address
-    /// takes no more than a part of the seats from its owner.
-    fn crowded(&self, address: IpAddr) -> bool {
-        let taken = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.of.get(&network(address)).is_some_and(|count| *count >= self.config.max_per_address.div_ceil(4))
-    }
-
     fn admit(self: &Arc<Self>, incoming: Incoming) {
-        let Some(seat) = Seat::take(self, incoming.remote_address().ip()) else {
+        let Some(seat) = self.seats.take(incoming.remote_address().ip()) else {
             incoming.refuse();
             return;
         };
@@ -247,60 +240,6 @@ impl Served {
             () = self.open.wait() => {}
         }
         self.connection.close(DONE, b"");
-    }
-}
-
-/// Seats that are taken, those of connections among them that have ended and that nobody has looked at since.
-#[derive(Default)]
-struct Seats {
-    all: usize,
-    of: HashMap<IpAddr, usize>,
-}
-
-/// One of the connections that an address may have.
-struct Seat {
-    shared: Arc<Shared>,
-    network: IpAddr,
-}
-
-impl Seat {
-    fn take(shared: &Arc<Shared>, address: IpAddr) -> Option<Self> {
-        let network = network(address);
-        let mut taken = shared.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.all >= shared.config.max_connections {
-            return None;
-        }
-        let count = taken.of.entry(network).or_insert(0);
-        if *count >= shared.config.max_per_address {
-            return None;
-        }
-        *count += 1;
-        taken.all += 1;
-        Some(Self { shared: Arc::clone(shared), network })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.shared.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.all -= 1;
-        if let Some(count) = taken.of.get_mut(&self.network) {
-            *count -= 1;
-            if *count == 0 {
-                taken.of.remove(&self.network);
-            }
-        }
-    }
-}
-
-/// Who owns one address of an IPv6 /64 owns them all.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
     }
 }
 

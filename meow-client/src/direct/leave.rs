@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use meow_core::Result;
 use meow_core::identity::ContactId;
 use meow_core::store::{StoreTxn, Table};
+use meow_core::transport::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::records::{decode, load, save};
@@ -68,11 +69,11 @@ impl Named {
     }
 }
 
-/// What counts as one address: a network of 64 bits is one host's to fill.
+/// Of what counts as one address.
 fn key(ip: IpAddr) -> Vec<u8> {
-    let place = match ip.to_canonical() {
+    let place = match Network::of(ip).address() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-        IpAddr::V6(v6) => (v6.to_bits() >> 64 << 64).into(),
+        IpAddr::V6(v6) => v6,
     };
     [NAMED, &place.octets()].concat()
 }

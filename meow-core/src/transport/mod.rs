@@ -7,6 +7,7 @@ mod addresses;
 mod endpoint;
 mod link;
 mod names;
+mod network;
 mod profile;
 
 pub use addresses::{AddressBlock, AddressBlockError, Addresses};
@@ -15,6 +16,7 @@ pub use link::{
     Accept, Frame, Link, LinkReceiver, LinkSender, Listener, Peer, RecvFrames, SendFrames, check_frame,
 };
 pub use names::{LookupError, Names, Resolve};
+pub use network::{Network, Tally};
 pub use profile::{CostClass, LinkProfile, Pattern};
 
 use std::future::Future;

@@ -1,14 +1,25 @@
 //! What each source may ask: a token bucket and a count of open requests, in a bounded table.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use meow_core::transport::{Network, Tally};
+
 use super::Source;
 
-/// Whose requests share a rate. `None` is the addresses that the table has no room for.
-type Key = Option<Source>;
+/// A site of addresses has so many buckets at most: one in so many of all, and no more than it leaves to others.
+const SITES: usize = 16;
+
+/// Whose requests share a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    One(Source),
+    /// The addresses of a site that has as many buckets as it may.
+    Site(Network),
+    /// The addresses that the table has no room for.
+    Others,
+}
 
 /// What one source may ask.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +45,6 @@ pub(crate) struct Shares {
     pub(crate) addresses: usize,
 }
 
-/// One IPv4 address, or one IPv6 network of 64 bits.
-pub(crate) fn key(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
-    }
-}
-
 #[derive(Debug)]
 struct Bucket {
     /// In millionths of a unit.
@@ -53,7 +53,7 @@ struct Bucket {
     open: u32,
 }
 
-/// The table of sources. It stays small: so many addresses and the shared bucket, the listeners, the servers of the catalog.
+/// The table of sources. It stays small: so many addresses and sites, the shared bucket, the listeners, the servers of the catalog.
 /// Time is handed in: a monotonic reading.
 #[derive(Debug)]
 pub(crate) struct Hops {
@@ -64,6 +64,8 @@ pub(crate) struct Hops {
 #[derive(Debug, Default)]
 struct Table {
     buckets: HashMap<Key, Bucket>,
+    /// Buckets of addresses, by site.
+    sites: Tally,
     /// When full buckets were last taken out. Looking through the table for each stranger would be dear.
     swept: Duration,
 }
@@ -80,34 +82,63 @@ impl Hops {
 
     fn share(&self, key: &Key) -> &Share {
         match key {
-            Some(Source::Listener(_)) => &self.shares.listener,
-            Some(Source::Server(_) | Source::Servers(_)) => &self.shares.server,
-            Some(Source::Address(_) | Source::Here) | None => &self.shares.address,
+            Key::One(Source::Listener(_)) => &self.shares.listener,
+            Key::One(Source::Server(_) | Source::Servers(_)) => &self.shares.server,
+            Key::One(Source::Address(_) | Source::Here) | Key::Site(_) | Key::Others => &self.shares.address,
         }
     }
 
     /// Takes one unit, and counts the request as open while the value lives. `None` when the source has to wait.
     pub(crate) fn enter(self: &Arc<Self>, source: Source, now: Duration) -> Option<Hop> {
         let mut table = self.table();
-        let mut at = Some(source);
-        let is_address = matches!(source, Source::Address(_));
-        if is_address && !table.buckets.contains_key(&at) && table.buckets.len() >= self.shares.addresses {
-            if now.saturating_sub(table.swept) >= SWEEP_EVERY {
-                table.swept = now;
-                table.buckets.retain(|key, bucket| bucket.open > 0 || !self.is_full(key, bucket, now));
-            }
-            if table.buckets.len() >= self.shares.addresses {
-                at = None;
-            }
+        let key = self.key(&mut table, source, now);
+        let share = self.share(&key);
+        if let (Key::One(Source::Address(network)), false) = (key, table.buckets.contains_key(&key)) {
+            table.sites.add(network, 1);
         }
-        let share = self.share(&at);
-        let bucket = table.buckets.entry(at).or_insert(Bucket { units: full(share), at: now, open: 0 });
+        let bucket = table.buckets.entry(key).or_insert(Bucket { units: full(share), at: now, open: 0 });
         take(share, bucket, 1, now).then_some(())?;
         if bucket.open >= share.open {
             return None;
         }
         bucket.open += 1;
-        Some(Hop { hops: Arc::clone(self), key: at, counted: true })
+        Some(Hop { hops: Arc::clone(self), key, counted: true })
+    }
+
+    /// Whose bucket this source takes from.
+    fn key(&self, table: &mut Table, source: Source, now: Duration) -> Key {
+        let one = Key::One(source);
+        let Source::Address(network) = source else { return one };
+        if table.buckets.contains_key(&one) {
+            return one;
+        }
+        let may = |table: &Table| {
+            let free = self.shares.addresses.saturating_sub(table.buckets.len());
+            let site = table.sites.of(network.site());
+            (free > 0, site < free && site < self.shares.addresses.div_ceil(SITES))
+        };
+        if may(table) != (true, true) && now.saturating_sub(table.swept) >= SWEEP_EVERY {
+            self.sweep(table, now);
+        }
+        let site = Key::Site(network.site());
+        match may(table) {
+            (true, true) => one,
+            (room, _) if room || table.buckets.contains_key(&site) => site,
+            _ => Key::Others,
+        }
+    }
+
+    /// Takes buckets out that are full again.
+    fn sweep(&self, table: &mut Table, now: Duration) {
+        let Table { buckets, sites, swept } = table;
+        *swept = now;
+        buckets.retain(|key, bucket| {
+            let keep = bucket.open > 0 || !self.is_full(key, bucket, now);
+            if let (Key::One(Source::Address(network)), false) = (key, keep) {
+                sites.remove(*network, 1);
+            }
+            keep
+        });
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -180,10 +211,13 @@ impl Drop for Hop {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
+    /// Each of another site.
     fn at(n: u32) -> Source {
-        IpAddr::V4(n.into()).into()
+        IpAddr::V4((n << 8).into()).into()
     }
 
     fn from(address: &str) -> Source {
@@ -233,7 +267,7 @@ mod tests {
         assert!(hops.enter(at(1), secs(0)).is_some(), "a held pull does not count");
         third.count(true);
         drop((second, third));
-        assert_eq!(hops.table().buckets[&Some(at(1))].open, 0);
+        assert_eq!(hops.table().buckets[&Key::One(at(1))].open, 0);
     }
 
     #[test]
@@ -270,5 +304,32 @@ mod tests {
         assert_eq!(hops.table.lock().unwrap().buckets.len(), 9);
         assert!(hops.enter(at(200), secs(5)).is_some(), "full buckets make room");
         assert!(hops.table.lock().unwrap().buckets.len() <= 9);
+    }
+
+    /// Attack 20, of addresses that are real: who has an IPv6 network of 48 bits has 65,536 of 64.
+    #[test]
+    fn a20_a_network_of_48_bits_has_a_sixteenth_of_the_rates_and_one_more_for_all_the_rest() {
+        let hops = hops(1, 5, 100, 1600);
+        let flood = |site: u16, now| {
+            (0..2000u16)
+                .map(|n| Source::from(IpAddr::from([0x2001, 0xdb8, site, n, 0, 0, 0, 1])))
+                .map(|source| (0..10).filter(|_| hops.enter(source, now).is_some()).count())
+                .sum::<usize>()
+        };
+        assert_eq!(flood(1, secs(0)), 101 * 5);
+        assert_eq!(hops.table().buckets.len(), 101);
+        // Others have their own rate all the same, those of 24 bits of IPv4 too.
+        for n in 0..=255u8 {
+            let source = Source::from(IpAddr::from([192, 0, 2, n]));
+            assert_eq!(hops.enter(source, secs(0)).is_some(), n < 105, "{n}");
+        }
+        for site in 2..18 {
+            flood(site, secs(0));
+        }
+        assert!(hops.table().buckets.len() <= 1601);
+        assert!((0..5).all(|_| hops.enter(at(7), secs(0)).is_some()), "who has none yet finds one");
+        // What is full again makes room, and counts for no site.
+        assert_eq!(flood(1, secs(60)), 101 * 5);
+        assert_eq!(hops.table().sites.of(Network::of([0x2001, 0xdb8, 1, 0, 0, 0, 0, 0].into()).site()), 100);
     }
 }

@@ -8,6 +8,6 @@ mod writer;
 
 pub(crate) use budget::{Budget, Room};
 pub(crate) use held::{Held, HeldPulls, Place};
-pub(crate) use hops::{Hop, Hops, Share, Shares, key as source_key};
+pub(crate) use hops::{Hop, Hops, Share, Shares};
 pub(crate) use source::Source;
 pub(crate) use writer::{WriteError, Writer};

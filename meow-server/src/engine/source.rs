@@ -2,23 +2,21 @@
 
 use std::net::IpAddr;
 
-use meow_core::transport::Peer;
-
-use super::source_key;
+use meow_core::transport::{Network, Peer};
 
 /// Whose requests count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     /// This machine.
     Here,
-    /// An IPv4 address, or an IPv6 network of 64 bits.
-    Address(IpAddr),
+    /// An address, or what counts as one.
+    Address(Network),
     /// All links of the listener of this number that know no address: those through a broker, or of a line.
     Listener(usize),
     /// A server that packets are sent on to, sending packets on itself; by its place in the catalog.
     Server(usize),
     /// The same from an address that the names of several of them lead to: none of these uses up another one's share.
-    Servers(IpAddr),
+    Servers(Network),
 }
 
 impl Source {
@@ -32,7 +30,7 @@ impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             here if here.is_loopback() => Self::Here,
-            _ => Self::Address(source_key(address)),
+            _ => Self::Address(Network::of(address)),
         }
     }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use meow_core::lane::ServerReference;
 use meow_core::onion::HopId;
 use meow_core::request::{CatalogPage, MAX_ONWARD, SignedDescriptor};
-use meow_core::transport::{Endpoint, Host};
+use meow_core::transport::{Endpoint, Host, Network};
 use meow_core::wire::{Fixed, List, Wire};
 use meow_core::{Error, ErrorKind, Result};
 use tokio::net::lookup_host;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::HopLimits;
-use crate::engine::{Source, source_key};
+use crate::engine::Source;
 
 /// Schemes by which a packet may leave. A serial line is a place on this machine: it may be named here because the
 /// operator alone names servers. What a stranger names is never looked up in this list (ATTACKS 44).
@@ -33,9 +33,9 @@ pub(crate) struct Catalog {
     /// As the operator named them.
     order: Vec<HopId>,
     /// Where the operator says that they are, by their places in that order; as sources are told apart.
-    written: HashMap<IpAddr, usize>,
+    written: HashMap<Network, usize>,
     /// Where their names lead. Whoever has such a name can let it lead anywhere, to another one's address too.
-    named: Mutex<HashMap<IpAddr, BTreeSet<usize>>>,
+    named: Mutex<HashMap<Network, BTreeSet<usize>>>,
 }
 
 /// Addresses that the names of one server lead to, and that count.
@@ -109,7 +109,7 @@ impl Catalog {
         let places = catalog.all().cloned().enumerate().collect::<Vec<_>>();
         for (place, target) in places {
             for address in target.hosts().filter_map(literal) {
-                catalog.written.entry(source_key(address)).or_insert(place);
+                catalog.written.entry(Network::of(address)).or_insert(place);
             }
         }
         Ok(catalog)
@@ -117,8 +117,7 @@ impl Catalog {
 
     /// What a server at this address counts as. Where the operator wrote the address, no name changes that; of several servers
     /// that were written with it, the first.
-    pub(crate) fn server_at(&self, address: IpAddr) -> Option<Source> {
-        let address = source_key(address);
+    pub(crate) fn server_at(&self, address: Network) -> Option<Source> {
         if let Some(place) = self.written.get(&address) {
             return Some(Source::Server(*place));
         }
@@ -141,7 +140,7 @@ impl Catalog {
         }
         let known = named.values().filter(|places| places.contains(&place)).count();
         for address in addresses.take(ADDRESSES.saturating_sub(known)) {
-            named.entry(source_key(address)).or_default().insert(place);
+            named.entry(Network::of(address)).or_default().insert(place);
         }
     }
 
@@ -349,7 +348,7 @@ mod tests {
             reference("http://localhost:80/", 4, 4),
         ];
         let catalog = Catalog::new(servers, &HopLimits::default()).unwrap();
-        let at = |address: &str| catalog.server_at(address.parse().unwrap());
+        let at = |address: &str| catalog.server_at(Network::of(address.parse().unwrap()));
         let server = |place| Some(Source::Server(place));
         assert_eq!((at("192.0.2.1"), at("::ffff:192.0.2.1")), (server(0), server(0)), "the first of two");
         assert_eq!((at("2001:db8:0:7::2"), at("2001:db8:0:8::1")), (server(1), None), "a network of 64 bits");
@@ -376,18 +375,18 @@ mod tests {
         };
         lead(0, &[1, 2, 3], true);
         lead(1, &[2], true);
-        let at = |n| catalog.server_at(address(n)).unwrap();
+        let at = |n| catalog.server_at(Network::of(address(n))).unwrap();
         assert_eq!(at(3), Source::Server(2), "what is written counts");
-        assert_eq!((at(1), at(2)), (Source::Server(0), Source::Servers(address(2))));
+        assert_eq!((at(1), at(2)), (Source::Server(0), Source::Servers(Network::of(address(2)))));
         lead(0, &[1], true);
         assert_eq!(at(2), Source::Server(1));
         // A name that cannot be looked up for once leads where it led, and a long answer is cut.
         lead(1, &[], false);
         lead(1, &(10..30).collect::<Vec<_>>(), false);
         assert_eq!((at(2), at(16)), (Source::Server(1), Source::Server(1)));
-        assert_eq!(catalog.server_at(address(17)), None);
+        assert_eq!(catalog.server_at(Network::of(address(17))), None);
         lead(1, &[], true);
-        assert_eq!(catalog.server_at(address(2)), None);
+        assert_eq!(catalog.server_at(Network::of(address(2))), None);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::presence::Record;
-use crate::engine::source_key;
 use meow_core::request::Knocking;
+use meow_core::transport::{Network, Tally};
 
 type Mailbox = [u8; 32];
 
@@ -20,7 +20,7 @@ struct Shown {
     /// In Unix seconds.
     expires: u64,
     /// As rates tell sources apart.
-    address: Option<IpAddr>,
+    from: Option<Network>,
     /// Who waits for a knock, and where it was seen last.
     waiting: usize,
     seen_at: Option<IpAddr>,
@@ -34,7 +34,47 @@ struct Shown {
 /// Who is present.
 #[derive(Debug, Default)]
 pub(super) struct Presences {
-    table: Mutex<HashMap<Mailbox, Shown>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    shown: HashMap<Mailbox, Shown>,
+    /// Where they come from, those that are over and still here among them.
+    from: Tally,
+}
+
+impl Table {
+    /// Takes out what is over.
+    fn sweep(&mut self, now: u64) {
+        let Self { shown, from } = self;
+        shown.retain(|_, shown| {
+            let keep = shown.expires > now || shown.waiting > 0;
+            if let (Some(network), false) = (shown.from, keep) {
+                from.remove(network, 1);
+            }
+            keep
+        });
+    }
+
+    fn remove(&mut self, mailbox: &Mailbox) {
+        if let Some(network) = self.shown.remove(mailbox).and_then(|shown| shown.from) {
+            self.from.remove(network, 1);
+        }
+    }
+
+    /// Whether there is room for this mailbox, and for one more from there: of an address no more than its bound, of a site of them no
+    /// more than it leaves to all others. Where it was before is free for it.
+    fn has_room(&self, mailbox: &Mailbox, from: Option<Network>, most: (usize, usize)) -> bool {
+        let before = self.shown.get(mailbox);
+        let left = before.and_then(|shown| shown.from);
+        let free = (most.0 + usize::from(before.is_some())).saturating_sub(self.shown.len());
+        let shares = |network: Network| {
+            let stays = left.is_some_and(|left| left.site() == network.site());
+            self.from.of(network) < most.1 && (stays || self.from.of(network.site()) < free)
+        };
+        free > 0 && from.is_none_or(shares)
+    }
 }
 
 /// What became of a knock.
@@ -57,12 +97,12 @@ impl Presences {
     /// ... but so many knocks may come at once.
     const KNOCKS_AT_ONCE: u64 = 4;
 
-    fn table(&self) -> MutexGuard<'_, HashMap<Mailbox, Shown>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         // Whole after every statement that holds the lock.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows a record; false when the table, or the share of this address, is full. `most`: in all, and of one address.
+    /// Shows a record; false when the table, or the share of this address or of its site, is full. `most`: in all, and of one address.
     pub(super) fn show(
         &self,
         mailbox: Mailbox,
@@ -70,42 +110,45 @@ impl Presences {
         record: Record,
         address: Option<IpAddr>,
         now: u64,
-        (most, most_of_address): (usize, usize),
+        most: (usize, usize),
     ) -> bool {
         let mut table = self.table();
+        let table = &mut *table;
         let expires = now.saturating_add(Self::SHOWN);
-        let address = address.map(source_key);
-        let kept = |shown: &Shown| shown.expires > now || shown.waiting > 0;
+        let from = address.map(Network::of);
         // Who comes from where it was before takes no share but its own.
-        if table.get(&mailbox).is_none_or(|shown| shown.address != address) && address.is_some() {
-            let of_address = table.values().filter(|shown| shown.address == address && kept(shown));
-            if of_address.count() >= most_of_address {
+        if let Some(shown) = table.shown.get_mut(&mailbox).filter(|shown| shown.from == from) {
+            (shown.token_hash, shown.record, shown.expires) = (token_hash, record, expires);
+            return true;
+        }
+        if !table.has_room(&mailbox, from, most) {
+            table.sweep(now);
+            if !table.has_room(&mailbox, from, most) {
                 return false;
             }
         }
-        if let Some(shown) = table.get_mut(&mailbox) {
+        if let Some(network) = from {
+            table.from.add(network, 1);
+        }
+        if let Some(shown) = table.shown.get_mut(&mailbox) {
             (shown.token_hash, shown.record, shown.expires) = (token_hash, record, expires);
-            shown.address = address;
+            if let Some(before) = std::mem::replace(&mut shown.from, from) {
+                table.from.remove(before, 1);
+            }
             return true;
-        }
-        if table.len() >= most {
-            table.retain(|_, shown| kept(shown));
-        }
-        if table.len() >= most {
-            return false;
         }
         let shown = Shown {
             token_hash,
             record,
             expires,
-            address,
+            from,
             waiting: 0,
             seen_at: None,
             woken: Arc::default(),
             knock: None,
             knocks_until: 0,
         };
-        table.insert(mailbox, shown);
+        table.shown.insert(mailbox, shown);
         true
     }
 
@@ -117,7 +160,7 @@ impl Presences {
     /// Waits for knocks at a mailbox that is shown; the record stays for as long.
     pub(super) fn wait(&self, mailbox: Mailbox, seen_at: Option<IpAddr>, now: u64) -> Option<Waiting<'_>> {
         let mut table = self.table();
-        let shown = table.get_mut(&mailbox).filter(|shown| shown.expires > now)?;
+        let shown = table.shown.get_mut(&mailbox).filter(|shown| shown.expires > now)?;
         shown.expires = now.saturating_add(Self::SHOWN);
         shown.waiting += 1;
         shown.seen_at = seen_at;
@@ -127,7 +170,7 @@ impl Presences {
     /// What is shown to whoever has this token, and whether the owner waits.
     pub(super) fn find(&self, mailbox: &Mailbox, token_hash: &[u8; 32], now: u64) -> Option<(Record, bool)> {
         let table = self.table();
-        let shown = table.get(mailbox).filter(|shown| shown.allows(token_hash, now))?;
+        let shown = table.shown.get(mailbox).filter(|shown| shown.allows(token_hash, now))?;
         Some((shown.record.clone(), shown.waiting > 0))
     }
 
@@ -140,7 +183,7 @@ impl Presences {
         now: u64,
     ) -> Knocked {
         let mut table = self.table();
-        let Some(shown) = table.get_mut(mailbox).filter(|shown| shown.allows(token_hash, now)) else {
+        let Some(shown) = table.shown.get_mut(mailbox).filter(|shown| shown.allows(token_hash, now)) else {
             return Knocked::Nobody;
         };
         if shown.waiting == 0 {
@@ -183,7 +226,7 @@ impl Waiting<'_> {
 
     /// The note, if there is a fresh one.
     pub(super) fn take(&self, now: u64) -> Option<Knocking> {
-        let note = self.of.table().get_mut(&self.mailbox)?.knock.take();
+        let note = self.of.table().shown.get_mut(&self.mailbox)?.knock.take();
         note.filter(|(_, at)| now.saturating_sub(*at) <= Presences::NOTE).map(|(note, _)| note)
     }
 }
@@ -191,7 +234,7 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut table = self.of.table();
-        let Some(shown) = table.get_mut(&self.mailbox) else { return };
+        let Some(shown) = table.shown.get_mut(&self.mailbox) else { return };
         // Hidden and shown anew meanwhile, it is another one.
         if Arc::ptr_eq(&shown.woken, &self.woken) {
             shown.waiting = shown.waiting.saturating_sub(1);
@@ -243,17 +286,17 @@ mod tests {
     fn a28_the_share_of_a_source_is_neither_escaped_nor_used_up_for_ever() {
         let presences = Presences::default();
         let (one, same) = (Some("2001:db8:0:1::1"), Some("2001:db8:0:1:ffff::2"));
-        let (other, third) = (Some("2001:db8:0:2::1"), Some("192.0.2.9"));
+        let (other, third) = (Some("2001:db8:1:2::1"), Some("192.0.2.9"));
         assert!(show(&presences, 1, one, 100) && show(&presences, 2, same, 100));
         assert!(!show(&presences, 3, same, 100), "a network of 64 bits is one source");
         assert!(show(&presences, 3, other, 100));
         assert!(!show(&presences, 3, one, 110), "nor does one come in by the share of another");
         assert!(show(&presences, 1, same, 110), "its own is shown anew");
-        assert!(show(&presences, 1, other, 120), "who moves is shown there");
+        assert!(show(&presences, 1, third, 120), "who moves is shown there");
         assert!(!show(&presences, 4, third, 130), "all is full");
         // 1 and 3 are shown until 720 and 700, 2 until 700.
         assert!(
-            show(&presences, 4, one, 710) && show(&presences, 5, one, 710),
+            show(&presences, 4, one, 710) && show(&presences, 5, other, 710),
             "what is over counts no more"
         );
         assert!(!show(&presences, 6, one, 711));
@@ -264,10 +307,10 @@ mod tests {
         let presences = Presences::default();
         assert!(show(&presences, 1, Some("192.0.2.1"), 100) && show(&presences, 2, Some("192.0.2.1"), 100));
         assert!(!show(&presences, 3, Some("192.0.2.1"), 100), "an address has its share");
-        assert!(show(&presences, 3, Some("192.0.2.2"), 100));
-        assert!(!show(&presences, 4, Some("192.0.2.3"), 100), "the table is full");
+        assert!(show(&presences, 3, Some("192.0.3.2"), 100));
+        assert!(!show(&presences, 4, Some("192.0.4.3"), 100), "the table is full");
         assert!(show(&presences, 1, Some("192.0.2.1"), 650), "a known one is shown anew");
-        assert!(show(&presences, 4, Some("192.0.2.3"), 700), "the expired make room");
+        assert!(show(&presences, 4, Some("192.0.4.3"), 700), "the expired make room");
         assert_eq!(presences.find(&[2; 32], &[2; 32], 700), None);
         assert!(presences.wait([2; 32], None, 700).is_none());
         let waiting = presences.wait([1; 32], None, 700).unwrap();
@@ -281,5 +324,23 @@ mod tests {
         assert_eq!(waiting.take(711), None);
         drop(waiting);
         assert_eq!(presences.find(&[1; 32], &[1; 32], 711), None);
+    }
+
+    #[test]
+    fn a28_a_network_of_48_bits_shows_half_of_all_however_many_addresses_it_uses() {
+        let presences = Presences::default();
+        let show = |n: u16, address: [u16; 8], now| {
+            let mut mailbox = [1; 32];
+            mailbox[..2].copy_from_slice(&n.to_be_bytes());
+            presences.show(mailbox, [1; 32], record(1), Some(IpAddr::from(address)), now, (100, 4))
+        };
+        let at = |site, n| [0x2001, 0xdb8, site, n, 0, 0, 0, 1];
+        let flood = |site: u16, now| (0..1000).filter(|n| show(site * 1000 + n, at(site, *n), now)).count();
+        assert_eq!([flood(1, 100), flood(2, 100), flood(3, 100)], [50, 25, 13]);
+        assert!((0..4).all(|n| show(60_000 + n, at(9, 1), 100)) && !show(60_004, at(9, 1), 100));
+        // Within its site a mailbox moves without a share for both places.
+        assert!(show(1000, at(1, 999), 101));
+        // What is over counts no more.
+        assert_eq!(flood(3, 1000), 50);
     }
 }

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use meow_core::crypto::VerifyKey;
 use meow_core::session::{Direction, SessionKeys, SessionRole, Tag};
+use meow_core::transport::Network;
 use meow_core::wire::Fixed;
 
-use crate::engine::source_key;
 use window::Window;
 pub(crate) use window::{AHEAD, Digest, Seen, Turn};
+
+/// A site of addresses has one in so many of all sessions, or as many as one address may have.
+const SITES: usize = 8;
 
 /// What a session was opened for.
 #[derive(Debug)]
@@ -50,7 +53,8 @@ struct Table {
     by_id: HashMap<u64, Session>,
     /// Moments of use, oldest first.
     uses: BTreeMap<u64, u64>,
-    of_address: HashMap<IpAddr, BTreeSet<u64>>,
+    /// By address, and by site of addresses.
+    of_network: HashMap<Network, BTreeSet<u64>>,
 }
 
 #[derive(Debug)]
@@ -59,7 +63,7 @@ struct Session {
     window: Window,
     ends: Duration,
     used: u64,
-    address: Option<IpAddr>,
+    address: Option<Network>,
 }
 
 impl Sessions {
@@ -73,16 +77,19 @@ impl Sessions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a session. Where there is no room, in all or for its address, the one that was not used for longest goes.
+    /// Keeps a session. Where there is no room, in all, for its address or for the site of that, the one that was not used for
+    /// longest goes: so nobody takes those of all others by many addresses.
     pub(crate) fn keep(&self, facts: Facts, address: Option<IpAddr>, now: Duration) {
         let mut table = self.table();
-        let address = address.map(source_key);
-        let crowded = address.and_then(|address| table.of_address.get(&address));
-        if let Some(oldest) =
-            crowded.filter(|own| own.len() >= self.most_per_address).and_then(BTreeSet::first)
-        {
-            let oldest = *oldest;
-            table.forget_use(oldest);
+        let address = address.map(Network::of);
+        for (network, most) in address.into_iter().flat_map(|address| {
+            let most_of_site = (self.most / SITES).max(self.most_per_address);
+            [(address, self.most_per_address), (address.site(), most_of_site)]
+        }) {
+            let own = table.of_network.get(&network).filter(|own| own.len() >= most);
+            if let Some(oldest) = own.and_then(BTreeSet::first).copied() {
+                table.forget_use(oldest);
+            }
         }
         while table.by_id.len() >= self.most {
             let Some(oldest) = table.uses.keys().next().copied() else { break };
@@ -165,20 +172,21 @@ impl Table {
         }
     }
 
-    fn note_use(&mut self, id: u64, used: u64, address: Option<IpAddr>) {
+    fn note_use(&mut self, id: u64, used: u64, address: Option<Network>) {
         self.uses.insert(used, id);
-        if let Some(address) = address {
-            self.of_address.entry(address).or_default().insert(used);
+        for network in address.into_iter().flat_map(|address| [address, address.site()]) {
+            self.of_network.entry(network).or_default().insert(used);
         }
     }
 
-    fn drop_use(&mut self, used: u64, address: Option<IpAddr>) {
+    fn drop_use(&mut self, used: u64, address: Option<Network>) {
         self.uses.remove(&used);
-        let Some(address) = address else { return };
-        if let Some(own) = self.of_address.get_mut(&address) {
-            own.remove(&used);
-            if own.is_empty() {
-                self.of_address.remove(&address);
+        for network in address.into_iter().flat_map(|address| [address, address.site()]) {
+            if let Some(own) = self.of_network.get_mut(&network) {
+                own.remove(&used);
+                if own.is_empty() {
+                    self.of_network.remove(&network);
+                }
             }
         }
     }

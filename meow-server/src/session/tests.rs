@@ -19,7 +19,7 @@ fn known(sessions: &Sessions, n: u8, counter: u64) -> Option<Found> {
 
 fn sizes(sessions: &Sessions) -> [usize; 4] {
     let table = sessions.table();
-    [table.by_id.len(), table.tags.len(), table.uses.len(), table.of_address.len()]
+    [table.by_id.len(), table.tags.len(), table.uses.len(), table.of_network.len()]
 }
 
 #[test]
@@ -37,17 +37,33 @@ fn the_one_not_used_for_longest_makes_room() {
 #[test]
 fn an_address_has_its_share_only() {
     let sessions = Sessions::new(10, 2, DAY);
-    let address = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+    let address = |n: u8| Some(IpAddr::from([192, 0, n, 1]));
     sessions.keep(facts(9), address(9), Duration::ZERO);
     (1..=5).for_each(|n| sessions.keep(facts(n), address(1), Duration::ZERO));
     assert!((1..=3).all(|n| known(&sessions, n, 0).is_none()));
     assert!([4, 5, 9].iter().all(|n| known(&sessions, *n, 0).is_some()));
-    assert_eq!(sizes(&sessions), [3, 96, 3, 2]);
+    assert_eq!(sizes(&sessions), [3, 96, 3, 4]);
     sessions.forget(&facts(4).mailbox);
-    assert_eq!(sizes(&sessions), [2, 64, 2, 2]);
+    assert_eq!(sizes(&sessions), [2, 64, 2, 4]);
     assert!(sessions.find(&keys(5).tag(Direction::Up, 0), DAY).is_none(), "its time is over");
     sessions.expire(DAY);
     assert_eq!(sizes(&sessions), [0; 4]);
+}
+
+/// Attack 18, of sessions: who has an IPv6 network of 48 bits has 65,536 of 64.
+#[test]
+fn a18_many_addresses_of_one_network_push_out_their_own_sessions() {
+    let sessions = Sessions::new(64, 4, DAY);
+    let other = Some(IpAddr::from([192, 0, 2, 1]));
+    sessions.keep(facts(1), other, Duration::ZERO);
+    sessions.keep(facts(2), None, Duration::ZERO);
+    for n in 3..=200u16 {
+        let address = IpAddr::from([0x2001, 0xdb8, 1, n, 0, 0, 0, 1]);
+        sessions.keep(facts(n as u8), Some(address), Duration::ZERO);
+        assert!(sizes(&sessions)[0] <= 10, "an eighth of all, and the others");
+    }
+    assert!([1, 2, 200, 193].iter().all(|n| known(&sessions, *n, 0).is_some()));
+    assert!(known(&sessions, 192, 0).is_none());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Who has noted how many tags under one key, so that nobody takes the room of all others.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use meow_core::transport::Network;
 
 use crate::engine::Source;
 
@@ -14,9 +15,9 @@ pub(super) const APART: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     known: HashMap<Source, usize>,
-    addresses: HashMap<IpAddr, usize>,
+    addresses: HashMap<Network, usize>,
     /// `None` is all networks for which there is no room here.
-    networks: HashMap<Option<IpAddr>, usize>,
+    networks: HashMap<Option<Network>, usize>,
     /// By addresses together.
     strangers: usize,
 }
@@ -34,7 +35,7 @@ impl Noted {
             return more(own, left);
         };
         let room = left.min((most - most / 4).saturating_sub(self.strangers));
-        let network = Some(network(address));
+        let network = Some(address.site());
         let (network, share) = if has_place(&self.networks, &network) {
             (network, room.div_ceil(5))
         } else {
@@ -68,22 +69,10 @@ fn has_place<K: Eq + std::hash::Hash>(table: &HashMap<K, usize>, key: &K) -> boo
     table.len() < APART || table.contains_key(key)
 }
 
-/// What one hand is likely to have of addresses: 24 bits of IPv4, 48 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            Ipv4Addr::new(a, b, c, 0).into()
-        }
-        IpAddr::V6(v6) => {
-            let [a, b, c, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     const MOST: usize = 1_000_000;
@@ -151,7 +140,7 @@ mod tests {
         assert!(!key.note(at("198.51.100.1")), "the addresses have had their part");
         assert_eq!(key.fill(Source::Server(0)), MOST / 8);
         assert_eq!(key.fill(Source::Listener(0)), MOST / 16);
-        assert_eq!(key.fill(Source::Servers([192, 0, 2, 1].into())), MOST / 32);
+        assert_eq!(key.fill(Source::Servers(Network::of([192, 0, 2, 1].into()))), MOST / 32);
     }
 
     #[test]
@@ -161,7 +150,7 @@ mod tests {
             key.fill(Source::from(IpAddr::from([203, 0, 113, n])));
         }
         assert_eq!(key.fill(Source::Server(3)), MOST * 7 / 16);
-        assert_eq!(key.fill(Source::Servers([203, 0, 113, 7].into())), MOST * 7 / 32);
+        assert_eq!(key.fill(Source::Servers(Network::of([203, 0, 113, 7].into()))), MOST * 7 / 32);
     }
 
     #[test]
