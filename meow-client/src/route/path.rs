@@ -1,6 +1,6 @@
 //! Drawing a chain of servers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use meow_core::crypto::{CryptoError, Random};
@@ -45,7 +45,7 @@ impl Place {
         }
     }
 
-    /// Two strangers' servers that may belong together.
+    /// Two strangers' servers that may belong together, or are the same.
     fn too_close(&self, other: &Self) -> bool {
         self.stranger() && other.stranger() && !self.groups.is_disjoint(&other.groups)
     }
@@ -148,11 +148,12 @@ pub(crate) fn choose(places: &[Place], draw: &Draw<'_>, random: &mut dyn Random)
     // One budget for each, so that a maze of one leaves time for the other.
     let (mut looks, mut more_looks) = (MAX_LOOKS, MAX_LOOKS);
     for first in firsts {
-        let mut found = Walk { between: &apart, random: &mut *random, looks: &mut looks }
-            .there_and_back(first, last, number)?;
+        let mut walk = Walk { first, last, number, between: &apart, random: &mut *random, looks: &mut looks };
+        let mut found = walk.there_and_back()?;
         if found.is_none() && apart.len() < all.len() {
-            let mut walk = Walk { between: &all, random: &mut *random, looks: &mut more_looks };
-            found = walk.there_and_back(first, last, number)?;
+            let mut walk =
+                Walk { first, last, number, between: &all, random: &mut *random, looks: &mut more_looks };
+            found = walk.there_and_back()?;
         }
         if let Some(path) = found {
             return Ok(path);
@@ -189,50 +190,69 @@ fn passed_over(between: &[&Place], failed: &[HopId]) -> BTreeSet<HopId> {
     both.filter(|(_, chance)| over.contains(chance)).map(|(place, _)| place.id).collect()
 }
 
+/// Both ways of one path, drawn together: whoever stands on one of them sees the same request or its answer pass.
 struct Walk<'a, 'r> {
+    first: &'a Place,
+    last: &'a Place,
+    /// Servers between, on each way.
+    number: usize,
     between: &'r [&'a Place],
     random: &'r mut dyn Random,
     looks: &'r mut usize,
 }
 
 impl<'a> Walk<'a, '_> {
-    fn there_and_back(
-        &mut self,
-        first: &'a Place,
-        last: &'a Place,
-        between: usize,
-    ) -> Result<Option<Path>, NoPath> {
-        let Some(there) = self.go_on(vec![first], last, between)? else { return Ok(None) };
-        let Some(back) = self.go_on(vec![last], first, between)? else { return Ok(None) };
-        let back = back.into_iter().skip(1).cloned().collect();
-        Ok(Some(Path { there: there.into_iter().cloned().collect(), back }))
+    fn there_and_back(&mut self) -> Result<Option<Path>, NoPath> {
+        if !self.reaches(self.first, self.last) || !self.reaches(self.last, self.first) {
+            return Ok(None);
+        }
+        let found = self.go_on(vec![self.first])?;
+        let ways = found.as_deref().and_then(|path| path.split_at_checked(self.number + 2));
+        Ok(ways.map(|(there, back)| {
+            let places = |way: &[&Place]| way.iter().copied().cloned().collect();
+            Path { there: places(there), back: places(back) }
+        }))
     }
 
-    /// Goes on from the end of `path` through `between` others to `to`; back a step where there is no way on.
-    fn go_on(
-        &mut self,
-        path: Vec<&'a Place>,
-        to: &'a Place,
-        between: usize,
-    ) -> Result<Option<Vec<&'a Place>>, NoPath> {
-        let Some(at) = path.last() else { return Ok(None) };
-        if between == 0 {
-            let whole = at.descriptor.sends_to(&to.id).then(|| [path.as_slice(), &[to]].concat());
-            return Ok(whole);
+    /// Whether servers send on from one to the other through so many, if nothing else mattered: a maze is seen at once.
+    fn reaches(&self, from: &Place, to: &Place) -> bool {
+        let mut reached = vec![from];
+        for _ in 0..self.number {
+            let lists = reached.iter().filter_map(|place| place.descriptor.hop.as_ref());
+            let onward: HashSet<_> = lists.flat_map(|list| list.iter()).map(|id| id.0).collect();
+            reached = self.between.iter().copied().filter(|p| onward.contains(&p.id.0)).collect();
+        }
+        reached.iter().any(|place| place.descriptor.sends_to(&to.id))
+    }
+
+    /// Goes on from the end of `path`, which begins at the first server, to the last one and back; a step back where there is
+    /// no way on. A server that the user trusts may stand on both ways, a stranger, or two that may belong together, not.
+    fn go_on(&mut self, path: Vec<&'a Place>) -> Result<Option<Vec<&'a Place>>, NoPath> {
+        let (turn, end) = (self.number + 1, 2 * (self.number + 1));
+        let Some(at) = path.last().filter(|_| path.len() <= end) else { return Ok(Some(path)) };
+        let (way, to, left) = match path.get(turn..).filter(|back| !back.is_empty()) {
+            Some(back) => (back, self.first, end - path.len()),
+            None => (path.as_slice(), self.last, turn - path.len()),
+        };
+        if left == 0 {
+            return match at.descriptor.sends_to(&to.id) {
+                true => self.go_on([path.as_slice(), &[to]].concat()),
+                false => Ok(None),
+            };
         }
         let next = self.between.iter().copied().filter(|p| {
             at.descriptor.sends_to(&p.id)
                 // The last one before the end leads there: so servers that send on to each other alone cost few looks.
-                && (between > 1 || p.descriptor.sends_to(&to.id))
-                && path.iter().chain([&to]).all(|before| before.id != p.id && !before.too_close(p))
+                && (left > 1 || p.descriptor.sends_to(&to.id))
+                && way.iter().chain([&to]).all(|before| before.id != p.id)
+                && path.iter().chain([&self.last]).all(|before| !before.too_close(p))
         });
         for place in drawn(next.collect(), self.random)? {
             *self.looks = match self.looks.checked_sub(1) {
                 Some(left) => left,
                 None => return Ok(None),
             };
-            let longer = [path.as_slice(), &[place]].concat();
-            if let Some(whole) = self.go_on(longer, to, between - 1)? {
+            if let Some(whole) = self.go_on([path.as_slice(), &[place]].concat())? {
                 return Ok(Some(whole));
             }
         }

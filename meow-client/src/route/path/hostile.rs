@@ -137,6 +137,47 @@ fn a_stranger_is_passed_over_with_its_whole_network() {
     }
 }
 
+#[test]
+fn a30_strangers_that_may_belong_together_stand_on_one_of_the_two_ways_at_most() {
+    let mut random = SeededRandom::new(26);
+    let all: Vec<u16> = (1..=9).collect();
+    let mut places = vec![trusted(1, &all), place(9, &all, "theirs")];
+    places.extend([2, 3].map(|n| place(n, &all, "network 66.6")));
+    places.extend([4, 5].map(|n| place(n, &all, &format!("network 10.{n}"))));
+    let known = chain(3, Pool::Trusted, Pool::Known);
+    let mut seen = BTreeSet::new();
+    for _ in 0..200 {
+        let (there, back) = between(&draw(&places, &known, &[], &[], &mut random).unwrap());
+        let both = [there, back];
+        assert!(there != back && both.iter().filter(|n| [2, 3].contains(*n)).count() <= 1, "{both:?}");
+        seen.extend(both);
+    }
+    assert_eq!(seen, [2, 3, 4, 5].into());
+    // One network for both ways is too little, even where each way alone would do.
+    places.truncate(4);
+    assert_eq!(draw(&places, &known, &[], &[], &mut random).unwrap_err(), NoPath::NoChain);
+    // Whom the user trusts may stand on both.
+    places.push(trusted(6, &all));
+    places.truncate(5);
+    places.remove(2);
+    places.remove(2);
+    let path = draw(&places, &trusted_chain(3), &[], &[], &mut random).unwrap();
+    assert_eq!((path.there[1].id, path.back[0].id), (path.back[0].id, path.there[1].id));
+}
+
+#[test]
+fn the_way_there_gives_way_where_the_way_back_needs_its_server() {
+    let mut random = SeededRandom::new(27);
+    // 2 or 3 lead there, 2 alone leads back.
+    let mut places = vec![trusted(1, &[2, 3]), place(9, &[2], "theirs")];
+    places.push(place(2, &[1, 9], "network 10.2"));
+    places.push(place(3, &[9], "network 10.3"));
+    let known = chain(3, Pool::Trusted, Pool::Known);
+    for _ in 0..20 {
+        assert_eq!(between(&draw(&places, &known, &[], &[], &mut random).unwrap()), (3, 2));
+    }
+}
+
 const HONEST: u16 = 12;
 const HOSTILE: u16 = 4;
 
