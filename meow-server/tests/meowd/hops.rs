@@ -244,6 +244,7 @@ async fn the_log_tells_at_the_end_what_became_of_packets_and_nothing_of_whose_th
         "forwarded",
         "unknown",
         "crowded",
+        "unnoted",
         "failed",
         "stopped",
     ];
