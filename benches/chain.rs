@@ -4,6 +4,9 @@
 //! `cargo bench --bench chain [-- [namespaces] [MESSAGES]]` (500; a mailbox has room for 600). Rounds take turns; relays have their defaults. The whole chain and the
 //! load share this machine's cores, so the rate of a chain is less than that of relays that have one each. With `namespaces`, each relay and the load have
 //! network namespaces of their own, joined by a bridge; then rates are lifted, which loopback is exempt from. That needs root.
+//!
+//! With `MEOWD=path` the relays are that program instead of this one with the library, over loopback only: what one `meowd`
+//! forwards.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a bench")]
 
 #[path = "common/exchange.rs"]
@@ -16,6 +19,7 @@ mod namespaces;
 mod process;
 
 use std::hint::black_box;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -97,7 +101,7 @@ async fn measure(relays: &[ServerReference], second: u32, messages: usize) {
     }
     let mut alone: [Vec<Duration>; 3] = Default::default();
     let mut rates: [Vec<f64>; 3] = Default::default();
-    let (mut forwarding, mut floor) = (Vec::new(), Vec::new());
+    let (mut forwarding, mut busy, mut floor) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         for _ in 0..messages / 10 {
             for ((_, way), times) in ways.iter().zip(&mut alone) {
@@ -107,10 +111,13 @@ async fn measure(relays: &[ServerReference], second: u32, messages: usize) {
         for ((n, (_, way)), rates) in ways.iter().enumerate().zip(&mut rates) {
             let (before, began) = (cpu_us(second), Instant::now());
             way.send(messages, MANY).await;
-            rates.push(messages as f64 / began.elapsed().as_secs_f64());
+            let wall = began.elapsed().as_secs_f64();
+            rates.push(messages as f64 / wall);
             if n == 2 {
                 // It forwards each packet there and each one back.
-                forwarding.push((cpu_us(second) - before) / (2 * messages) as f64);
+                let spent = cpu_us(second) - before;
+                forwarding.push(spent / (2 * messages) as f64);
+                busy.push(spent / 1e6 / wall);
             }
         }
         floor.push(multiplication());
@@ -140,9 +147,13 @@ async fn measure(relays: &[ServerReference], second: u32, messages: usize) {
         added(99) / at(0, 99)
     );
     let (forward, floor) = (median(forwarding), median(floor));
+    let wall = 2.0 * median(rates[2].clone());
     println!(
-        "one relay's processor time for a packet forwarded: {forward:.0} us ({:.0}/s a core); one X25519: {floor:.0} us; ratio {:.2}",
+        "one relay forwarded {wall:.0} packets a second of wall time, {:.2} of a core busy: {forward:.0} us of processor time each, \
+         {:.0}/s a core; one X25519: {floor:.0} us, {:.0}/s a core; ratio {:.2}",
+        median(busy),
         1e6 / forward,
+        1e6 / floor,
         forward / floor
     );
 }
@@ -224,10 +235,25 @@ impl Server {
     }
 
     fn start(listen: &str, hops: &str, machine: Option<&Machine>, dir: Arc<tempfile::TempDir>) -> Self {
-        let mut program = machine.map_or_else(own, Machine::own);
+        let mut program = match (std::env::var("MEOWD"), machine) {
+            (Ok(meowd), None) => daemon(&meowd, listen, hops),
+            (Ok(_), Some(_)) => panic!("MEOWD is for loopback"),
+            (Err(_), machine) => machine.map_or_else(own, Machine::own),
+        };
         let process = Process::start(program.env(LISTEN, listen).env(HOPS, hops), dir);
         Self { reference: process.said.parse().unwrap(), process }
     }
+}
+
+/// The ready program, which may dial this machine.
+fn daemon(meowd: &str, listen: &str, hops: &str) -> Command {
+    let mut program = Command::new(std::fs::canonicalize(meowd).unwrap());
+    program.args(["run", "--data", ".", "--listen", listen, "--admission", "open"]);
+    if !hops.is_empty() {
+        program.args(["--hop", "--hop-allow", "127.0.0.0/8"]);
+        program.args(hops.split_whitespace().flat_map(|hop| ["--hop-to", hop]));
+    }
+    program
 }
 
 /// A server and its key.
