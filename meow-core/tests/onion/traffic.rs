@@ -21,9 +21,14 @@ pub(crate) struct World {
     pub(crate) delay: Duration,
     /// The mean pause between two messages of a client.
     pub(crate) every: f64,
+    /// The mean pause between two moments of cover traffic, in whole seconds: to whom a client writes goes one packet at each,
+    /// with a message that waits or with none, and nothing at other times. None without.
+    pub(crate) cover: Option<u32>,
     /// The mean pause between two loop packets of a client, in whole seconds: to its own mailbox server, and no message. None
     /// without.
-    pub(crate) cover: Option<u32>,
+    pub(crate) loops: Option<u32>,
+    /// Every second client has nothing to say.
+    pub(crate) half_silent: bool,
     pub(crate) lasts: f64,
 }
 
@@ -85,15 +90,43 @@ impl World {
         let relays = servers(self.relays, &mut random);
         let mut trips = Vec::new();
         for client in 0..self.clients {
-            for at in moments(self.every, self.lasts, &mut random) {
-                trips.push(self.trip(&relays, client, Some(self.partner(client)), at, &mut random));
-            }
-            if let Some(secs) = self.cover {
+            self.messages(&relays, client, &mut trips, &mut random);
+            if let Some(secs) = self.loops {
                 self.loops(&relays, client, Pause::from_secs(secs).unwrap(), &mut trips, &mut random);
             }
         }
         trips.sort_by(|a, b| a.sent.total_cmp(&b.sent));
         trips
+    }
+
+    /// Whether a client has anything to say.
+    pub(crate) fn writes(&self, client: usize) -> bool {
+        !self.half_silent || client.is_multiple_of(2)
+    }
+
+    /// What a client sends to whom it writes: its messages when they are written, or at the moments of cover traffic, as a
+    /// client takes them: one packet, and none before its answer is back.
+    fn messages(&self, relays: &[Server], client: usize, trips: &mut Vec<Trip>, random: &mut SeededRandom) {
+        let every = if self.writes(client) { self.every } else { f64::INFINITY };
+        let to = Some(self.partner(client));
+        let Some(pause) = self.cover.map(|secs| Pause::from_secs(secs).unwrap()) else {
+            let written = moments(every, self.lasts, random);
+            trips.extend(written.into_iter().map(|at| self.trip(relays, client, to, at, random)));
+            return;
+        };
+        let (mut now, mut moments) = (0, Moments::begin(pause, 0, random).unwrap());
+        while (now as f64) < self.lasts * 1000.0 {
+            match moments.look(now, random).unwrap() {
+                Look::Wait(until) => now = until,
+                Look::Now => {
+                    // Of the message that waits longest, or of none: nothing here depends on it.
+                    let trip = self.trip(relays, client, to, now as f64 / 1000.0, random);
+                    now = (trip.answered * 1000.0).ceil() as u64;
+                    trips.push(trip);
+                    moments.pass(now, random).unwrap();
+                }
+            }
+        }
     }
 
     /// Loops as a client sends them: by the type that says when.
