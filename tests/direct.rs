@@ -11,7 +11,7 @@ use meow::client::store::MemoryClientStore;
 use meow::client::{ClientBuilder, KeyProvider, KeyStorage, OpenStore, Presence};
 use meow::core::crypto::{Secret, SigningKey, SystemRandom};
 use meow::core::delivery::Way;
-use meow::core::policy::{Policy, Route};
+use meow::core::policy::{Policy, Receipts, Route};
 use meow::core::store::ClientStore;
 use meow::core::transport::{Accept, Addresses, Link, LinkProfile, Listener, Transport};
 use meow::core::wire::List;
@@ -162,6 +162,33 @@ async fn two_clients_on_one_cable_speak_without_a_relay() {
     let mut texts: Vec<_> = log.iter().filter(|m| !m.outgoing).filter_map(|m| m.content.as_text()).collect();
     texts.sort_by_key(|text| text.len());
     assert_eq!(texts, ["hello", &long]);
+
+    // What a text is said to cost by this way is what it costs, within a tenth. Bob's receipts would go by it too; what else he
+    // has to say, of a new policy for one, comes between two of five pairs at most.
+    let silent = Receipts { decrypted: false, read: false };
+    let policy = Policy { receipts: silent, ..bob.policy("alice").await.unwrap() };
+    bob.weaken_policy("alice", policy, &unlock()).await.unwrap();
+    let (text, mut measured) = ("x".repeat(100), [vec![], vec![]]);
+    let written = || [0, 1].map(|station| line.carried_by(station));
+    for _ in 0..5 {
+        let before = written();
+        for _ in 0..2 {
+            let id = send(&alice, "bob", &text).await;
+            let end = Instant::now() + PATIENCE;
+            while alice.message(id).await.unwrap().way != Some(Way::Direct) {
+                assert!(Instant::now() < end, "it does not go directly");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        let after = written();
+        measured.iter_mut().enumerate().for_each(|(n, all)| all.push((after[n] - before[n]) / 2));
+    }
+    let cost = alice.explain_route("bob").await.unwrap().remove(0).cost.unwrap();
+    for (said, mut measured) in [cost.up, cost.down].into_iter().zip(measured) {
+        measured.sort_unstable();
+        println!("directly: said {said}, measured {measured:?}");
+        assert!(said.abs_diff(measured[2]) * 10 <= measured[2], "{said}, measured {measured:?}");
+    }
     tasks.iter().for_each(JoinHandle::abort);
 }
 

@@ -1,6 +1,7 @@
 //! The seed's three policies in network namespaces, where every packet is seen: nothing leaves for a place that the policy
 //! of a contact forbids.
 
+mod costs;
 mod cover;
 mod net;
 

@@ -99,7 +99,8 @@ impl World {
 
     /// Somebody without an identity yet.
     pub(crate) fn nobody(&self, name: &str) -> Person {
-        Person { home: self.path(name), folder: self.folder.path().to_owned(), password: PASSWORD.into() }
+        let (home, folder) = (self.path(name), self.folder.path().to_owned());
+        Person { home, folder, password: PASSWORD.into(), authorities: None }
     }
 
     /// Somebody with an identity and a server.
@@ -199,6 +200,8 @@ pub(crate) struct Person {
     pub(crate) home: PathBuf,
     folder: PathBuf,
     pub(crate) password: String,
+    /// A file of certificates that the person trusts in the place of the system's.
+    pub(crate) authorities: Option<PathBuf>,
 }
 
 impl Person {
@@ -207,6 +210,7 @@ impl Person {
         let mut command = Command::new(meow());
         command.env_clear().env("HOME", &self.folder).env("MEOW_HOME", &self.home);
         command.env("MEOW_PASSWORD", &self.password);
+        command.envs(self.authorities.iter().map(|file| ("SSL_CERT_FILE", file)));
         command.current_dir(&self.folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

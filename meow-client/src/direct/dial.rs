@@ -10,7 +10,7 @@ use meow_core::crypto::{Secret, VerifyKey};
 use meow_core::direct::{Dialling, DirectBinding, DirectFrame};
 use meow_core::identity::ContactId;
 use meow_core::policy::Route;
-use meow_core::transport::{Endpoint, Link, Pattern};
+use meow_core::transport::{Endpoint, Link, LinkProfile, Pattern};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::timeout;
 
@@ -112,6 +112,16 @@ impl Inner {
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
         Ok(())
+    }
+
+    /// Where a contact's device would be dialled, so far as that is known: by the link that is up, or at the first place that
+    /// the user named; else contacts meet over `udp`, in places that a server shows.
+    pub(crate) async fn direct_place(self: &Arc<Self>, id: ContactId) -> Result<Option<Endpoint>> {
+        if let Some(at) = self.direct.leads(&id) {
+            return Ok(Some(at));
+        }
+        let named = self.read(move |txn| Ok(direct_record(txn, &id)?.urls.first().cloned())).await?;
+        Ok(named.or_else(|| "udp://contact:41325".parse().ok()))
     }
 
     /// Tries the links that are up. One that does not bring the item over in time is given up.
@@ -220,7 +230,7 @@ impl Inner {
             How::Through => timeout(time, transports.connect_through(place)).await,
         };
         let link = link.map_err(late)??;
-        timeout(GREETING + time, self.prove(whom, link)).await.map_err(late)??;
+        timeout(GREETING + time, self.prove(whom, place, link)).await.map_err(late)??;
         self.is_at(address(place)).await
     }
 
@@ -231,13 +241,13 @@ impl Inner {
     }
 
     /// Says hello, and proves both sides to each other.
-    async fn prove(self: &Arc<Self>, whom: &Whom, mut link: Link) -> Result<()> {
+    async fn prove(self: &Arc<Self>, whom: &Whom, at: &Endpoint, mut link: Link) -> Result<()> {
         if link.profile.pattern == Pattern::Exchange {
             let text =
                 "direct links need a transport on which both sides may speak at any time; name another place";
             return Err(Error::new(ErrorKind::Usage, text));
         }
-        let thin = link.profile.single < THIN_BELOW;
+        let thin = is_thin_link(&link.profile);
         let dialling = Dialling::begin(&whom.binding(), thin, &mut *self.random.lock())?;
         link.tx.send(dialling.hello().to_vec().into()).await?;
         let nobody = || Error::new(ErrorKind::WrongPeer, "somebody else answers there");
@@ -245,9 +255,14 @@ impl Inner {
         let mut keys = dialling.finish(&welcome, &whom.binding()).map_err(|_| nobody())?;
         let (ready, _) = keys.seal(&DirectFrame::Ready)?;
         link.tx.send(ready.into()).await?;
-        link::start(self, whom.id, link, keys);
+        link::start(self, whom.id, at.clone(), link, keys);
         Ok(())
     }
+}
+
+/// Whether what a link carries has thin sizes.
+pub(crate) fn is_thin_link(link: &LinkProfile) -> bool {
+    link.single < THIN_BELOW
 }
 
 fn away(name: &str, left: Duration) -> Error {

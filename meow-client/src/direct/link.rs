@@ -8,7 +8,7 @@ use bytes::Bytes;
 use meow_core::direct::{DirectFrame, DirectLink};
 use meow_core::identity::ContactId;
 use meow_core::request::MAX_ITEM;
-use meow_core::transport::Link;
+use meow_core::transport::{Endpoint, Link};
 use meow_core::wire::Blob;
 use meow_core::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +38,8 @@ struct HandOver {
 #[derive(Clone)]
 pub(super) struct Live {
     items: mpsc::Sender<HandOver>,
+    /// Where it leads, or where it came in.
+    at: Endpoint,
     patience: Duration,
 }
 
@@ -45,6 +47,10 @@ impl Live {
     /// The handle of the same link.
     pub(super) fn is(&self, other: &Self) -> bool {
         self.items.same_channel(&other.items)
+    }
+
+    pub(super) fn at(&self) -> &Endpoint {
+        &self.at
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -66,12 +72,12 @@ impl Live {
     }
 }
 
-/// Starts a link that both sides have proved.
-pub(super) fn start(inner: &Arc<Inner>, id: ContactId, link: Link, keys: DirectLink) {
+/// Starts a link that both sides have proved, which leads, or came in, there.
+pub(super) fn start(inner: &Arc<Inner>, id: ContactId, at: Endpoint, link: Link, keys: DirectLink) {
     let (items, queue) = mpsc::channel(UNDER_WAY);
     // The longest item, three times over.
     let on_the_way = Duration::from_millis(3000 * 8 * 32_768 / link.profile.bit_rate.max(1));
-    inner.direct.add(id, Live { items, patience: ANSWER + on_the_way });
+    inner.direct.add(id, Live { items, at, patience: ANSWER + on_the_way });
     let running = Running { inner: Arc::downgrade(inner), id, link, keys, said: Instant::now() };
     tokio::spawn(async move {
         match running.run(queue).await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meow_core::direct::{DirectFrame, Hello, answer_hello};
 use meow_core::store::StoreTxn;
-use meow_core::transport::{Link, Listener, Pattern};
+use meow_core::transport::{Endpoint, Link, Listener, Pattern};
 use meow_core::{Error, ErrorKind, Result};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -61,7 +61,7 @@ impl Inner {
     }
 
     /// Proves a link that was accepted, if it is of a contact.
-    async fn greet(self: &Arc<Self>, mut link: Link) -> Option<()> {
+    async fn greet(self: &Arc<Self>, at: &Endpoint, mut link: Link) -> Option<()> {
         if link.profile.pattern == Pattern::Exchange {
             return None;
         }
@@ -84,7 +84,7 @@ impl Inner {
             return None;
         }
         let from = link.peer.address;
-        link::start(self, dialled.id, link, keys);
+        link::start(self, dialled.id, at.clone(), link, keys);
         if let Err(e) = self.is_at(from).await {
             tracing::warn!("cannot note where a contact is: {e}");
         }
@@ -100,6 +100,7 @@ fn welcome(txn: &dyn StoreTxn, hello: &Hello) -> Result<Option<Dialled>> {
 }
 
 async fn accept(inner: Arc<Inner>, mut listener: Listener) {
+    let at = listener.local().clone();
     let mut greeting = JoinSet::new();
     loop {
         while greeting.try_join_next().is_some() {}
@@ -107,9 +108,9 @@ async fn accept(inner: Arc<Inner>, mut listener: Listener) {
             Ok(Some(link)) => {
                 // One too many is dropped, which closes it.
                 let Ok(place) = Arc::clone(&inner.direct.strangers).try_acquire_owned() else { continue };
-                let inner = Arc::clone(&inner);
+                let (inner, at) = (Arc::clone(&inner), at.clone());
                 greeting.spawn(async move {
-                    if !matches!(timeout(GREETING, inner.greet(link)).await, Ok(Some(()))) {
+                    if !matches!(timeout(GREETING, inner.greet(&at, link)).await, Ok(Some(()))) {
                         tracing::debug!("somebody dialled who proved nothing");
                     }
                     drop(place);

@@ -23,6 +23,7 @@ use meow_transport::Transports;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+pub(crate) use dial::is_thin_link;
 pub use find::Presence;
 use link::Live;
 pub(crate) use offer::{DIRECT, note_offer, offer_again};
@@ -135,6 +136,11 @@ impl Direct {
         let Some(links) = state.links.get_mut(id) else { return Vec::new() };
         links.retain(Live::is_up);
         links.iter().rev().cloned().collect()
+    }
+
+    /// Where the newest link to a contact that is up leads, or came in.
+    pub(crate) fn leads(&self, id: &ContactId) -> Option<Endpoint> {
+        self.links(id).first().map(|live| live.at().clone())
     }
 
     /// A link over which nothing comes any more.

@@ -3,41 +3,31 @@
 use std::time::Duration;
 
 use meow_core::contact::SendError;
+use meow_core::direct::DirectFrame;
 use meow_core::lane::ServerRef;
 use meow_core::message::Content;
 use meow_core::policy::Chain;
 use meow_core::request::{Acknowledge, Deposit, MAX_ITEM, Pull, Request, RequestKind, sealed_len};
-use meow_core::session::{SESSION_OVERHEAD, SessionKind, SessionRequest};
+use meow_core::session::SessionKind;
 use meow_core::transport::Endpoint;
-use meow_core::wire::{Blob, Fixed, Wire, padded_len, size_of_class};
+use meow_core::wire::{Blob, Fixed, size_of_class};
 use meow_core::{Error, ErrorKind, Result};
 
 use super::chain::class;
 use super::path::{Path, Place};
+use super::wire::{Comes, Opening, on_the_wire};
 use crate::client::Inner;
+use crate::direct::is_thin_link;
+use crate::form::is_thin;
 use crate::records::ContactRecord;
-use crate::server::Room;
+use crate::server::{Room, session_len};
 
 /// The text that is reckoned with has so many bytes.
 const TEXT: usize = 100;
-/// Bytes of a TCP segment at most, and of its headers with IPv4's and the usual timestamps.
-const SEGMENT: usize = 1448;
-const SEGMENT_HEAD: usize = 52;
-/// Heads of an HTTP request and of its answer, without the host's name; the length of the one frame in a body.
-const REQUEST_HEAD: usize = 87;
-const ANSWER_HEAD: usize = 117;
-const FRAME_HEAD: usize = 4;
-/// What TLS adds to each record of up to 16 KiB.
-const TLS: usize = 22;
-const TLS_RECORD: usize = 16_384;
 /// The size class of the request that opens a session, and of its answer.
 const SESSION_OPEN: usize = 2048;
-/// Connections that nothing uses are closed after so long by those transports that keep any.
-const IDLE: Duration = Duration::from_secs(20);
-/// What a QUIC packet carries about, and what it, UDP and IPv4 add; and a packet that only acknowledges.
-const DATAGRAM: usize = 1350;
-const DATAGRAM_HEAD: usize = 28 + 35;
-const DATAGRAM_ACK: usize = 28 + 35;
+/// The same on a thin link.
+const THIN_SESSION_OPEN: (usize, usize) = (236, 124);
 
 /// What a text of 100 bytes costs to send by a route, each of its copies to such a server, or one look for mail that brings no more than a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,36 +44,32 @@ pub struct RouteCost {
     pub round_trip: Duration,
 }
 
-/// What it costs to open and close a connection to the server where a route begins, and after how long without use one is
-/// closed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Opening {
-    pub(super) up: u64,
-    pub(super) down: u64,
-    pub(super) idle: Duration,
-}
-
-impl Opening {
-    /// As measured on loopback; for https with certificates of two kilobytes.
-    fn of(url: &Endpoint) -> Self {
-        let (up, down) = match url.scheme() {
-            // Three packets of TCP to open and four to close, with their options.
-            "http" => (216, 164),
-            "https" => (720, 3100),
-            // With the packets that find out how long others may be.
-            "udp" => (8700, 7700),
-            _ => (0, 0),
-        };
-        Self { up, down, idle: IDLE }
-    }
-}
-
 /// What is asked, as long as it will be.
 pub(super) struct Sample {
     kind: RequestKind,
     /// The same in a session, where one is open.
     session: Option<SessionKind>,
     room: Room,
+}
+
+impl Sample {
+    /// The lengths of the packet that asks, and of its answer.
+    fn lengths(&self, thin: bool) -> Option<(usize, usize)> {
+        let answer = self.room.index(thin);
+        let up = match &self.session {
+            Some(kind) => session_len(kind, self.room, thin)?,
+            None => sealed_len(&Request { answer, kind: self.kind.clone() }, thin)?,
+        };
+        Some((up, size_of_class(answer)?))
+    }
+
+    /// The item that is deposited.
+    fn item(&self) -> Option<&Blob<MAX_ITEM>> {
+        match &self.kind {
+            RequestKind::Deposit(deposit) => Some(&deposit.item),
+            _ => None,
+        }
+    }
 }
 
 impl Inner {
@@ -131,8 +117,13 @@ impl Inner {
 
     /// What it costs to open a session there, as is done once a day: up and down.
     pub(super) fn session_opening(&self, server: &ServerRef) -> (u64, u64) {
-        let url = self.usual_url(server.fingerprint(), server.endpoints());
-        url.map_or((0, 0), |url| on_the_wire(&url, SESSION_OPEN, SESSION_OPEN, true))
+        let Some(url) = self.usual_url(server.fingerprint(), server.endpoints()) else { return (0, 0) };
+        let profile = self.servers.estimate(&url).ok();
+        let lengths = match profile.as_ref().is_some_and(is_thin) {
+            true => THIN_SESSION_OPEN,
+            false => (SESSION_OPEN, SESSION_OPEN),
+        };
+        on_the_wire(&url, profile.as_ref(), lengths, Comes::FromAfar)
     }
 
     /// The same for a chain.
@@ -145,16 +136,22 @@ impl Inner {
     /// What it costs to ask the mailbox server itself.
     pub(super) fn cost_straight(&self, server: &ServerRef, sample: &Sample) -> Option<RouteCost> {
         let url = self.usual_url(server.fingerprint(), server.endpoints())?;
-        let answer = sample.room.index(false);
-        let up = match &sample.session {
-            Some(kind) => {
-                let asked = SessionRequest { answer, kind: kind.clone() }.to_wire().ok()?;
-                padded_len(asked.len() + 1 + SESSION_OVERHEAD)?
-            }
-            None => sealed_len(&Request { answer, kind: sample.kind.clone() })?,
-        };
-        let (up, down) = on_the_wire(&url, up, size_of_class(answer)?, false);
+        let profile = self.servers.estimate(&url).ok();
+        let lengths = sample.lengths(profile.as_ref().is_some_and(is_thin))?;
+        let (up, down) = on_the_wire(&url, profile.as_ref(), lengths, Comes::AtOnce);
         let round_trip = self.usual_rtt(&url);
+        Some(RouteCost { up, down, latency: round_trip / 2, round_trip })
+    }
+
+    /// What it costs to hand it over to the contact's device: by the link that is up, or such a one as would be made.
+    pub(super) fn cost_direct(&self, at: &Endpoint, sample: &Sample) -> Option<RouteCost> {
+        let profile = self.servers.estimate(at).ok();
+        let thin = profile.as_ref().is_some_and(is_thin_link);
+        let item = DirectFrame::Item(sample.item()?.clone());
+        // Of the number of a packet no more hangs on than that it has few digits.
+        let lengths = (item.sealed_len(thin)?, DirectFrame::Taken(100).sealed_len(thin)?);
+        let (up, down) = on_the_wire(at, profile.as_ref(), lengths, Comes::OnLink);
+        let round_trip = self.usual_rtt(at);
         Some(RouteCost { up, down, latency: round_trip / 2, round_trip })
     }
 
@@ -162,10 +159,12 @@ impl Inner {
     pub(super) fn cost_through(&self, path: &Path, chain: &Chain, sample: &Sample) -> Option<RouteCost> {
         let room = if matches!(sample.room, Room::Items) { Room::Class(1) } else { sample.room };
         let answer = room.index(false);
-        let len = class(sealed_len(&Request { answer, kind: sample.kind.clone() })?, answer).ok()?.len();
+        let request = Request { answer, kind: sample.kind.clone() };
+        let len = class(sealed_len(&request, false)?, answer).ok()?.len();
         let first = path.there.first()?;
         let url = self.usual_url(&first.fingerprint, std::iter::empty())?;
-        let (up, down) = on_the_wire(&url, len, len, true);
+        let profile = self.servers.estimate(&url).ok();
+        let (up, down) = on_the_wire(&url, profile.as_ref(), (len, len), Comes::FromAfar);
         let travel = |way: &[Place]| -> Duration {
             let links = way.iter().filter_map(|place| place.descriptor.urls.first()?.parse().ok());
             links.map(|url: Endpoint| self.usual_rtt(&url) / 2).sum()
@@ -191,29 +190,4 @@ impl Inner {
     fn usual_rtt(&self, url: &Endpoint) -> Duration {
         self.servers.estimate(url).map_or(Duration::from_millis(50), |profile| profile.rtt)
     }
-}
-
-/// What one packet there and one back are on the wire, by a connection that is open: up, down. What a server answers at
-/// once acknowledges the question; where the answer has to come from afar, it does that by itself before.
-fn on_the_wire(url: &Endpoint, up: usize, down: usize, from_afar: bool) -> (u64, u64) {
-    let asked = |acks: usize| if from_afar { acks } else { 0 };
-    let (up, down) = match url.scheme() {
-        scheme @ ("http" | "https") => {
-            let tls = |bytes: usize| if scheme == "https" { bytes.div_ceil(TLS_RECORD) * TLS } else { 0 };
-            let body = |bytes: usize, head: usize| bytes + FRAME_HEAD + head + tls(bytes);
-            let host = url.authority().len() + url.path().len();
-            let (up, down) = (body(up, REQUEST_HEAD + host), body(down, ANSWER_HEAD));
-            let heads = |bytes: usize| bytes.div_ceil(SEGMENT) * SEGMENT_HEAD;
-            // Two segments share an acknowledgement.
-            let acks = |bytes: usize| bytes.div_ceil(2 * SEGMENT) * SEGMENT_HEAD;
-            (up + heads(up) + acks(down), down + heads(down) + asked(acks(up)))
-        }
-        "udp" => {
-            let heads = |bytes: usize| bytes.div_ceil(DATAGRAM) * DATAGRAM_HEAD;
-            let acks = |bytes: usize| bytes.div_ceil(2 * DATAGRAM) * DATAGRAM_ACK;
-            (up + heads(up) + acks(down), down + heads(down) + asked(acks(up)))
-        }
-        _ => (up, down),
-    };
-    (up as u64, down as u64)
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use meow_core::policy::Pause;
 
-use super::cost::{Opening, RouteCost};
+use super::cost::RouteCost;
+use super::wire::Opening;
 
 /// What cover traffic costs by one route in a day in which this device is always online. What waits for the contact goes in
 /// the place of messages that say nothing, so it costs nothing more.

@@ -12,11 +12,12 @@ use meow_core::store::StoreTxn;
 use meow_core::transport::Endpoint;
 use meow_core::{Error, Result};
 
-use super::cost::{Opening, RouteCost, Sample};
+use super::cost::{RouteCost, Sample};
 use super::day::{DayCost, Stream, day};
 use super::path::{Path, Place};
 use super::warn::servers_of;
 use super::ways::{Ways, no_way};
+use super::wire::Opening;
 use crate::client::{Client, Inner};
 use crate::cover::{loops_count, loops_of, stands_still};
 use crate::records::{ContactRecord, contact, contact_of};
@@ -41,7 +42,7 @@ pub struct RouteReport {
     pub back: Vec<HopShown>,
     /// What is weak about it though it works, and what to do.
     pub warnings: Vec<String>,
-    /// What a short text costs by this route, or one look for mail; `None` where that cannot be told.
+    /// What a short text costs by this route, or one look for mail; `None` where that cannot be told, or there is a problem.
     pub cost: Option<RouteCost>,
     /// What the contact's cover traffic costs by this route in a day; `None` without, where another route is taken first, and
     /// where that cannot be told. On the routes for fetching: loops, and the word to one's own server that something was
@@ -69,6 +70,8 @@ struct Basis {
     count: Option<RouteCost>,
     /// Up and down, to open a session.
     session: (u64, u64),
+    /// It is not known whether the route works before it is tried.
+    doubtful: bool,
 }
 
 /// A server of a route.
@@ -137,8 +140,10 @@ impl Client {
             };
             for route in routes {
                 if *route == Route::Direct {
-                    all.push(inner.explain_direct(id).await?);
-                    bases.push(Basis::default());
+                    let sample = inner.sample_deposit(&record, false)?;
+                    let (report, basis) = inner.explain_direct(id, sample.as_ref()).await?;
+                    all.push(report);
+                    bases.push(basis);
                     continue;
                 }
                 for server in servers {
@@ -164,8 +169,8 @@ impl Client {
         days(&record, stands_still(inner, &record), &loops, &mut all, &bases);
         // At a moment of cover traffic one copy leaves; a message is sent with all of them.
         let copies = u64::from(record.policy.copies).min(theirs.len() as u64);
-        for cost in all.iter_mut().filter(|report| !report.fetching).filter_map(|report| report.cost.as_mut())
-        {
+        let deposits = all.iter_mut().filter(|report| !report.fetching && report.route != Route::Direct);
+        for cost in deposits.filter_map(|report| report.cost.as_mut()) {
             (cost.up, cost.down) = (cost.up * copies, cost.down * copies);
         }
         Ok(all)
@@ -173,14 +178,21 @@ impl Client {
 }
 
 impl Inner {
-    async fn explain_direct(self: &Arc<Self>, id: ContactId) -> Result<RouteReport> {
+    async fn explain_direct(
+        self: &Arc<Self>,
+        id: ContactId,
+        sample: Option<&Sample>,
+    ) -> Result<(RouteReport, Basis)> {
         let problem = match self.direct_now(id).await {
             Ok(()) => None,
             Err(e) if of_the_store(&e) => return Err(e),
             Err(e) => Some(e.to_string()),
         };
         let (route, server) = (Route::Direct, String::new());
-        Ok(RouteReport {
+        let place = self.direct_place(id).await?.filter(|_| problem.is_none());
+        let cost = place.zip(sample).and_then(|(at, sample)| self.cost_direct(&at, sample));
+        let doubtful = self.direct.leads(&id).is_none();
+        let report = RouteReport {
             route,
             fetching: false,
             server,
@@ -188,11 +200,12 @@ impl Inner {
             there: Vec::new(),
             back: Vec::new(),
             warnings: Vec::new(),
-            cost: None,
+            cost,
             day: None,
             stands_still: None,
             loops: None,
-        })
+        };
+        Ok((report, Basis { doubtful, ..Basis::default() }))
     }
 
     async fn explain(
@@ -278,7 +291,9 @@ fn days(
     bases: &[Basis],
 ) {
     let policy = &record.policy;
-    let sending = all.iter().position(|report| !report.fetching && report.cost.is_some());
+    let mut both = all.iter().zip(bases);
+    let sending =
+        both.position(|(report, basis)| !report.fetching && report.cost.is_some() && !basis.doubtful);
     let mut sent = 0.0;
     if let (Some(pause), Some(at)) = (policy.cover, sending)
         && let (Some(report), Some(basis)) = (all.get_mut(at), bases.get(at))

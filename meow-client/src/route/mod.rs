@@ -2,8 +2,8 @@
 //! chapter "Matriochka").
 //!
 //! `hops` is what the user says of servers, `catalog` what servers say of themselves, `path` draws a chain, `chain` sends a
-//! request along one, `failed` remembers those that brought no answer, `explain` tells the user, with what `cost` and `day`
-//! reckon and `warn` finds weak; `round` goes along one and back for its own sake.
+//! request along one, `failed` remembers those that brought no answer, `explain` tells the user, with what `cost`, `wire`
+//! and `day` reckon and `warn` finds weak; `round` goes along one and back for its own sake.
 
 mod catalog;
 mod chain;
@@ -17,6 +17,7 @@ mod place;
 mod round;
 mod warn;
 mod ways;
+mod wire;
 
 pub(crate) use catalog::Directory;
 pub(crate) use chain::longest_hold;

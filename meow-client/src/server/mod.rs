@@ -11,6 +11,6 @@ mod through;
 mod told;
 
 pub(crate) use ask::{Answered, Ask, Servers, refused};
-pub(crate) use sealed::{Room, Seal, Session};
+pub(crate) use sealed::{Room, Seal, Session, session_len};
 pub(crate) use through::NotCarried;
 pub(crate) use told::counter_of_own;

@@ -97,11 +97,7 @@ impl Session {
             return Ok(Some(Sealed { packet, counter, size }));
         }
         let content = SessionRequest { answer, kind: kind.clone() }.to_wire()?;
-        let smallest = THIN_SIZES.into_iter().find(|size| content.len() + THIN_SESSION_OVERHEAD < *size);
-        let to = smallest
-            .filter(|_| thin)
-            .or_else(|| padded_len(content.len() + 1 + SESSION_OVERHEAD))
-            .ok_or(WireError::TooLong)?;
+        let to = size_of(content.len(), thin).ok_or(WireError::TooLong)?;
         let packet = self.keys.seal(Direction::Up, counter, content, to)?;
         Ok(Some(Sealed { packet, counter, size }))
     }
@@ -114,6 +110,21 @@ impl Session {
         let content = self.keys.open(Direction::Down, sealed.counter, packet).ok()?;
         Answer::from_wire(&content).ok()
     }
+}
+
+/// The size of the packet for a request of this length on the wire.
+fn size_of(content: usize, thin: bool) -> Option<usize> {
+    let smallest = THIN_SIZES.into_iter().find(|size| content + THIN_SESSION_OVERHEAD < *size);
+    smallest.filter(|_| thin).or_else(|| padded_len(content + 1 + SESSION_OVERHEAD))
+}
+
+/// How long the packet is that carries a request in a session.
+pub(crate) fn session_len(kind: &SessionKind, room: Room, thin: bool) -> Option<usize> {
+    if let (Some(item), Room::Small, true) = (alone(kind), room, thin) {
+        return Some(item.len() + THIN_ITEM_OVERHEAD);
+    }
+    let content = SessionRequest { answer: room.index(thin), kind: kind.clone() }.to_wire().ok()?;
+    size_of(content.len(), thin)
 }
 
 /// The item that is deposited alone in a thin packet, if this can be: its answer is small.

@@ -9,7 +9,7 @@ use super::DirectFrame;
 use crate::crypto::{
     CryptoError, DhPublic, DhSecret, KeyLabel, Random, Secret, VerifyKey, derive_key, derive_keys, mac,
 };
-use crate::request::THIN_ITEM_SIZES;
+use crate::request::{THIN_ITEM_OVERHEAD, THIN_ITEM_SIZES};
 use crate::session::{Direction, ITEM_DEPOSIT, SESSION_OVERHEAD, SessionKeys, THIN_SESSION_OVERHEAD};
 use crate::wire::{Blob, SIZE_CLASSES, Suite, THIN_SIZES, Wire};
 
@@ -174,6 +174,30 @@ pub fn answer_hello(
     Ok((welcome, DirectLink::new(keys, Direction::Down, hello.packet.len() == THIN_HELLO)))
 }
 
+/// Whether a frame is an item that travels alone in its packet.
+fn alone(frame: &DirectFrame, thin: bool) -> bool {
+    matches!(frame, DirectFrame::Item(item) if thin && THIN_ITEM_SIZES.contains(&item.len()))
+}
+
+/// The size of the packet for a frame of this length on the wire. What is too long for a thin packet travels in a fat one,
+/// in segments.
+fn size_of(content: usize, thin: bool) -> Option<usize> {
+    let needed = content + 1;
+    let small = THIN_SIZES.into_iter().find(|size| needed + THIN_SESSION_OVERHEAD <= *size);
+    let fat = || SIZE_CLASSES.into_iter().find(|size| needed + SESSION_OVERHEAD <= *size);
+    small.filter(|_| thin).or_else(fat)
+}
+
+impl DirectFrame {
+    /// The size in bytes of the packet that carries this frame on a link; `None` for one that fits no packet.
+    pub fn sealed_len(&self, thin: bool) -> Option<usize> {
+        match self {
+            Self::Item(item) if alone(self, thin) => Some(item.len() + THIN_ITEM_OVERHEAD),
+            _ => size_of(self.to_wire().ok()?.len(), thin),
+        }
+    }
+}
+
 /// Seals and opens the packets of one link, each once and in order.
 #[derive(Debug)]
 pub struct DirectLink {
@@ -196,22 +220,13 @@ impl DirectLink {
     pub fn seal(&mut self, frame: &DirectFrame) -> Result<(Vec<u8>, u64), CryptoError> {
         let number = self.sent;
         let packet = match frame {
-            DirectFrame::Item(item) if self.thin && THIN_ITEM_SIZES.contains(&item.len()) => {
+            DirectFrame::Item(item) if alone(frame, self.thin) => {
                 self.keys.seal_item(self.own, number, ITEM_DEPOSIT, item)?
             }
             _ => {
                 let content = frame.to_wire().map_err(|_| CryptoError::Length)?;
-                let (row, overhead): (&[usize], usize) = if self.thin {
-                    (&THIN_SIZES, THIN_SESSION_OVERHEAD)
-                } else {
-                    (&SIZE_CLASSES, SESSION_OVERHEAD)
-                };
-                // What is too long for a thin packet travels in a fat one, in segments.
-                let needed = content.len() + 1;
-                let fits = |size: &&usize| needed + overhead <= **size;
-                let size = row.iter().find(fits).copied();
-                let fat = || SIZE_CLASSES.into_iter().find(|size| needed + SESSION_OVERHEAD <= *size);
-                self.keys.seal(self.own, number, content, size.or_else(fat).ok_or(CryptoError::Length)?)?
+                let size = size_of(content.len(), self.thin).ok_or(CryptoError::Length)?;
+                self.keys.seal(self.own, number, content, size)?
             }
         };
         self.sent = number.checked_add(1).ok_or(CryptoError::Length)?;

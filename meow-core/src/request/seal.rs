@@ -30,8 +30,14 @@ pub struct PendingAnswer {
 }
 
 /// How long a request will be, sealed, on a fat link; `None` beyond the largest class.
-pub fn sealed_len(request: &Request) -> Option<usize> {
-    padded_len(request.to_wire().ok()?.len() + 1 + OVERHEAD)
+pub fn sealed_len(request: &Request, thin: bool) -> Option<usize> {
+    size_of(request.to_wire().ok()?.len(), thin)
+}
+
+/// The size of the packet for a request of this length on the wire.
+fn size_of(plain: usize, thin: bool) -> Option<usize> {
+    let len = plain + 1 + OVERHEAD;
+    THIN_SIZES.into_iter().find(|size| len <= *size).filter(|_| thin).or_else(|| padded_len(len))
 }
 
 /// Seals a request to a server's key. Returns the packet, of exactly one size class; of a thin size where a thin link
@@ -47,9 +53,7 @@ pub fn seal_request(
     random: &mut dyn Random,
 ) -> Result<(Vec<u8>, PendingAnswer), Error> {
     let mut plain = request.to_wire()?;
-    let len = plain.len() + 1 + OVERHEAD;
-    let smallest = THIN_SIZES.into_iter().find(|size| len <= *size).filter(|_| thin);
-    let class = smallest.or_else(|| padded_len(len)).ok_or_else(|| {
+    let class = size_of(plain.len(), thin).ok_or_else(|| {
         Error::new(ErrorKind::Limit, "the request is larger than a packet can be; send less at once")
     })?;
     pad(&mut plain, class - OVERHEAD)?;

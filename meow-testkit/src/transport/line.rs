@@ -28,7 +28,8 @@ pub struct Line {
     stations: Vec<Option<Station>>,
     queues: Queues,
     baud: Option<u32>,
-    carried: Arc<AtomicU64>,
+    /// By station.
+    carried: Arc<Vec<AtomicU64>>,
     losses: Arc<Vec<Loss>>,
     hold: Arc<Hold>,
 }
@@ -160,15 +161,21 @@ impl Line {
         let queues: Queues = Arc::new(Mutex::new((0..stations).map(|_| None).collect()));
         let nobody = (0..stations).map(|_| None).collect();
         let losses = Arc::new((0..stations).map(|seed| Loss::new(seed as u64)).collect());
+        let carried = Arc::new((0..stations).map(|_| AtomicU64::new(0)).collect());
         let hold = Arc::new(Hold { mark: Mutex::new(None), held: watch::channel(false).0 });
-        let mut line = Self { dir, stations: nobody, queues, baud, carried: Arc::default(), losses, hold };
+        let mut line = Self { dir, stations: nobody, queues, baud, carried, losses, hold };
         (0..stations).try_for_each(|n| line.plug(n))?;
         Ok(line)
     }
 
     /// Bytes that stations have written so far.
     pub fn carried(&self) -> u64 {
-        self.carried.load(Ordering::Relaxed)
+        self.carried.iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Bytes that this station has written so far.
+    pub fn carried_by(&self, station: usize) -> u64 {
+        self.carried.get(station).map_or(0, |bytes| bytes.load(Ordering::Relaxed))
     }
 
     /// Holds the whole line once this station has sent so many more bytes: what stations write then waits, until
@@ -290,7 +297,7 @@ async fn read(
     station: usize,
     queues: Queues,
     losses: Arc<Vec<Loss>>,
-    carried: Arc<AtomicU64>,
+    carried: Arc<Vec<AtomicU64>>,
     hold: Arc<Hold>,
 ) {
     let mut buffer = [0; 1024];
@@ -301,7 +308,9 @@ async fn read(
                 let mut rest = buffer.get(..n).unwrap_or_default();
                 while !rest.is_empty() {
                     let (now, later) = rest.split_at(hold.pass(station, rest.len()).await);
-                    carried.fetch_add(now.len() as u64, Ordering::Relaxed);
+                    if let Some(bytes) = carried.get(station) {
+                        bytes.fetch_add(now.len() as u64, Ordering::Relaxed);
+                    }
                     spread(&queues, &losses, station, now.into());
                     rest = later;
                 }

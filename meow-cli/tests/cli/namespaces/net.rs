@@ -200,19 +200,23 @@ impl Capture {
         lengths.collect()
     }
 
-    /// Bytes that went to these machines and bytes that came from them, with the headers of IP and TCP.
+    /// Bytes that went to these machines and bytes that came from them, with the headers of IP, and of TCP or UDP.
     pub(super) fn bytes(&self, with: &[&Machine]) -> [u64; 2] {
         let mut bytes = [0, 0];
         for line in fs::read_to_string(&self.file).unwrap().lines() {
             let words: Vec<_> = line.split_whitespace().collect();
-            let [_, from, ">", to, "tcp", payload, ..] = words[..] else { continue };
+            let (from, to, payload, each, head) = match words[..] {
+                [_, from, ">", to, "tcp", payload, ..] => (from, to, payload, 1448, 52),
+                [_, from, ">", to, "UDP,", "length", length] => (from, to, length, 1472, 28),
+                _ => continue,
+            };
             let is = |end: &str, address: &str| end.starts_with(&format!("{address}."));
             if !with.iter().any(|other| is(from, &other.address) || is(to, &other.address)) {
                 continue;
             }
             let (came, payload) = (!is(from, &self.own), payload.parse::<u64>().unwrap());
             // Here a segment can be longer than on any wire: it is cut there.
-            bytes[usize::from(came)] += payload + 52 * payload.div_ceil(1448).max(1);
+            bytes[usize::from(came)] += payload + head * payload.div_ceil(each).max(1);
         }
         bytes
     }
@@ -233,10 +237,21 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) fn start(on: &Machine, data: &Path, more: &[String]) -> Self {
-        let listen = format!("http://{}:8080", on.address);
+        Self::listening(on, data, &format!("http://{}:8080", on.address), more, None)
+    }
+
+    /// One that listens there, and trusts these authorities in the place of the system's.
+    pub(super) fn listening(
+        on: &Machine,
+        data: &Path,
+        listen: &str,
+        more: &[String],
+        authorities: Option<&Path>,
+    ) -> Self {
         let mut like = Command::new(meowd());
         like.args([OsStr::new("run"), OsStr::new("--data"), data.as_os_str()]);
-        like.args(["--listen", &listen, "--admission", "open"]).args(more).env("MEOWD_LOG_LEVEL", "error");
+        like.args(["--listen", listen, "--admission", "open"]).args(more).env("MEOWD_LOG_LEVEL", "error");
+        like.envs(authorities.map(|file| ("SSL_CERT_FILE", file)));
         let mut command = on.command(&like);
         let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
         let mut line = String::new();

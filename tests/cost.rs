@@ -1,0 +1,137 @@
+//! What a route over a serial line is said to cost, against the bytes that are counted on the line; for other kinds of link
+//! packets are captured (`meow-cli/tests/cli/namespaces/costs.rs`).
+
+#![cfg(all(feature = "http", feature = "serial", feature = "client", feature = "server"))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::time::{Duration, Instant};
+
+use meow::client::{RouteCost, RouteReport};
+use meow::core::policy::{Form, Policy};
+use meow::http::Http;
+use meow::serial::Serial;
+use meow::server::{Admission, Relay, RelayHandle};
+use meow::{CardFile, Client, Content, Transports, Unlock};
+use meow_testkit::transport::line::Line;
+
+/// Modems that are quick, so that the tests are.
+const CABLE: &str = "?baud=1000000";
+const WIDE: &str = "?baud=1000000&mtu=1024";
+const KISS: &str = "?mode=kiss&rate=1000000&preamble=0&baud=1000000";
+const TRANSPARENT: &str = "?mode=transparent&rate=1000000&preamble=0&lbt=0&baud=1000000";
+
+fn password() -> Unlock {
+    Unlock::password("correct horse battery staple")
+}
+
+/// Alice at a line to her server, and Bob, who comes over http.
+struct World {
+    line: Line,
+    _relay: RelayHandle,
+    alice: Client,
+    bob: Client,
+    _dir: tempfile::TempDir,
+}
+
+async fn world(options: &str) -> World {
+    let (line, dir) = (Line::new(2).unwrap(), tempfile::tempdir().unwrap());
+    let relay = Relay::builder()
+        .transports(Transports::new().with(Serial::new()).with(Http::default()))
+        .listen("http://127.0.0.1:0".parse().unwrap())
+        .listen(line.url(0, options).parse().unwrap())
+        .admission(Admission::Open)
+        .data(dir.path().join("relay"))
+        .unwrap()
+        .start()
+        .await
+        .unwrap();
+    let mut people = Vec::new();
+    for (name, transports, url) in [
+        ("alice", Transports::new().with(Serial::new()), Some(line.url(1, options))),
+        ("bob", Transports::new().with(Http::default()), None),
+    ] {
+        let builder = Client::builder().home(dir.path().join(name)).transports(transports);
+        let (client, _) = builder.create(&password()).await.unwrap();
+        let mut reference = relay.reference().clone();
+        if let Some(url) = url {
+            reference.url = url.parse().unwrap();
+        }
+        client.add_server(&reference).await.unwrap();
+        people.push(client);
+    }
+    let [alice, bob] = <[Client; 2]>::try_from(people).unwrap();
+    let card = bob.new_card("alice", Duration::from_secs(3600), &password()).await.unwrap();
+    alice.take_card(&CardFile::parse(&card.file).unwrap(), "bob", "", &password()).await.unwrap();
+    World { line, _relay: relay, alice, bob, _dir: dir }
+}
+
+impl World {
+    /// What is lost on a loaded machine is sent again.
+    async fn rounds(&self, n: usize) {
+        for _ in 0..n {
+            for client in [&self.bob, &self.alice] {
+                client.sync(Duration::ZERO).await.unwrap();
+            }
+        }
+    }
+
+    /// Sends so many texts of 100 bytes at once, and gives what Alice and the relay have written meanwhile.
+    async fn send(&self, texts: u64) -> [u64; 2] {
+        for _ in 0..texts {
+            self.alice.send("bob", Content::text(0, "x".repeat(100)).unwrap()).await.unwrap();
+        }
+        let written = || [1, 0].map(|station| self.line.carried_by(station));
+        let before = written();
+        let end = Instant::now() + Duration::from_secs(120);
+        while self.alice.contact("bob").await.unwrap().queued > 0 {
+            assert!(Instant::now() < end, "they do not go out");
+            self.alice.sync(Duration::ZERO).await.unwrap();
+        }
+        let after = written();
+        [0, 1].map(|side| after[side] - before[side])
+    }
+
+    async fn route(&self) -> RouteReport {
+        self.alice.explain_route("bob").await.unwrap().remove(0)
+    }
+
+    /// What a text is said to cost, and what seventeen more than one have cost, for each.
+    async fn costs(&self) -> (RouteCost, [u64; 2]) {
+        self.rounds(3).await;
+        // By the third one there is a session.
+        self.send(3).await;
+        self.rounds(2).await;
+        let said = self.route().await.cost.unwrap();
+        let (one, many) = (self.send(1).await, self.send(18).await);
+        self.rounds(2).await;
+        (said, [0, 1].map(|side| (many[side] - one[side]) / 17))
+    }
+}
+
+/// Within a tenth.
+fn close(what: &str, said: RouteCost, measured: [u64; 2]) {
+    println!("{what}: said {} out, {} in; measured {measured:?}", said.up, said.down);
+    for (said, measured) in [said.up, said.down].into_iter().zip(measured) {
+        assert!(said.abs_diff(measured) * 10 <= measured, "{what}: {said}, measured {measured}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_costs_what_is_said_on_a_cable_behind_a_tnc_and_behind_a_modem() {
+    for (what, options) in
+        [("cable", CABLE), ("cable with long frames", WIDE), ("kiss", KISS), ("transparent", TRANSPARENT)]
+    {
+        let world = world(options).await;
+        let (said, measured) = world.costs().await;
+        close(what, said, measured);
+        // Thin messages, each in one frame where it is known how.
+        let thin = Policy { form: Form::Thin, ..Policy::default() };
+        for (client, other) in [(&world.alice, "bob"), (&world.bob, "alice")] {
+            client.weaken_policy(other, thin.clone(), &password()).await.unwrap();
+        }
+        world.rounds(2).await;
+        world.bob.send("alice", Content::text(0, "here").unwrap()).await.unwrap();
+        let (said, measured) = world.costs().await;
+        close(&format!("{what}, thin"), said, measured);
+    }
+}
