@@ -190,7 +190,8 @@ fn passed_over(between: &[&Place], failed: &[HopId]) -> BTreeSet<HopId> {
     both.filter(|(_, chance)| over.contains(chance)).map(|(place, _)| place.id).collect()
 }
 
-/// Both ways of one path, drawn together: whoever stands on one of them sees the same request or its answer pass.
+/// Both ways of one path, drawn together: whoever stands on one of them sees the same request or its answer pass. With one
+/// server between on each way that tells the two no more than each knows, both their neighbours; with more of them it does.
 struct Walk<'a, 'r> {
     first: &'a Place,
     last: &'a Place,
@@ -226,7 +227,8 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Goes on from the end of `path`, which begins at the first server, to the last one and back; a step back where there is
-    /// no way on. A server that the user trusts may stand on both ways, a stranger, or two that may belong together, not.
+    /// no way on. A server that the user trusts may stand on both ways. A stranger, or two that may belong together, may not
+    /// where there is more than one between.
     fn go_on(&mut self, path: Vec<&'a Place>) -> Result<Option<Vec<&'a Place>>, NoPath> {
         let (turn, end) = (self.number + 1, 2 * (self.number + 1));
         let Some(at) = path.last().filter(|_| path.len() <= end) else { return Ok(Some(path)) };
@@ -240,12 +242,13 @@ impl<'a> Walk<'a, '_> {
                 false => Ok(None),
             };
         }
+        let apart = if self.number > 1 { path.as_slice() } else { way };
         let next = self.between.iter().copied().filter(|p| {
             at.descriptor.sends_to(&p.id)
                 // The last one before the end leads there: so servers that send on to each other alone cost few looks.
                 && (left > 1 || p.descriptor.sends_to(&to.id))
                 && way.iter().chain([&to]).all(|before| before.id != p.id)
-                && path.iter().chain([&self.last]).all(|before| !before.too_close(p))
+                && apart.iter().chain([&self.first, &self.last]).all(|other| !other.too_close(p))
         });
         for place in drawn(next.collect(), self.random)? {
             *self.looks = match self.looks.checked_sub(1) {

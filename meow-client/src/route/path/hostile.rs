@@ -143,38 +143,41 @@ fn a30_strangers_that_may_belong_together_stand_on_one_of_the_two_ways_at_most()
     let all: Vec<u16> = (1..=9).collect();
     let mut places = vec![trusted(1, &all), place(9, &all, "theirs")];
     places.extend([2, 3].map(|n| place(n, &all, "network 66.6")));
-    places.extend([4, 5].map(|n| place(n, &all, &format!("network 10.{n}"))));
-    let known = chain(3, Pool::Trusted, Pool::Known);
+    places.extend([4, 5, 6].map(|n| place(n, &all, &format!("network 10.{n}"))));
+    let known = chain(4, Pool::Trusted, Pool::Known);
     let mut seen = BTreeSet::new();
     for _ in 0..200 {
-        let (there, back) = between(&draw(&places, &known, &[], &[], &mut random).unwrap());
-        let both = [there, back];
-        assert!(there != back && both.iter().filter(|n| [2, 3].contains(*n)).count() <= 1, "{both:?}");
-        seen.extend(both);
+        let path = draw(&places, &known, &[], &[], &mut random).unwrap();
+        let between = [&ids(&path.there)[1..3], &ids(&path.back)[..2]].concat();
+        let distinct: BTreeSet<_> = between.iter().copied().collect();
+        assert_eq!((distinct.len(), distinct.is_superset(&[4, 5, 6].into())), (4, true), "{between:?}");
+        seen.extend(distinct);
     }
-    assert_eq!(seen, [2, 3, 4, 5].into());
-    // One network for both ways is too little, even where each way alone would do.
-    places.truncate(4);
+    assert_eq!(seen, [2, 3, 4, 5, 6].into());
+    // Three networks are too few for two servers between on each of both ways; for one on each, one network will do.
+    places.truncate(6);
     assert_eq!(draw(&places, &known, &[], &[], &mut random).unwrap_err(), NoPath::NoChain);
+    let path = draw(&places[..3], &chain(3, Pool::Trusted, Pool::Known), &[], &[], &mut random).unwrap();
+    assert_eq!((ids(&path.there), ids(&path.back)), (vec![1, 2, 9], vec![2, 1]));
     // Whom the user trusts may stand on both.
-    places.push(trusted(6, &all));
-    places.truncate(5);
-    places.remove(2);
-    places.remove(2);
-    let path = draw(&places, &trusted_chain(3), &[], &[], &mut random).unwrap();
-    assert_eq!((path.there[1].id, path.back[0].id), (path.back[0].id, path.there[1].id));
+    let mut few = vec![trusted(1, &all), place(9, &all, "theirs")];
+    few.extend([6, 7, 8].map(|n| trusted(n, &all)));
+    for _ in 0..20 {
+        draw(&few, &trusted_chain(4), &[], &[], &mut random).unwrap();
+    }
 }
 
 #[test]
 fn the_way_there_gives_way_where_the_way_back_needs_its_server() {
     let mut random = SeededRandom::new(27);
-    // 2 or 3 lead there, 2 alone leads back.
+    // By 2 or 3 and then 4 there; by 2 and 5 alone back.
     let mut places = vec![trusted(1, &[2, 3]), place(9, &[2], "theirs")];
-    places.push(place(2, &[1, 9], "network 10.2"));
-    places.push(place(3, &[9], "network 10.3"));
-    let known = chain(3, Pool::Trusted, Pool::Known);
+    let onward: [(u16, &[u16]); 4] = [(2, &[4, 5]), (3, &[4]), (4, &[9]), (5, &[1])];
+    places.extend(onward.map(|(n, onward)| place(n, onward, &format!("network 10.{n}"))));
+    let known = chain(4, Pool::Trusted, Pool::Known);
     for _ in 0..20 {
-        assert_eq!(between(&draw(&places, &known, &[], &[], &mut random).unwrap()), (3, 2));
+        let path = draw(&places, &known, &[], &[], &mut random).unwrap();
+        assert_eq!((ids(&path.there), ids(&path.back)), (vec![1, 3, 4, 9], vec![2, 5, 1]));
     }
 }
 
