@@ -9,7 +9,7 @@
     feature = "client",
     feature = "server"
 ))]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;

@@ -2,7 +2,7 @@
 //! packets are captured (`meow-cli/tests/cli/namespaces/costs.rs`).
 
 #![cfg(all(feature = "http", feature = "serial", feature = "client", feature = "server"))]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::time::{Duration, Instant};
 
