@@ -328,7 +328,7 @@ async fn mqtts() {
     through_mosquitto("mqtts", address, Some(&made.cert.pem())).await;
 }
 
-/// On a cable and on a radio.
+/// On a cable and on a radio; what frames look like there makes no difference to sessions.
 async fn on_a_line(options: &str) {
     let line = Line::new(3).unwrap();
     // The same value each time: a line stays open for a while after its listener is closed.
@@ -341,11 +341,6 @@ async fn on_a_line(options: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serial_cable() {
     on_a_line("").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn serial_kiss() {
-    on_a_line("?mode=kiss&rate=1000000&preamble=0").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
