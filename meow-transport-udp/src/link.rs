@@ -38,7 +38,13 @@ pub(crate) fn link(
     kept: Option<Arc<Kept>>,
 ) -> Link {
     let out = Out { stream: tx, finished: false };
-    let tx = Tx { writer: Writer::Idle(out), max_frame, open: Arc::clone(open), _counted: open.token() };
+    let tx = Tx {
+        writer: Writer::Idle(out),
+        max_frame,
+        open: Arc::clone(open),
+        asked: false,
+        _counted: open.token(),
+    };
     let rx = Rx {
         stream: rx,
         frames: Reader::new(max_frame),
@@ -101,6 +107,8 @@ struct Tx {
     writer: Writer,
     max_frame: usize,
     open: Arc<Open>,
+    /// Somebody waited in [`closed`](SendFrames::closed), and nothing came.
+    asked: bool,
     _counted: TaskTrackerToken,
 }
 
@@ -153,11 +161,13 @@ impl SendFrames for Tx {
 
     async fn closed(&mut self) {
         // Stopped by the far side, lost, or all of it arrived after `finish`.
+        self.asked = !matches!(self.writer, Writer::Lost);
         match &mut self.writer {
             Writer::Idle(out) => drop(out.stream.stopped().await),
             Writer::Busy { stopped, .. } => stopped.await,
             Writer::Lost => {}
         }
+        self.asked = false;
     }
 }
 
@@ -176,9 +186,15 @@ impl Tx {
 impl Drop for Tx {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.writer, Writer::Lost) {
-            Writer::Busy { writing, .. } => writing.abort(),
             Writer::Idle(out) if out.finished => self.open.until_arrived(out),
-            Writer::Idle(_) | Writer::Lost => {}
+            writer => {
+                if let Writer::Busy { writing, .. } = writer {
+                    writing.abort();
+                }
+                if self.asked {
+                    self.open.left_behind();
+                }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use meow_core::Result;
 use meow_core::crypto::SigningKey;
 use meow_core::transport::{Accept, Endpoint, Host, Link, Listener, Peer};
 use quinn::{Connection, Incoming, RecvStream, SendStream, VarInt};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
@@ -86,7 +87,13 @@ pub(crate) async fn listen(
     });
     tokio::spawn(Arc::clone(&shared).receive());
     Ok(Listener::new(
-        Acceptor { shared: Some(shared), closing: None, connections, links: SelectAll::new() },
+        Acceptor {
+            shared: Some(shared),
+            closing: None,
+            connections,
+            links: SelectAll::new(),
+            runtime: Handle::current(),
+        },
         local,
     ))
 }
@@ -154,6 +161,10 @@ impl Shared {
         };
         let next = async move |mut served: Served| {
             loop {
+                if served.open.is_worn() {
+                    served.leave().await;
+                    return None;
+                }
                 tokio::select! {
                     biased;
                     streams = served.connection.accept_bi() => {
@@ -251,6 +262,8 @@ struct Acceptor {
     connections: mpsc::UnboundedReceiver<Links>,
     /// Of the connections that have come. They are asked here, not by tasks of their own: one task less to wake for a link.
     links: SelectAll<Links>,
+    /// Where the endpoint lives, and so where it is wound up, wherever this is dropped.
+    runtime: Handle,
 }
 
 impl Acceptor {
@@ -294,10 +307,8 @@ impl Accept for Acceptor {
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        if let Ok(runtime) = tokio::runtime::Handle::try_current()
-            && let Some(winding_up) = self.wind_up()
-        {
-            runtime.spawn(winding_up);
+        if let Some(winding_up) = self.wind_up() {
+            self.runtime.spawn(winding_up);
         }
     }
 }

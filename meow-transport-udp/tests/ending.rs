@@ -103,3 +103,73 @@ async fn closing_that_nobody_waited_for_goes_on_and_can_be_waited_for_again() {
     // The port is free.
     udp(|_| {}).listen(&local).await.unwrap();
 }
+
+/// Links that break while the server waits for their end leave something behind with their connection: after a thousand of them
+/// it is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a45_links_that_are_broken_off_while_they_are_watched_wear_a_connection_out() {
+    let mut listener = udp(|_| {}).listen(&anywhere()).await.unwrap();
+    let address = listener.local().authority().parse().unwrap();
+    let connection = bare::connect(&bare::client(), address).await;
+    let mut served = 0;
+    // One more may have come before the word that the server leaves.
+    while let Ok((mut tx, mut rx)) = connection.open_bi().await {
+        assert!(served < 1100, "the connection is kept");
+        if tx.write_all(&[0, 0, 0, 1, 7]).await.is_err() {
+            break;
+        }
+        let mut byte = [0];
+        tokio::select! {
+            far = listener.accept() => {
+                let mut far = far.unwrap().unwrap();
+                assert!(timeout(Duration::ZERO, far.tx.closed()).await.is_err());
+                served += 1;
+            }
+            refused = rx.read(&mut byte) => assert!(refused.is_err()),
+        }
+        // What is broken off without being asked to keeps its entry.
+        assert!(timeout(PATIENCE, rx.read(&mut [0])).await.unwrap().is_err());
+    }
+    assert_eq!(served, 1000);
+    assert!(matches!(connection.closed().await, ConnectionError::ApplicationClosed(_)));
+}
+
+/// A client whose connection is left in that way takes another one, and goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_notices_nothing_of_a_connection_that_is_worn() {
+    let mut listener = udp(|_| {}).listen(&anywhere()).await.unwrap();
+    let (local, client) = (listener.local().clone(), Udp::default());
+    let mut served = 0;
+    while served < 1100 {
+        let mut near = timeout(PATIENCE, client.connect(&local)).await.unwrap().unwrap();
+        if near.tx.send("held".into()).await.is_err() {
+            continue;
+        }
+        // Who opens a link at the very moment at which the server leaves is refused, and opens another one.
+        let mut far = tokio::select! {
+            far = listener.accept() => far.unwrap().unwrap(),
+            refused = near.rx.recv() => {
+                assert!(refused.is_err());
+                continue;
+            }
+        };
+        assert!(timeout(Duration::ZERO, far.tx.closed()).await.is_err());
+        served += 1;
+        drop(far);
+        assert!(timeout(PATIENCE, near.rx.recv()).await.unwrap().is_err());
+    }
+}
+
+#[test]
+fn a_listener_that_is_dropped_outside_of_its_runtime_gives_its_port_back() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(udp(|_| {}).listen(&anywhere())).unwrap();
+    let address = ("127.0.0.1", listener.local().port().unwrap());
+    assert!(std::net::UdpSocket::bind(address).is_err());
+    drop(listener);
+    let patience = std::time::Instant::now() + PATIENCE;
+    while std::net::UdpSocket::bind(address).is_err() {
+        assert!(std::time::Instant::now() < patience, "the port is still taken");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
