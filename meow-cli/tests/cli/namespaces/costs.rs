@@ -66,7 +66,7 @@ fn measured(home: &Machine, person: &Person, to: &str, folder: &Path, with: &Mac
         settle();
         let contacts = home.meow(person, ["contacts"]).records;
         assert!(contacts.iter().all(|contact| contact["queued"] == 0), "{contacts:?}");
-        capture.bytes(&[with])
+        capture.all_bytes(&[with])
     };
     // The third one has the session that the second one opens.
     send(3);

@@ -200,14 +200,23 @@ impl Capture {
         lengths.collect()
     }
 
-    /// Bytes that went to these machines and bytes that came from them, with the headers of IP, and of TCP or UDP.
+    /// Bytes that went to these machines over tcp and bytes that came from them, with the headers of IP and TCP.
     pub(super) fn bytes(&self, with: &[&Machine]) -> [u64; 2] {
+        self.bytes_where(with, false)
+    }
+
+    /// The same over udp too.
+    pub(super) fn all_bytes(&self, with: &[&Machine]) -> [u64; 2] {
+        self.bytes_where(with, true)
+    }
+
+    fn bytes_where(&self, with: &[&Machine], udp: bool) -> [u64; 2] {
         let mut bytes = [0, 0];
         for line in fs::read_to_string(&self.file).unwrap().lines() {
             let words: Vec<_> = line.split_whitespace().collect();
             let (from, to, payload, each, head) = match words[..] {
                 [_, from, ">", to, "tcp", payload, ..] => (from, to, payload, 1448, 52),
-                [_, from, ">", to, "UDP,", "length", length] => (from, to, length, 1472, 28),
+                [_, from, ">", to, "UDP,", "length", length] if udp => (from, to, length, 1472, 28),
                 _ => continue,
             };
             let is = |end: &str, address: &str| end.starts_with(&format!("{address}."));
