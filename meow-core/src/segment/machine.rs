@@ -91,6 +91,8 @@ pub struct Machine {
     pub(super) past: VecDeque<Past>,
     /// Whose piece was sent last.
     pub(super) turn: LinkId,
+    /// It has asked for its answer since: others come first.
+    pub(super) turned: bool,
     /// The link whose poll is leaving.
     pub(super) leaving: Option<LinkId>,
     /// The medium is kept free for an answer.
@@ -138,6 +140,7 @@ impl Machine {
             echoes: VecDeque::new(),
             past: VecDeque::new(),
             turn: LinkId(0),
+            turned: true,
             leaving: None,
             quiet: Duration::ZERO,
             hushed: Duration::ZERO,

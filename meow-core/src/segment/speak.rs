@@ -31,10 +31,11 @@ impl Machine {
             return Some(packet);
         }
         let id = self.whose_turn(now)?;
-        self.turn = id;
+        (self.turn, self.turned) = (id, false);
         let link = self.links.get_mut(&id)?;
         if std::mem::take(&mut link.poll_due) {
             let ack = link.ack(true)?;
+            self.turned = true;
             self.polled(id, now);
             return Some(ack.encode());
         }
@@ -42,6 +43,7 @@ impl Machine {
         let (last, repeat) = (picked.last, self.config.repeat);
         let segment = link.data(picked, repeat)?;
         if last && repeat {
+            self.turned = true;
             self.polled(id, now);
         }
         Some(segment.encode())
@@ -71,8 +73,8 @@ impl Machine {
         let ready = |id: &LinkId| {
             self.links.get(id).is_some_and(|l| l.broken.is_none() && (l.poll_due || l.out.can_pick(now)))
         };
-        // A half-duplex medium turns round once for all that a link may send.
-        if self.config.half_duplex && ready(&self.turn) {
+        // A half-duplex medium turns round once for all that a link may send, to its poll.
+        if self.config.half_duplex && !self.turned && ready(&self.turn) {
             return Some(self.turn);
         }
         let after = LinkId(self.turn.0 + 1);

@@ -79,6 +79,26 @@ fn what_one_link_may_send_goes_in_one_piece() {
 }
 
 #[test]
+fn a_link_with_much_to_send_keeps_no_other_from_its_turn() {
+    let mut config = half_duplex();
+    config.window = 8;
+    let mut world = World::new(2, &config, 1, Harm::default());
+    world.stations[1].listen(true);
+    for n in 0..3 {
+        let link = world.stations[0].open(world.now);
+        world.send(0, link, packet(30_000, n));
+    }
+    world.run_out();
+    let asked: Vec<_> = world.heard.iter().filter(|frame| frame.len() > 18 && polls(frame)).collect();
+    let tags: std::collections::HashSet<_> = asked.iter().map(|frame| &frame[..6]).collect();
+    assert!(tags.len() == 3 && asked.len() > 9, "{} polls", asked.len());
+    // As long as all have something to send: nobody asks twice before another one.
+    for pair in asked[..asked.len() - 3].windows(2) {
+        assert_ne!(pair[0][..6], pair[1][..6], "one has two turns");
+    }
+}
+
+#[test]
 fn silence_says_something_only_of_who_was_asked() {
     let config = half_duplex();
     let mut world = World::new(1, &config, 1, Harm::default());
