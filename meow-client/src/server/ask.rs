@@ -148,18 +148,19 @@ impl Servers {
         let fingerprint = ask.server.fingerprint();
         let listed = self.told().urls(fingerprint);
         let named = listed.into_iter().chain(ask.server.endpoints());
-        let mut ways = order(&self.transports, ask.private_url.cloned(), named, &self.failures())?;
+        let mut ways =
+            order(&self.transports, fingerprint, ask.private_url.cloned(), named, &self.failures())?;
         let (mut last, mut repeated, mut silent_bus) = (None, false, false);
         loop {
             let opened = open(&self.transports, &mut ways, fingerprint).await;
-            opened.overtaken.iter().for_each(|url| self.failures().failed(url));
+            opened.overtaken.iter().for_each(|url| self.failures().failed(fingerprint, url));
             for (url, e) in opened.failed {
-                self.failed(&url, e, &mut last);
+                self.failed(fingerprint, &url, e, &mut last);
             }
             let Some((url, link)) = opened.open else { break };
             let cost = link.profile.cost;
             let patience = if another(&ways, cost) { PATIENCE_WITH_OTHERS } else { PATIENCE };
-            let silent = self.silences.at(&url);
+            let silent = self.silences.at(fingerprint, &url);
             // Where airtime is scarce, many would ask anew at once just when it is short.
             let heeds = !ask.wait.is_zero() && cost != CostClass::Scarce;
             let mut carrier = Direct::new(&self.transports, &url, fingerprint, link);
@@ -176,7 +177,7 @@ impl Servers {
             };
             match answered {
                 Ok(answered) => {
-                    self.failures().worked(&url);
+                    self.failures().worked(fingerprint, &url);
                     self.told().used(fingerprint, &url);
                     return Ok(if repeated { own_counter(ask, answered) } else { answered });
                 }
@@ -184,7 +185,7 @@ impl Servers {
                 Err(e) if e.retry() == Retry::Never && e.kind() == ErrorKind::Limit => return Err(e),
                 Err(e) => {
                     silent_bus |= bus;
-                    self.failed(&url, e, &mut last);
+                    self.failed(fingerprint, &url, e, &mut last);
                 }
             }
             repeated = true;
@@ -198,11 +199,11 @@ impl Servers {
         }
     }
 
-    pub(super) fn failed(&self, url: &Endpoint, e: Error, last: &mut Option<Error>) {
+    pub(super) fn failed(&self, server: &[u8; 32], url: &Endpoint, e: Error, last: &mut Option<Error>) {
         tracing::debug!(kind = e.kind().name(), "one way to a server does not work");
-        self.failures().failed(url);
+        self.failures().failed(server, url);
         if Silence::is_why(&e) {
-            self.silences.note(url);
+            self.silences.note(server, url);
         }
         if last.as_ref().is_none_or(|last| last.kind() != ErrorKind::WrongPeer) {
             *last = Some(e);

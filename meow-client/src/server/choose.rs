@@ -36,9 +36,9 @@ pub(crate) fn another(ways: &VecDeque<Way>, cost: CostClass) -> bool {
     ways.iter().any(|way| !way.rests && way.cost <= cost)
 }
 
-/// What went wrong lately, by URL.
+/// What went wrong lately, by server and URL: at one broker, or on one line, are several servers, of which one may be away.
 #[derive(Debug, Default)]
-pub(crate) struct Failures(HashMap<String, Failure>);
+pub(crate) struct Failures(HashMap<([u8; 32], String), Failure>);
 
 #[derive(Debug)]
 struct Failure {
@@ -47,7 +47,7 @@ struct Failure {
 }
 
 impl Failures {
-    pub(crate) fn failed(&mut self, url: &Endpoint) {
+    pub(crate) fn failed(&mut self, server: &[u8; 32], url: &Endpoint) {
         let now = Instant::now();
         if self.0.len() >= MAX_REMEMBERED {
             self.0.retain(|_, f| f.until > now);
@@ -56,22 +56,22 @@ impl Failures {
             // Contacts name URLs at will; what is really down shows again.
             self.0.clear();
         }
-        let failure = self.0.entry(url.to_string()).or_insert(Failure { in_a_row: 0, until: now });
+        let failure = self.0.entry((*server, url.to_string())).or_insert(Failure { in_a_row: 0, until: now });
         let rest = REST.saturating_mul(1 << failure.in_a_row.min(16)).min(LONGEST_REST);
         failure.in_a_row += 1;
         failure.until = now + rest;
     }
 
-    pub(crate) fn worked(&mut self, url: &Endpoint) {
-        self.0.remove(&url.to_string());
+    pub(crate) fn worked(&mut self, server: &[u8; 32], url: &Endpoint) {
+        self.0.remove(&(*server, url.to_string()));
     }
 
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
-    fn rests(&self, url: &Endpoint, now: Instant) -> bool {
-        self.0.get(&url.to_string()).is_some_and(|f| f.until > now)
+    fn rests(&self, server: &[u8; 32], url: &Endpoint, now: Instant) -> bool {
+        self.0.get(&(*server, url.to_string())).is_some_and(|f| f.until > now)
     }
 }
 
@@ -86,6 +86,7 @@ impl Failures {
 /// That of the first URL that cannot be used, when none can.
 pub(crate) fn order(
     transports: &Transports,
+    server: &[u8; 32],
     own: impl IntoIterator<Item = Endpoint>,
     named: impl IntoIterator<Item = Endpoint>,
     failures: &Failures,
@@ -101,7 +102,7 @@ pub(crate) fn order(
         }
         match transports.estimate(&url) {
             Ok(profile) => {
-                let rests = failures.rests(&url, now);
+                let rests = failures.rests(server, &url, now);
                 ways.push(Way { cost: profile.cost, took: took(&profile), url, own, rests });
             }
             Err(e) => wrong = wrong.or(Some(e)),
@@ -149,6 +150,8 @@ mod tests {
         }
     }
 
+    const SERVER: [u8; 32] = [7; 32];
+
     fn transports() -> Transports {
         Transports::new()
             .with(Fixed(&["fast"], CostClass::Free, 1))
@@ -163,7 +166,7 @@ mod tests {
 
     fn ordered(own: &[&str], named: &[&str], failures: &Failures) -> Vec<String> {
         let urls = |texts: &[&str]| texts.iter().map(|t| url(t)).collect::<Vec<_>>();
-        let ways = order(&transports(), urls(own), urls(named), failures).unwrap();
+        let ways = order(&transports(), &SERVER, urls(own), urls(named), failures).unwrap();
         ways.iter().map(|way| way.url.scheme().to_owned() + way.url.path()).collect()
     }
 
@@ -183,18 +186,23 @@ mod tests {
         let mut failures = Failures::default();
         let named = ["fast://h/", "slow://h/", "radio://h/"];
         for rest in [30, 60, 120, 240, 480, 900, 900] {
-            failures.failed(&url("fast://h/"));
+            failures.failed(&SERVER, &url("fast://h/"));
             tokio::time::advance(Duration::from_secs(rest - 1)).await;
             assert_eq!(ordered(&[], &named, &failures), ["slow/", "radio/", "fast/"], "{rest}");
             tokio::time::advance(Duration::from_secs(1)).await;
             assert_eq!(ordered(&[], &named, &failures), ["fast/", "slow/", "radio/"], "{rest}");
         }
         // Even when all rest there is something to try.
-        named.iter().for_each(|text| failures.failed(&url(text)));
+        named.iter().for_each(|text| failures.failed(&SERVER, &url(text)));
+        assert_eq!(ordered(&[], &named, &failures), ["fast/", "slow/", "radio/"]);
+        // Another server at the same URL is another one.
+        failures.failed(&[8; 32], &url("fast://h/"));
+        tokio::time::advance(Duration::from_secs(900)).await;
+        failures.failed(&[8; 32], &url("fast://h/"));
         assert_eq!(ordered(&[], &named, &failures), ["fast/", "slow/", "radio/"]);
         // What worked begins anew.
-        failures.worked(&url("fast://h/"));
-        failures.failed(&url("fast://h/"));
+        failures.worked(&SERVER, &url("fast://h/"));
+        failures.failed(&SERVER, &url("fast://h/"));
         tokio::time::advance(Duration::from_secs(30)).await;
         assert_eq!(ordered(&[], &named, &failures)[0], "fast/");
     }
@@ -203,7 +211,7 @@ mod tests {
     fn strangers_do_not_name_places_on_this_machine() {
         let failures = Failures::default();
         assert_eq!(ordered(&["serial://dev/a"], &["serial://dev/b"], &failures), ["serial/dev/a"]);
-        let e = order(&transports(), [], [url("serial://dev/b")], &failures).unwrap_err();
+        let e = order(&transports(), &SERVER, [], [url("serial://dev/b")], &failures).unwrap_err();
         assert_eq!(e.kind(), ErrorKind::Usage);
     }
 
@@ -212,14 +220,14 @@ mod tests {
         let failures = Failures::default();
         let own = ["fast://me:secret@h/"];
         assert_eq!(ordered(&own, &["fast://h/", "fast://h/", "fast://h/?no=1"], &failures), ["fast/"]);
-        let unknown = order(&transports(), [], [url("nobody://knows")], &failures).unwrap_err();
+        let unknown = order(&transports(), &SERVER, [], [url("nobody://knows")], &failures).unwrap_err();
         assert_eq!(unknown.kind(), ErrorKind::UnknownScheme);
     }
 
     #[test]
     fn memory_of_failures_is_bounded() {
         let mut failures = Failures::default();
-        (0..3 * MAX_REMEMBERED).for_each(|n| failures.failed(&url(&format!("fast://h/{n}"))));
+        (0..3 * MAX_REMEMBERED).for_each(|n| failures.failed(&SERVER, &url(&format!("fast://h/{n}"))));
         assert!(failures.0.len() <= MAX_REMEMBERED);
     }
 }

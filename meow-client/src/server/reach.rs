@@ -170,7 +170,7 @@ mod tests {
         let slow = Slow(Arc::default(), Some(Instant::now()));
         let transports = Transports::new().with(slow.clone());
         let urls = urls.iter().map(|url| url.parse().unwrap());
-        let mut ways = order(&transports, urls, [], &Failures::default()).unwrap();
+        let mut ways = order(&transports, &[0; 32], urls, [], &Failures::default()).unwrap();
         let opened = open(&transports, &mut ways, &[at as u8; 32]).await;
         let begun = std::mem::take(&mut *slow.0.lock().unwrap());
         (opened, ways.into(), begun)

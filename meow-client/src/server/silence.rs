@@ -21,8 +21,11 @@ impl Silence {
     }
 }
 
-/// The URLs at which requests stayed unanswered, as they do.
-pub(super) struct Silences(broadcast::Sender<Arc<str>>);
+/// The servers and URLs at which requests stayed unanswered, as they do. At one broker, or on one line, are several servers:
+/// one that is away, or that a contact has made up, says nothing of the others.
+pub(super) struct Silences(broadcast::Sender<Arc<Place>>);
+
+type Place = ([u8; 32], String);
 
 impl Default for Silences {
     fn default() -> Self {
@@ -31,18 +34,18 @@ impl Default for Silences {
 }
 
 impl Silences {
-    pub(super) fn note(&self, url: &Endpoint) {
+    pub(super) fn note(&self, server: &[u8; 32], url: &Endpoint) {
         // Nobody may be waiting.
-        let _ = self.0.send(url.to_string().into());
+        let _ = self.0.send(Arc::new((*server, url.to_string())));
     }
 
-    /// Ends when another request stays unanswered at this URL from now on.
-    pub(super) fn at(&self, url: &Endpoint) -> impl Future<Output = ()> + Send + use<> {
-        let (mut news, url) = (self.0.subscribe(), url.to_string());
+    /// Ends when another request to this server stays unanswered at this URL from now on.
+    pub(super) fn at(&self, server: &[u8; 32], url: &Endpoint) -> impl Future<Output = ()> + Send + use<> {
+        let (mut news, place) = (self.0.subscribe(), (*server, url.to_string()));
         async move {
             loop {
                 match news.recv().await {
-                    Ok(silent) if *silent == *url => return,
+                    Ok(silent) if *silent == place => return,
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
                 }
@@ -72,13 +75,15 @@ mod tests {
     async fn who_is_held_hears_of_its_own_way_only_and_of_what_comes_after() {
         let (silences, a, b) =
             (Silences::default(), "free://a/".parse().unwrap(), "free://b/".parse().unwrap());
-        silences.note(&a);
-        let mut held = std::pin::pin!(silences.at(&a));
-        silences.note(&b);
+        let (one, two) = ([1; 32], [2; 32]);
+        silences.note(&one, &a);
+        let mut held = std::pin::pin!(silences.at(&one, &a));
+        silences.note(&one, &b);
+        silences.note(&two, &a);
         let soon = Duration::from_secs(1);
         assert!(timeout(soon, &mut held).await.is_err());
-        (0..2 * MISSED).for_each(|_| silences.note(&b));
-        silences.note(&a);
+        (0..2 * MISSED).for_each(|_| silences.note(&one, &b));
+        silences.note(&one, &a);
         assert!(timeout(soon, held).await.is_ok());
         let silent = Error::new(ErrorKind::Unreachable, "x").with_source(Silence);
         assert!(Silence::is_why(&silent) && !Silence::is_why(&Error::new(ErrorKind::Unreachable, "x")));

@@ -46,12 +46,12 @@ impl Servers {
     ) -> Result<Bytes, NotCarried> {
         let fingerprint = server.fingerprint();
         let named = self.told().urls(fingerprint).into_iter().chain(server.endpoints());
-        let mut ways = order(&self.transports, private_url.cloned(), named, &self.failures())?;
+        let mut ways = order(&self.transports, fingerprint, private_url.cloned(), named, &self.failures())?;
         let opened = open(&self.transports, &mut ways, fingerprint).await;
-        opened.overtaken.iter().for_each(|url| self.failures().failed(url));
+        opened.overtaken.iter().for_each(|url| self.failures().failed(fingerprint, url));
         let mut last = None;
         for (url, e) in opened.failed {
-            self.failed(&url, e, &mut last);
+            self.failed(fingerprint, &url, e, &mut last);
         }
         let Some((url, link)) = opened.open else {
             let none = || {
@@ -61,7 +61,7 @@ impl Servers {
         };
         match exchange(link, &url, packet, patience, fits).await {
             Ok(answer) => {
-                self.failures().worked(&url);
+                self.failures().worked(fingerprint, &url);
                 self.told().used(fingerprint, &url);
                 Ok(answer)
             }
