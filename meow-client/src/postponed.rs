@@ -1,5 +1,6 @@
 //! Servers of one's own that a rotation had to leave out: a contact is told of a mailbox there as soon as they answer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use meow_core::contact::Status;
@@ -10,12 +11,15 @@ use meow_core::{Error, ErrorKind, Result};
 
 use crate::client::Inner;
 use crate::fresh::LeftOut;
+use crate::hearing::is_away;
 use crate::records::{ContactRecord, contact};
 use crate::run::of_the_store;
 use crate::servers::{OwnServer, staying_servers};
 
 /// Prefix of the notes on servers to be added; then contact and fingerprint.
 pub(crate) const POSTPONED: &[u8] = b"postponed:";
+/// Notes that are read at once.
+const PAGE: usize = 64;
 
 /// What a rotation did ([`rotate_mailbox`](crate::Client::rotate_mailbox)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,22 +52,37 @@ enum Next {
 }
 
 impl Inner {
-    /// Adds the servers that answer by now.
+    /// Adds the servers that answer by now. One that does not is asked for one contact, and not for all who wait for it.
     ///
     /// # Errors
     /// Those of the store; otherwise the last reason why one was not added.
     pub(crate) async fn add_postponed(self: &Arc<Self>) -> Result<()> {
-        let notes = self.read(|txn| txn.scan(Table::Meta, POSTPONED, None, 64, false)).await?;
-        let mut failed = None;
-        for (note, _) in notes {
-            let (id, server) = split(&note)?;
-            match self.add_one(id, server, note).await {
-                Err(e) if of_the_store(&e) => return Err(e),
-                Err(e) => failed = Some(e),
-                Ok(()) => {}
+        let (mut failed, mut away, mut after) = (None, HashSet::new(), None::<Vec<u8>>);
+        loop {
+            let from = after.take();
+            let notes =
+                self.read(move |txn| txn.scan(Table::Meta, POSTPONED, from.as_deref(), PAGE, false)).await?;
+            for (note, _) in notes {
+                after = Some(note.clone());
+                let (id, server) = split(&note)?;
+                if away.contains(&server) {
+                    continue;
+                }
+                match self.add_one(id, server, note).await {
+                    Err(e) if of_the_store(&e) => return Err(e),
+                    Err(e) => {
+                        if is_away(&e) {
+                            away.insert(server);
+                        }
+                        failed = Some(e);
+                    }
+                    Ok(()) => {}
+                }
+            }
+            if after.is_none() {
+                return failed.map_or(Ok(()), Err);
             }
         }
-        failed.map_or(Ok(()), Err)
     }
 
     async fn add_one(self: &Arc<Self>, id: ContactId, server: [u8; 32], note: Vec<u8>) -> Result<()> {
