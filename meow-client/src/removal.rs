@@ -116,6 +116,7 @@ fn left_over_key(mailbox: &OwnMailbox) -> Vec<u8> {
 
 /// Deletes all that is kept for a contact, but for its name.
 fn forget(txn: &mut dyn StoreTxn, id: &ContactId) -> Result<()> {
+    crate::direct::disown(txn, id)?;
     let id = id.as_bytes();
     every(txn, Table::Log, id, |txn, key| crate::log::remove(txn, key))?;
     for table in [Table::Outbox, Table::Items] {

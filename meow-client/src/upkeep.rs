@@ -97,6 +97,7 @@ impl Inner {
             self.care_for(id).await?;
         }
         self.forget_expired_sessions().await?;
+        self.forget_old_addresses().await?;
         self.alarms().await
     }
 

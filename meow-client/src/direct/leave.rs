@@ -6,6 +6,7 @@
 //! contact, all of it begins anew.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use meow_core::Result;
 use meow_core::identity::ContactId;
@@ -13,6 +14,7 @@ use meow_core::store::{StoreTxn, Table};
 use meow_core::transport::Network;
 use serde::{Deserialize, Serialize};
 
+use crate::client::Inner;
 use crate::records::{decode, load, save};
 
 /// How long what was dialled in vain is remembered.
@@ -122,6 +124,44 @@ pub(super) fn answered(txn: &mut dyn StoreTxn, ip: IpAddr) -> Result<()> {
     txn.delete(Table::Meta, &key(ip))
 }
 
+/// Forgets who named addresses first, since that contact is removed. They stay dialled.
+pub(crate) fn disown(txn: &mut dyn StoreTxn, by: &ContactId) -> Result<()> {
+    for (key, value) in txn.scan(Table::Meta, NAMED, None, MOST + 1, false)? {
+        let mut named: Named = decode(Table::Meta, &value)?;
+        if named.by == *by {
+            named.by = ContactId::from_bytes([0; 16]);
+            save(txn, Table::Meta, &key, &named)?;
+        }
+    }
+    Ok(())
+}
+
+/// The keys of what counts no more.
+fn old(txn: &dyn StoreTxn, now_ms: u64) -> Result<Vec<Vec<u8>>> {
+    let mut old = Vec::new();
+    for (key, value) in txn.scan(Table::Meta, NAMED, None, MOST + 1, false)? {
+        if !decode::<Named>(Table::Meta, &value)?.counts(now_ms) {
+            old.push(key);
+        }
+    }
+    Ok(old)
+}
+
+fn forget_old(txn: &mut dyn StoreTxn, now_ms: u64) -> Result<()> {
+    old(txn, now_ms)?.iter().try_for_each(|key| txn.delete(Table::Meta, key))
+}
+
+impl Inner {
+    /// Forgets addresses that count no more: where a contact was yesterday is not kept.
+    pub(crate) async fn forget_old_addresses(self: &Arc<Self>) -> Result<()> {
+        let now = self.now_ms();
+        if self.read(move |txn| old(txn, now)).await?.is_empty() {
+            return Ok(());
+        }
+        self.write(move |txn, _| forget_old(txn, now)).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use meow_core::store::ClientStore as _;
@@ -180,6 +220,30 @@ mod tests {
         assert_eq!(asked(&store, 1, ip, false, 2 * HOUR_MS), Leave::Sparingly);
         assert_eq!(asked(&store, 1, ip, false, 0), Leave::No);
         assert_eq!(asked(&store, 1, ip, false, 23 * HOUR_MS), Leave::No);
+    }
+
+    #[test]
+    fn nothing_of_a_contact_that_is_removed_stays_but_that_an_address_was_dialled_and_that_for_a_day() {
+        let store = MemoryClientStore::new();
+        let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        assert_eq!(asked(&store, 1, one, false, 0), Leave::Sparingly);
+        assert_eq!(asked(&store, 2, two, false, HOUR_MS), Leave::Sparingly);
+        store.write(&mut |txn| disown(txn, &contact(1))).unwrap();
+        let rows = |store: &MemoryClientStore| {
+            let mut rows = Vec::new();
+            let mut read = |txn: &dyn StoreTxn| {
+                for (_, value) in txn.scan(Table::Meta, NAMED, None, 9, false)? {
+                    rows.push(decode::<Named>(Table::Meta, &value)?.by);
+                }
+                Ok(())
+            };
+            store.read(&mut read).unwrap();
+            rows
+        };
+        assert_eq!(rows(&store), [contact(0), contact(2)]);
+        assert_eq!(asked(&store, 3, one, false, HOUR_MS), Leave::No);
+        store.write(&mut |txn| forget_old(txn, DAY_MS)).unwrap();
+        assert_eq!(rows(&store), [contact(2)]);
     }
 
     #[test]

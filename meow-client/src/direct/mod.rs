@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 pub(crate) use dial::is_thin_link;
 pub use find::Presence;
+pub(crate) use leave::disown;
 use link::Live;
 pub(crate) use offer::{DIRECT, note_offer, offer_again};
 
