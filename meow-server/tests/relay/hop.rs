@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use meow_core::crypto::SystemRandom;
@@ -17,6 +18,7 @@ use meow_server::{Admission, Hop, HopCounts, HopLimits, Relay, RelayHandle, Rela
 use meow_testkit::transport::names::Rebinding;
 use meow_transport::Transports;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::client::{items, post_from, refused};
 use crate::support::onion::{Chain, clear, step};
@@ -316,13 +318,48 @@ async fn a44_a_stranger_at_the_url_of_the_next_server_is_shown_no_packet() {
     let named = second.start(Some(hop(&all, HopLimits::default()))).await;
     let last = client(&named).await;
     named.shutdown().await;
-    let stranger = Plan { url, identity: ServerIdentity::ephemeral(&mut SystemRandom).unwrap() };
+    let stranger = Plan::new();
+    let seen = watched(&url, &stranger.url).await;
     let stranger = stranger.start(Some(hop(&all, HopLimits::default()))).await;
     let route = [step(&entry_client, Delay::NONE), step(&last, Delay::NONE)];
     let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
     entry_client.exchange(packet).await.unwrap();
     until(&entry, |c| c.failed == 1).await;
     assert_eq!((counts(&stranger).taken, counts(&entry).forwarded), (0, 0));
+    // Whoever has no key takes no packet, but must not see one either: all that comes are questions who is there.
+    let most = seen.load(Ordering::SeqCst);
+    assert!((1..OnionClass::Small.len()).contains(&most), "{most} bytes on one connection");
+}
+
+/// Passes on what comes to a URL, and counts the most bytes that came on one connection.
+async fn watched(at: &Endpoint, to: &Endpoint) -> Arc<AtomicUsize> {
+    let listener = tokio::net::TcpListener::bind(at.authority()).await.unwrap();
+    let (to, most) = (to.authority(), Arc::<AtomicUsize>::default());
+    let seen = Arc::clone(&most);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let (to, seen) = (to.clone(), Arc::clone(&seen));
+            tokio::spawn(async move {
+                let far = tokio::net::TcpStream::connect(to).await?;
+                let ((mut near_in, mut near_out), (mut far_in, mut far_out)) =
+                    (near.into_split(), far.into_split());
+                let back = tokio::spawn(async move { tokio::io::copy(&mut far_in, &mut near_out).await });
+                let (mut all, mut buffer) = (0, [0; 4096]);
+                loop {
+                    let count = near_in.read(&mut buffer).await?;
+                    if count == 0 {
+                        break;
+                    }
+                    all += count;
+                    seen.fetch_max(all, Ordering::SeqCst);
+                    far_out.write_all(&buffer[..count]).await?;
+                }
+                back.abort();
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    most
 }
 
 #[tokio::test(flavor = "multi_thread")]
