@@ -1,5 +1,5 @@
-//! Over serial lines, with real processes: a cable is pulled in the middle of a message and plugged in again, or the relay is
-//! killed; nothing is lost, nothing comes twice.
+//! Over serial lines, with real processes on one line, or with no relay at all; a cable is pulled in the middle of a message and
+//! plugged in again; nothing is lost, nothing comes twice.
 
 use std::time::{Duration, Instant};
 
@@ -46,39 +46,6 @@ fn received(person: &Person, from: &str) -> Vec<String> {
     log.map(|(_, text, _)| text).collect()
 }
 
-/// Alice is at the end of a cable, Bob comes over http.
-#[test]
-fn a_cable_pulled_in_mid_message_loses_nothing() {
-    let runtime = runtime();
-    let _inside = runtime.enter();
-    let mut line = Line::paced(2, Some(115_200)).unwrap();
-    let world = World::new();
-    let listen = ["--listen", "http://127.0.0.1:0", "--listen", &line.url(0, "")];
-    let relay = world.relay_with("relay", &[&listen[..], &["--admission", "open"]].concat());
-    let (alice, bob) = (world.nobody("alice"), world.person("bob", &relay));
-    alice.run(["init", "--server", &by(&line, 1, "", &relay)]).done();
-    befriend(&alice, &bob);
-
-    let (mut to_bob, mut to_alice) = (Vec::new(), Vec::new());
-    for number in 0..2 {
-        // Once at the relay's end, once at Alice's.
-        let run = while_pulled(&mut line, number, 4000, &alice, &["send", "bob", &long(number)]);
-        assert!(matches!(run.code, Some(0 | 3)), "{run:?}");
-        to_bob.push(long(number));
-        bob.run(["send", "alice", &long(10 + number)]).done();
-        to_alice.push(long(10 + number));
-        let run = while_pulled(&mut line, number, 4000, &alice, &["receive", "--wait", "30"]);
-        assert!(matches!(run.code, Some(0 | 3)), "{run:?}");
-    }
-    let began = Instant::now();
-    while received(&bob, "alice").len() < to_bob.len() || received(&alice, "bob").len() < to_alice.len() {
-        assert!(began.elapsed() < PATIENCE, "{:?} {:?}", alice.log("bob"), bob.log("alice"));
-        alice.run(["receive", "--wait", "5"]);
-        bob.run(["receive"]).done();
-    }
-    assert_eq!((received(&bob, "alice"), received(&alice, "bob")), (to_bob, to_alice), "once, in order");
-}
-
 /// Two people and a relay share a line in the way of TNCs; the relay's is unplugged while both have something under way.
 #[test]
 fn two_people_over_kiss_outlive_the_relays_cable() {
@@ -111,49 +78,6 @@ fn two_people_over_kiss_outlive_the_relays_cable() {
     bob.run(["receive"]);
     assert_eq!(received(&alice, "bob"), ["in the meantime"]);
     assert_eq!(received(&bob, "alice"), [long(0)]);
-}
-
-/// The relay is killed with SIGKILL in the middle of a message, after it has acknowledged another, and comes back on the same
-/// line.
-#[test]
-fn a49_a_relay_killed_on_a_cable_keeps_what_it_acknowledged() {
-    let runtime = runtime();
-    let _inside = runtime.enter();
-    let line = Line::paced(2, Some(115_200)).unwrap();
-    let world = World::new();
-    // Free a moment ago; it has to be the same after the kill.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (http, cable) = (format!("http://127.0.0.1:{port}"), line.url(0, ""));
-    let args = ["--listen", &http, "--listen", &cable, "--admission", "open"];
-    let mut relay = world.relay_with("relay", &args);
-    let (alice, bob) = (world.nobody("alice"), world.person("bob", &relay));
-    alice.run(["init", "--server", &by(&line, 1, "", &relay)]).done();
-    befriend(&alice, &bob);
-
-    // What ends well has been acknowledged.
-    alice.run(["send", "bob", "acknowledged"]).done();
-    let until = line.carried() + 3000;
-    let mut child = alice.command().arg("--json").args(["send", "bob", &long(1)]).spawn().unwrap();
-    let began = Instant::now();
-    while line.carried() < until {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before the kill");
-        assert!(began.elapsed() < PATIENCE, "nothing goes over the line");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    relay.stop();
-    let again = world.relay_with("relay", &args);
-    assert_eq!(again.fingerprint(), relay.fingerprint());
-    let run = Run::of_child(child);
-    assert!(matches!(run.code, Some(0 | 3)), "{run:?}");
-
-    let began = Instant::now();
-    bob.run(["receive"]).done();
-    while received(&bob, "alice").len() < 2 {
-        assert!(began.elapsed() < PATIENCE, "{:?} {:?}", alice.log("bob"), bob.log("alice"));
-        alice.run(["receive"]);
-        bob.run(["receive"]).done();
-    }
-    assert_eq!(received(&bob, "alice"), ["acknowledged".to_owned(), long(1)], "once, in order");
 }
 
 /// A message that was sent by direct links, and that the contact has decrypted.
