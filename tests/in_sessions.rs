@@ -15,7 +15,7 @@
 #[path = "../examples/custom_transport/unix.rs"]
 mod unix;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,6 +34,7 @@ use meow::udp::{self, Udp};
 use meow::{CardFile, Client, Content, Result, ServerReference, Transports, Unlock};
 use meow_testkit::mqtt::{Mosquitto, readable};
 use meow_testkit::transport::line::Line;
+use meow_testkit::transport::port::own_port;
 
 /// Long enough for a slow machine; on a bus, a request in a session that is forgotten waits 20 s in vain.
 const PATIENCE: Duration = Duration::from_secs(400);
@@ -241,13 +242,9 @@ fn same(url: &str, _person: usize) -> String {
     url.to_owned()
 }
 
-/// Free a moment ago; the relay is told its port since it has to be the same after it starts anew.
+/// The relay is told its port since it has to be the same after it starts anew.
 fn free() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
-}
-
-fn free_udp() -> SocketAddr {
-    std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    (Ipv4Addr::LOCALHOST, own_port().unwrap()).into()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -281,10 +278,7 @@ async fn udp() {
         server.identity = Some(identity.skp().clone());
         Transports::new().with(Udp::new(udp::ClientConfig::default(), server))
     };
-    World::new(&format!("udp://{}", free_udp()), relay, Udp::default, same)
-        .await
-        .goes_over_to_sessions()
-        .await;
+    World::new(&format!("udp://{}", free()), relay, Udp::default, same).await.goes_over_to_sessions().await;
 }
 
 /// Through mosquitto, which proves itself by this certificate where there is one.

@@ -12,12 +12,15 @@ use meow_core::{Error, ErrorKind, Result};
 use crate::client::Inner;
 use crate::fresh::LeftOut;
 use crate::hearing::is_away;
-use crate::records::{ContactRecord, contact};
+use crate::records::{ContactRecord, contact, decode, save};
 use crate::run::of_the_store;
 use crate::servers::{OwnServer, staying_servers};
 
-/// Prefix of the notes on servers to be added; then contact and fingerprint.
+/// Prefix of the notes on servers to be added; then contact and fingerprint. The value is empty, or says when the server
+/// refused last, in Unix milliseconds.
 pub(crate) const POSTPONED: &[u8] = b"postponed:";
+/// A server that refuses is not asked more often than this, in milliseconds.
+const REFUSED_PAUSE_MS: u64 = 60 * 60 * 1000;
 /// Notes that are read at once.
 const PAGE: usize = 64;
 
@@ -62,17 +65,20 @@ impl Inner {
             let from = after.take();
             let notes =
                 self.read(move |txn| txn.scan(Table::Meta, POSTPONED, from.as_deref(), PAGE, false)).await?;
-            for (note, _) in notes {
+            for (note, refused) in notes {
                 after = Some(note.clone());
                 let (id, server) = split(&note)?;
-                if away.contains(&server) {
+                if away.contains(&server) || self.refused_lately(&refused)? {
                     continue;
                 }
-                match self.add_one(id, server, note).await {
+                match self.add_one(id, server, note.clone()).await {
                     Err(e) if of_the_store(&e) => return Err(e),
                     Err(e) => {
                         if is_away(&e) {
                             away.insert(server);
+                        } else {
+                            self.write(move |txn, inner| save(txn, Table::Meta, &note, &inner.now_ms()))
+                                .await?;
                         }
                         failed = Some(e);
                     }
@@ -83,6 +89,14 @@ impl Inner {
                 return failed.map_or(Ok(()), Err);
             }
         }
+    }
+
+    fn refused_lately(&self, note: &[u8]) -> Result<bool> {
+        if note.is_empty() {
+            return Ok(false);
+        }
+        let at: u64 = decode(Table::Meta, note)?;
+        Ok(self.now_ms().abs_diff(at) < REFUSED_PAUSE_MS)
     }
 
     async fn add_one(self: &Arc<Self>, id: ContactId, server: [u8; 32], note: Vec<u8>) -> Result<()> {

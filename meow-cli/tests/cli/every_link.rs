@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use meow::http::{ClientConfig, Http, Roots, ServerConfig};
 use meow::{CardFile, Client, EnabledTransports, Transports, Unlock};
 use meow_testkit::mqtt::{Behaviour, Broker};
 use meow_testkit::transport::line::Line;
+use meow_testkit::transport::port::own_port;
 
 use crate::failover::{numbers, say, texts};
 use crate::proxy::Proxy;
@@ -44,10 +44,8 @@ async fn links_of_every_kind_die_one_after_the_other_and_nothing_is_lost() {
 /// The relay has a link of each of these schemes; the first one is the one that the people know.
 async fn die_one_after_the_other(schemes: &[&str]) {
     let world = World::new();
-    // Free a moment ago; the relay is told its ports since the proxies must know them.
-    let tcp = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (http, https) = (tcp(), tcp());
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // The relay is told its ports since the proxies must know them.
+    let [http, https, udp] = [(); 3].map(|()| own_port().unwrap());
     let broker = Broker::start(Behaviour::default()).await.unwrap();
     let mut line = Line::new(3).unwrap();
 

@@ -1,7 +1,8 @@
 //! A server with several URLs: when one dies in mid-transfer, the others carry on and nothing is lost.
 
-use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
+
+use meow_testkit::transport::port::own_port;
 
 use meow::{CardFile, Client, Content, EnabledTransports, EventKind, Transports, Unlock};
 
@@ -13,9 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A relay on http behind a proxy, and on udp.
 async fn relay(world: &World) -> (Relay, Proxy, String) {
-    // Free a moment ago; the relay is told its ports since the proxy must know them.
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let udp = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // The relay is told its ports since the proxy must know them.
+    let [tcp, udp] = [(); 2].map(|()| own_port().unwrap());
     let proxy = Proxy::tcp(tcp).await;
     let at_proxy = format!("http://{}/", proxy.address);
     let udp = format!("udp://127.0.0.1:{udp}/");

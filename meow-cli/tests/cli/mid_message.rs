@@ -3,7 +3,7 @@
 //! Nothing is lost, nothing comes twice.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use meow::serial::Serial;
 use meow::{CardFile, Client, Content, EnabledTransports, Transports, Unlock, http, mqtt};
 use meow_testkit::mqtt::{Mosquitto, readable};
 use meow_testkit::transport::line::Line;
+use meow_testkit::transport::port::own_port;
 use tokio::time::timeout;
 
 use crate::failover::texts;
@@ -71,10 +72,6 @@ fn text(number: usize) -> String {
     format!("{number}: {}", "purr ".repeat(1000))
 }
 
-fn tcp() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
-}
-
 async fn person(world: &World, name: &str, transports: &Transports, reference: &str) -> Client {
     let builder = Client::builder().home(world.path(name)).transports(transports.clone());
     let (client, _) = builder.create(&Unlock::password(PASSWORD)).await.unwrap();
@@ -94,11 +91,8 @@ impl Scene {
         fs::write(&authority, &certificate).unwrap();
         fs::write(&key, &private).unwrap();
 
-        // Free a moment ago; the relay is told its port since it has to be the same after the kill.
-        let port = match scheme {
-            "udp" => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap(),
-            _ => tcp(),
-        };
+        // The relay is told its port since it has to be the same after the kill.
+        let port = SocketAddr::from((Ipv4Addr::LOCALHOST, own_port().unwrap()));
         let way = match scheme {
             "mqtt" | "mqtts" => {
                 let broker = Mosquitto::start(port, |folder| {

@@ -19,9 +19,10 @@ use super::choose::{Failures, another, order};
 use super::exchange;
 use super::reach::{connect, open};
 use super::sealed::{Room, Seal, Session};
-use super::silence::{Silence, Silences};
+use super::silence::{SPREAD, Silence, Silences};
 use super::told::{Told, counter_of_own};
 use crate::random::SharedRandom;
+use crate::route::below;
 
 /// How long a server may take beyond the wait that it was asked for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -160,9 +161,13 @@ impl Servers {
             let Some((url, link)) = opened.open else { break };
             let cost = link.profile.cost;
             let patience = if another(&ways, cost) { PATIENCE_WITH_OTHERS } else { PATIENCE };
-            let silent = self.silences.at(fingerprint, &url);
-            // Where airtime is scarce, many would ask anew at once just when it is short.
+            // Where airtime is scarce, many would ask anew just when it is short.
             let heeds = !ask.wait.is_zero() && cost != CostClass::Scarce;
+            let pause = if heeds { self.pause()? } else { Duration::ZERO };
+            let silent = async {
+                self.silences.at(fingerprint, &url).await;
+                tokio::time::sleep(pause).await;
+            };
             let mut carrier = Direct::new(&self.transports, &url, fingerprint, link);
             let bus = carrier.bus();
             let answered = tokio::select! {
@@ -208,6 +213,13 @@ impl Servers {
         if last.as_ref().is_none_or(|last| last.kind() != ErrorKind::WrongPeer) {
             *last = Some(e);
         }
+    }
+
+    /// How long a held request goes on after its way turned out to be silent.
+    fn pause(&self) -> Result<Duration> {
+        let most = usize::try_from(SPREAD.as_millis()).unwrap_or(usize::MAX);
+        let drawn = below(most, &mut *self.random.lock() as &mut dyn Random)?;
+        Ok(Duration::from_millis(drawn as u64))
     }
 
     /// One request and its answer, by one way.

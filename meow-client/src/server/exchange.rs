@@ -105,12 +105,18 @@ fn on_the_way(question: usize, bit_rate: u64) -> Duration {
     Duration::from_millis(3000 * bits / bit_rate.max(1))
 }
 
+/// Nothing came on a way that was there: the others on it are told.
 pub(super) fn silent(to: &Endpoint, patience: Duration) -> Error {
+    late(to, patience).with_source(Silence)
+}
+
+/// Nothing came in time. A server that takes no further links may well answer on those that it has.
+pub(super) fn late(to: &Endpoint, patience: Duration) -> Error {
+    let seconds = patience.as_secs();
     Error::new(
         ErrorKind::Unreachable,
-        format!("{to} did not answer within {} seconds; check the network, or try later", patience.as_secs()),
+        format!("{to} did not answer within {seconds} seconds; check the network, or try later"),
     )
-    .with_source(Silence)
 }
 
 #[cfg(test)]

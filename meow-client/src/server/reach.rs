@@ -11,7 +11,7 @@ use meow_transport::Transports;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::choose::Way;
-use super::exchange::silent;
+use super::exchange::late;
 
 /// Longest that connecting may take.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -87,7 +87,7 @@ fn head_start(cost: CostClass, next: Option<&Way>) -> Duration {
 /// Dropping the future leaves no link.
 pub(crate) async fn connect(transports: &Transports, to: &Endpoint, server: &[u8; 32]) -> Result<Link> {
     let meant = to.clone().with_server(*server);
-    let link = timeout(CONNECT, transports.connect(&meant)).await.map_err(|_| silent(to, CONNECT))?;
+    let link = timeout(CONNECT, transports.connect(&meant)).await.map_err(|_| late(to, CONNECT))?;
     let link = link.map_err(|e| named(to, e))?;
     if link.peer.server.is_some_and(|proved| proved != *server) {
         return Err(Error::new(

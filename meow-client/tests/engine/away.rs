@@ -11,6 +11,7 @@ use meow_core::policy::Policy;
 use meow_core::request::{Answer, RefusalCode, Refused, RequestKind};
 use meow_core::store::Table;
 use meow_core::{Error, ErrorKind, Result};
+use meow_server::Admission;
 
 use crate::copies::{Relays, places, rounds, url};
 use crate::hostile::SetClock;
@@ -120,6 +121,38 @@ async fn a_rotation_does_what_it_can_and_the_rest_once_the_others_answer() {
     // That was all: no further rotation follows.
     let again = alice.rotate_mailbox("bob").await.unwrap();
     assert!(again.left_out.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_is_back_and_refuses_is_asked_once_in_an_hour() {
+    let mut relays = Relays::new(&["one", "two", "bobs"]).await;
+    let clock = clock();
+    let alice = relays.user(&clock, &["one", "two"]).await;
+    let bob = relays.user(&clock, &["bobs"]).await;
+    befriend(&alice, &bob).await;
+    rounds(&clock, &[&bob, &alice], async || places(&bob, "alice").await.len() == 2).await;
+    relays.stop("two").await;
+    assert_eq!(alice.rotate_mailbox("bob").await.unwrap().left_out.len(), 1);
+    rounds(&clock, &[&alice, &bob], async || places(&bob, "alice").await == [url("one")]).await;
+    relays.start_with("two", Admission::Invited).await;
+    let refused = async |minutes: u64| {
+        clock.set(|now| now + minutes * 60_000);
+        let report = alice.sync(Duration::ZERO).await.unwrap();
+        report.problems.iter().any(|e| e.kind() == ErrorKind::Refused)
+    };
+    // It counts as away for a while, then it is asked.
+    rounds(&clock, &[&bob], async || refused(1).await).await;
+    for _ in 0..50 {
+        assert!(!refused(1).await, "it is asked again within an hour");
+    }
+    assert!(refused(11).await);
+    relays.stop("two").await;
+    relays.start("two").await;
+    rounds(&clock, &[&alice, &bob], async || {
+        clock.set(|now| now + 10 * 60_000);
+        places(&bob, "alice").await == [url("one"), url("two")]
+    })
+    .await;
 }
 
 #[tokio::test]

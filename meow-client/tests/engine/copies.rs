@@ -121,6 +121,10 @@ impl Relays {
     }
 
     pub(crate) async fn start(&mut self, name: &'static str) {
+        self.start_with(name, Admission::Open).await;
+    }
+
+    pub(crate) async fn start_with(&mut self, name: &'static str, admission: Admission) {
         let dir = self.dir.path().join(name);
         std::fs::create_dir_all(&dir).unwrap();
         let identity = ServerIdentity::open_or_create(&dir, &mut meow_core::crypto::SystemRandom).unwrap();
@@ -130,7 +134,7 @@ impl Relays {
         let store = Watched { store, seen: Arc::clone(&seen) };
         let builder = Relay::builder().transports(self.transports.clone()).store(Arc::new(store));
         let builder = builder.listen(format!("memory://{name}").parse().unwrap()).identity(identity);
-        let relay = builder.admission(Admission::Open).start().await.unwrap();
+        let relay = builder.admission(admission).start().await.unwrap();
         self.all.insert(name, (relay, seen));
     }
 

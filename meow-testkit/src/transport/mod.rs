@@ -6,3 +6,4 @@ pub mod conformance;
 pub mod line;
 pub mod medium;
 pub mod names;
+pub mod port;
