@@ -86,14 +86,9 @@ pub(crate) async fn listen(
         dialler: dialler.map(Arc::downgrade),
     });
     tokio::spawn(Arc::clone(&shared).receive());
+    let links = [shared.no_links()].into_iter().collect();
     Ok(Listener::new(
-        Acceptor {
-            shared: Some(shared),
-            closing: None,
-            connections,
-            links: SelectAll::new(),
-            runtime: Handle::current(),
-        },
+        Acceptor { shared: Some(shared), closing: None, connections, links, runtime: Handle::current() },
         local,
     ))
 }
@@ -185,6 +180,16 @@ impl Shared {
             }
         };
         futures_util::stream::unfold(served, next).boxed()
+    }
+
+    /// What stands beside the connections until the listener closes. Those who ask a set of streams are woken at once for
+    /// another look whenever all of it had nothing: with one connection that would be for each link, and each time another
+    /// processor.
+    fn no_links(&self) -> Links {
+        let leaving = self.leaving.clone();
+        futures_util::stream::once(async move { leaving.cancelled().await })
+            .filter_map(|()| std::future::ready(None))
+            .boxed()
     }
 
     /// Takes no more links, lets the open ones end for a bounded time, then closes all.

@@ -24,7 +24,9 @@ pub(super) fn run(program: &str, args: &[&str]) {
 impl Net {
     /// `None`, said aloud, where this machine has no namespaces or lacks the tools.
     pub(super) fn new() -> Option<Self> {
-        let prefix = format!("meow{}", std::process::id());
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        // Tests run side by side in one process.
+        let prefix = format!("meow{}n{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let tools = ["ip", "nft", "tcpdump"].into_iter().filter(|tool| {
             let there =
                 Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
