@@ -3,17 +3,19 @@
 #![cfg(all(feature = "http", feature = "serial", feature = "client", feature = "server"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod line_world;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use meow::Content;
 use meow::core::policy::{Authenticity, Form, Policy};
-use meow::http::Http;
-use meow::serial::Serial;
-use meow::server::{Admission, Relay, RelayHandle, RelayLimits};
-use meow::{CardFile, Client, Content, Transports, Unlock};
+use meow::server::RelayLimits;
 use meow_testkit::transport::line::Line;
 use tokio::io::AsyncReadExt;
+
+use line_world::{World, password};
 
 /// 20 bytes.
 const TEXT: &str = "we are at the harbor";
@@ -57,53 +59,11 @@ impl Ear {
     }
 }
 
-struct World {
-    line: Line,
-    relay: RelayHandle,
-    alice: Client,
-    bob: Client,
-    _dir: tempfile::TempDir,
-}
-
-fn password() -> Unlock {
-    Unlock::password("correct horse battery staple")
-}
-
 /// A relay that keeps so many sessions.
 async fn world(sessions: usize) -> World {
     let mut limits = RelayLimits::default();
     limits.sessions = sessions;
-    let (line, dir) = (Line::new(3).unwrap(), tempfile::tempdir().unwrap());
-    let relay = Relay::builder()
-        .transports(Transports::new().with(Serial::new()).with(Http::default()))
-        .listen("http://127.0.0.1:0".parse().unwrap())
-        .listen(line.url(0, RADIO).parse().unwrap())
-        .admission(Admission::Open)
-        .limits(limits)
-        .data(dir.path().join("relay"))
-        .unwrap()
-        .start()
-        .await
-        .unwrap();
-    let password = password();
-    let mut people = Vec::new();
-    for (name, transports, url) in [
-        ("alice", Transports::new().with(Serial::new()), Some(line.url(1, RADIO))),
-        ("bob", Transports::new().with(Http::default()), None),
-    ] {
-        let builder = Client::builder().home(dir.path().join(name)).transports(transports);
-        let (client, _) = builder.create(&password).await.unwrap();
-        let mut reference = relay.reference().clone();
-        if let Some(url) = url {
-            reference.url = url.parse().unwrap();
-        }
-        client.add_server(&reference).await.unwrap();
-        people.push(client);
-    }
-    let [alice, bob] = <[Client; 2]>::try_from(people).unwrap();
-    let card = bob.new_card("alice", Duration::from_secs(3600), &password).await.unwrap();
-    alice.take_card(&CardFile::parse(&card.file).unwrap(), "bob", "", &password).await.unwrap();
-    let world = World { line, relay, alice, bob, _dir: dir };
+    let world = World::new(3, RADIO, limits).await;
     world.rounds(3).await;
     world
 }

@@ -4,66 +4,22 @@
 #![cfg(all(feature = "http", feature = "serial", feature = "client", feature = "server"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
+mod line_world;
+
 use std::time::{Duration, Instant};
 
+use meow::Content;
 use meow::client::{RouteCost, RouteReport};
 use meow::core::policy::{Form, Policy};
-use meow::http::Http;
-use meow::serial::Serial;
-use meow::server::{Admission, Relay, RelayHandle};
-use meow::{CardFile, Client, Content, Transports, Unlock};
-use meow_testkit::transport::line::Line;
+use meow::server::RelayLimits;
+
+use line_world::{World, password};
 
 /// Modems that are quick, so that the tests are.
 const CABLE: &str = "?baud=1000000";
 const WIDE: &str = "?baud=1000000&mtu=1024";
 const KISS: &str = "?mode=kiss&rate=1000000&preamble=0&baud=1000000";
 const TRANSPARENT: &str = "?mode=transparent&rate=1000000&preamble=0&lbt=0&baud=1000000";
-
-fn password() -> Unlock {
-    Unlock::password("correct horse battery staple")
-}
-
-/// Alice at a line to her server, and Bob, who comes over http.
-struct World {
-    line: Line,
-    _relay: RelayHandle,
-    alice: Client,
-    bob: Client,
-    _dir: tempfile::TempDir,
-}
-
-async fn world(options: &str) -> World {
-    let (line, dir) = (Line::new(2).unwrap(), tempfile::tempdir().unwrap());
-    let relay = Relay::builder()
-        .transports(Transports::new().with(Serial::new()).with(Http::default()))
-        .listen("http://127.0.0.1:0".parse().unwrap())
-        .listen(line.url(0, options).parse().unwrap())
-        .admission(Admission::Open)
-        .data(dir.path().join("relay"))
-        .unwrap()
-        .start()
-        .await
-        .unwrap();
-    let mut people = Vec::new();
-    for (name, transports, url) in [
-        ("alice", Transports::new().with(Serial::new()), Some(line.url(1, options))),
-        ("bob", Transports::new().with(Http::default()), None),
-    ] {
-        let builder = Client::builder().home(dir.path().join(name)).transports(transports);
-        let (client, _) = builder.create(&password()).await.unwrap();
-        let mut reference = relay.reference().clone();
-        if let Some(url) = url {
-            reference.url = url.parse().unwrap();
-        }
-        client.add_server(&reference).await.unwrap();
-        people.push(client);
-    }
-    let [alice, bob] = <[Client; 2]>::try_from(people).unwrap();
-    let card = bob.new_card("alice", Duration::from_secs(3600), &password()).await.unwrap();
-    alice.take_card(&CardFile::parse(&card.file).unwrap(), "bob", "", &password()).await.unwrap();
-    World { line, _relay: relay, alice, bob, _dir: dir }
-}
 
 impl World {
     /// What is lost on a loaded machine is sent again.
@@ -121,7 +77,7 @@ async fn a_text_costs_what_is_said_on_a_cable_behind_a_tnc_and_behind_a_modem() 
     for (what, options) in
         [("cable", CABLE), ("cable with long frames", WIDE), ("kiss", KISS), ("transparent", TRANSPARENT)]
     {
-        let world = world(options).await;
+        let world = World::new(2, options, RelayLimits::default()).await;
         let (said, measured) = world.costs().await;
         close(what, said, measured);
         // Thin messages, each in one frame where it is known how.
@@ -133,5 +89,6 @@ async fn a_text_costs_what_is_said_on_a_cable_behind_a_tnc_and_behind_a_modem() 
         world.bob.send("alice", Content::text(0, "here").unwrap()).await.unwrap();
         let (said, measured) = world.costs().await;
         close(&format!("{what}, thin"), said, measured);
+        world.relay.shutdown().await;
     }
 }

@@ -16,11 +16,11 @@ use crate::records::{ContactRecord, contact, decode, save};
 use crate::run::of_the_store;
 use crate::servers::{OwnServer, staying_servers};
 
-/// Prefix of the notes on servers to be added; then contact and fingerprint. The value is empty, or says when the server
-/// refused last, in Unix milliseconds.
+/// Prefix of the notes on servers to be added; then contact and fingerprint. The value is empty, or says when it failed
+/// last though the server answered, in Unix milliseconds.
 pub(crate) const POSTPONED: &[u8] = b"postponed:";
-/// A server that refuses is not asked more often than this, in milliseconds.
-const REFUSED_PAUSE_MS: u64 = 60 * 60 * 1000;
+/// Where that is so, it is not tried more often than this, in milliseconds.
+const FAILED_PAUSE_MS: u64 = 60 * 60 * 1000;
 /// Notes that are read at once.
 const PAGE: usize = 64;
 
@@ -65,10 +65,10 @@ impl Inner {
             let from = after.take();
             let notes =
                 self.read(move |txn| txn.scan(Table::Meta, POSTPONED, from.as_deref(), PAGE, false)).await?;
-            for (note, refused) in notes {
+            for (note, value) in notes {
                 after = Some(note.clone());
                 let (id, server) = split(&note)?;
-                if away.contains(&server) || self.refused_lately(&refused)? {
+                if away.contains(&server) || self.failed_lately(&value)? {
                     continue;
                 }
                 match self.add_one(id, server, note.clone()).await {
@@ -91,12 +91,12 @@ impl Inner {
         }
     }
 
-    fn refused_lately(&self, note: &[u8]) -> Result<bool> {
-        if note.is_empty() {
+    fn failed_lately(&self, value: &[u8]) -> Result<bool> {
+        if value.is_empty() {
             return Ok(false);
         }
-        let at: u64 = decode(Table::Meta, note)?;
-        Ok(self.now_ms().abs_diff(at) < REFUSED_PAUSE_MS)
+        let at: u64 = decode(Table::Meta, value)?;
+        Ok(self.now_ms().abs_diff(at) < FAILED_PAUSE_MS)
     }
 
     async fn add_one(self: &Arc<Self>, id: ContactId, server: [u8; 32], note: Vec<u8>) -> Result<()> {

@@ -71,8 +71,8 @@ impl Out {
 
     /// Whether nobody wants the rest of a finished stream.
     pub(crate) fn is_stopped(&mut self) -> bool {
-        // Finished again, it is an error but where it was stopped. Asking `stopped` would leave something to be woken with the
-        // connection.
+        // Finished again, it is an error but where it was stopped (quinn 0.11; `what_has_arrived_or_is_stopped_does_not_gather`
+        // would show another meaning). Asking `stopped` would leave something to be woken with the connection.
         self.stream.finish().is_ok()
     }
 

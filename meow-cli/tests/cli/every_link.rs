@@ -11,18 +11,9 @@ use meow_testkit::mqtt::{Behaviour, Broker};
 use meow_testkit::transport::line::Line;
 use meow_testkit::transport::port::own_port;
 
-use crate::failover::{numbers, say, texts};
+use crate::failover::{numbers, person, say, texts};
 use crate::proxy::Proxy;
 use crate::support::{PASSWORD, World};
-
-async fn person(world: &World, name: &str, transports: &Transports, reference: &str) -> Client {
-    let builder = Client::builder().home(world.path(name)).transports(transports.clone());
-    let (client, _) = builder.create(&Unlock::password(PASSWORD)).await.unwrap();
-    client.add_server(&reference.parse().unwrap()).await.unwrap();
-    let running = client.clone();
-    tokio::spawn(async move { running.run().await });
-    client
-}
 
 /// The scheme by which a client's server answered last.
 async fn in_use(client: &Client) -> String {

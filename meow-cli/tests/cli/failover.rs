@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use meow_testkit::transport::port::own_port;
-
 use meow::{CardFile, Client, Content, EnabledTransports, EventKind, Transports, Unlock};
+use meow_testkit::transport::port::own_port;
 
 use crate::proxy::Proxy;
 use crate::support::{PASSWORD, Relay, World};
@@ -28,10 +27,11 @@ async fn relay(world: &World) -> (Relay, Proxy, String) {
     (relay, proxy, udp)
 }
 
-async fn person(world: &World, name: &str, relay: &Relay) -> Client {
-    let builder = Client::builder().home(world.path(name)).transports(Transports::enabled());
+/// Somebody whose client runs in this process, by these transports.
+pub(crate) async fn person(world: &World, name: &str, transports: &Transports, reference: &str) -> Client {
+    let builder = Client::builder().home(world.path(name)).transports(transports.clone());
     let (client, _) = builder.create(&Unlock::password(PASSWORD)).await.unwrap();
-    client.add_server(&relay.reference.parse().unwrap()).await.unwrap();
+    client.add_server(&reference.parse().unwrap()).await.unwrap();
     let running = client.clone();
     tokio::spawn(async move { running.run().await });
     client
@@ -67,8 +67,8 @@ pub(crate) fn numbers(numbers: std::ops::Range<u32>) -> Vec<String> {
 async fn outlives(direction: usize, bytes: i64) {
     let world = World::new();
     let (relay, proxy, udp) = relay(&world).await;
-    let alice = person(&world, "alice", &relay).await;
-    let bob = person(&world, "bob", &relay).await;
+    let alice = person(&world, "alice", &Transports::enabled(), &relay.reference).await;
+    let bob = person(&world, "bob", &Transports::enabled(), &relay.reference).await;
     let password = Unlock::password(PASSWORD);
     let card = alice.new_card("bob", Duration::from_secs(3600), &password).await.unwrap();
     bob.take_card(&CardFile::parse(&card.file).unwrap(), "alice", "", &password).await.unwrap();

@@ -14,7 +14,7 @@ use meow_testkit::transport::line::Line;
 use meow_testkit::transport::port::own_port;
 use tokio::time::timeout;
 
-use crate::failover::texts;
+use crate::failover::{person, texts};
 use crate::proxy::Proxy;
 use crate::support::{PASSWORD, Relay, World};
 
@@ -70,15 +70,6 @@ struct Scene {
 /// A text that takes several packets of a radio, datagrams of QUIC, reads of a socket.
 fn text(number: usize) -> String {
     format!("{number}: {}", "purr ".repeat(1000))
-}
-
-async fn person(world: &World, name: &str, transports: &Transports, reference: &str) -> Client {
-    let builder = Client::builder().home(world.path(name)).transports(transports.clone());
-    let (client, _) = builder.create(&Unlock::password(PASSWORD)).await.unwrap();
-    client.add_server(&reference.parse().unwrap()).await.unwrap();
-    let running = client.clone();
-    tokio::spawn(async move { running.run().await });
-    client
 }
 
 impl Scene {

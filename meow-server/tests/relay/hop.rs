@@ -1,13 +1,11 @@
 //! Relays as hops: chains on loopback, and what must not work against them.
 
-use std::net::{IpAddr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use meow_core::crypto::SystemRandom;
 use meow_core::lane::ServerReference;
-use meow_core::onion::{Delay, HopId, OnionClass, Step, mark_relayed, seal, seal_with_reply};
+use meow_core::onion::{Delay, HopId, OnionClass, mark_relayed, seal, seal_with_reply};
 use meow_core::request::{
     Answer, CatalogGet, ClearAnswer, ClearCode, DESCRIBE, MAX_ITEM, Present, RefusalCode, RequestKind,
     Showing,
@@ -15,34 +13,32 @@ use meow_core::request::{
 use meow_core::transport::{Addresses, Endpoint};
 use meow_core::wire::Fixed;
 use meow_server::{Admission, Hop, HopCounts, HopLimits, Relay, RelayHandle, RelayLimits, ServerIdentity};
-use meow_testkit::transport::names::Rebinding;
 use meow_transport::Transports;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::client::{items, post_from, refused};
 use crate::support::onion::{Chain, clear, step};
 use crate::support::{Client, MemStore, Owner, free_port};
 
 /// A relay to be: its place and identity, before it runs.
-struct Plan {
-    url: Endpoint,
+pub(super) struct Plan {
+    pub(super) url: Endpoint,
     identity: ServerIdentity,
 }
 
 impl Plan {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             url: format!("http://127.0.0.1:{}/", free_port()).parse().unwrap(),
             identity: ServerIdentity::ephemeral(&mut SystemRandom).unwrap(),
         }
     }
 
-    fn reference(&self) -> ServerReference {
+    pub(super) fn reference(&self) -> ServerReference {
         ServerReference { url: self.url.clone(), fingerprint: *self.identity.fingerprint(), invite: None }
     }
 
-    async fn start(self, hop: Option<Hop>) -> RelayHandle {
+    pub(super) async fn start(self, hop: Option<Hop>) -> RelayHandle {
         let mut builder = Relay::builder()
             .transports(Transports::new().with(Http::default()))
             .listen(self.url)
@@ -56,19 +52,19 @@ impl Plan {
     }
 }
 
-fn dialling(addresses: Addresses) -> Transports {
+pub(super) fn dialling(addresses: Addresses) -> Transports {
     let mut client = ClientConfig::default();
     client.addresses = addresses;
     Transports::new().with(Http::new(client, ServerConfig::default()).unwrap())
 }
 
 /// A hop that may dial this machine.
-fn hop(to: &[ServerReference], limits: HopLimits) -> Hop {
+pub(super) fn hop(to: &[ServerReference], limits: HopLimits) -> Hop {
     let addresses = Addresses::public().and("127.0.0.0/8".parse().unwrap());
     to.iter().cloned().fold(Hop::new(dialling(addresses)).limits(limits), Hop::to)
 }
 
-async fn client(relay: &RelayHandle) -> Client {
+pub(super) async fn client(relay: &RelayHandle) -> Client {
     let transports = Transports::new().with(Http::default());
     Client::new(&transports, &relay.local_endpoints()[0], &relay.reference().fingerprint).await
 }
@@ -86,12 +82,12 @@ async fn mesh(n: usize, limits: HopLimits) -> (Vec<RelayHandle>, Vec<Client>) {
     (relays, clients)
 }
 
-fn counts(relay: &RelayHandle) -> HopCounts {
+pub(super) fn counts(relay: &RelayHandle) -> HopCounts {
     relay.hop_counts().unwrap()
 }
 
 /// Waits until the counts are as they should be, however slow the machine.
-async fn until(relay: &RelayHandle, what: impl Fn(HopCounts) -> bool) {
+pub(super) async fn until(relay: &RelayHandle, what: impl Fn(HopCounts) -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !what(counts(relay)) {
         assert!(Instant::now() < end, "{:?}", counts(relay));
@@ -304,144 +300,6 @@ async fn packets_wait_as_long_as_their_sender_drew() {
     let began = Instant::now();
     chain.exchange(OnionClass::Small, &DESCRIBE).await;
     assert!(began.elapsed() >= Duration::from_millis(1200), "at both there, at one back");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a44_a_stranger_at_the_url_of_the_next_server_is_shown_no_packet() {
-    let (first, second) = (Plan::new(), Plan::new());
-    let all = [first.reference(), second.reference()];
-    let url = second.url.clone();
-    let mut limits = HopLimits::default();
-    limits.life = Duration::from_millis(2500);
-    let entry = first.start(Some(hop(&all, limits))).await;
-    let entry_client = client(&entry).await;
-    let named = second.start(Some(hop(&all, HopLimits::default()))).await;
-    let last = client(&named).await;
-    named.shutdown().await;
-    let stranger = Plan::new();
-    let seen = watched(&url, &stranger.url).await;
-    let stranger = stranger.start(Some(hop(&all, HopLimits::default()))).await;
-    let route = [step(&entry_client, Delay::NONE), step(&last, Delay::NONE)];
-    let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
-    entry_client.exchange(packet).await.unwrap();
-    until(&entry, |c| c.failed == 1).await;
-    assert_eq!((counts(&stranger).taken, counts(&entry).forwarded), (0, 0));
-    // Whoever has no key takes no packet, but must not see one either: all that comes are questions who is there.
-    let most = seen.load(Ordering::SeqCst);
-    assert!((1..OnionClass::Small.len()).contains(&most), "{most} bytes on one connection");
-}
-
-/// Passes on what comes to a URL, and counts the most bytes that came on one connection.
-async fn watched(at: &Endpoint, to: &Endpoint) -> Arc<AtomicUsize> {
-    let listener = tokio::net::TcpListener::bind(at.authority()).await.unwrap();
-    let (to, most) = (to.authority(), Arc::<AtomicUsize>::default());
-    let seen = Arc::clone(&most);
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let (to, seen) = (to.clone(), Arc::clone(&seen));
-            tokio::spawn(async move {
-                let far = tokio::net::TcpStream::connect(to).await?;
-                let ((mut near_in, mut near_out), (mut far_in, mut far_out)) =
-                    (near.into_split(), far.into_split());
-                let back = tokio::spawn(async move { tokio::io::copy(&mut far_in, &mut near_out).await });
-                let (mut all, mut buffer) = (0, [0; 4096]);
-                loop {
-                    let count = near_in.read(&mut buffer).await?;
-                    if count == 0 {
-                        break;
-                    }
-                    all += count;
-                    seen.fetch_max(all, Ordering::SeqCst);
-                    far_out.write_all(&buffer[..count]).await?;
-                }
-                back.abort();
-                std::io::Result::Ok(())
-            });
-        }
-    });
-    most
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a44_a_hop_dials_no_address_that_is_not_public() {
-    // Whoever dials here is found out.
-    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
-    trap.set_nonblocking(true).unwrap();
-    let port = trap.local_addr().unwrap().port();
-    let urls = [
-        format!("http://127.0.0.1:{port}/"),
-        format!("http://localhost:{port}/"),
-        format!("http://2130706433:{port}/"),
-        format!("http://0x7f.1:{port}/"),
-        format!("http://0177.0.0.1:{port}/"),
-        format!("http://[::ffff:127.0.0.1]:{port}/"),
-        format!("http://[::1]:{port}/"),
-        format!("http://0.0.0.0:{port}/"),
-        format!("https://localhost:{port}/"),
-    ];
-    let mut limits = HopLimits::default();
-    limits.life = Duration::from_millis(300);
-    let targets: Vec<_> = urls.iter().zip(1u8..).map(|(url, n)| (url.parse().unwrap(), [n; 32])).collect();
-    let references = targets.iter().map(|(url, fingerprint): &(Endpoint, [u8; 32])| ServerReference {
-        url: url.clone(),
-        fingerprint: *fingerprint,
-        invite: None,
-    });
-    let hop = references.fold(Hop::new(dialling(Addresses::public())).limits(limits), Hop::to);
-    let relay = Plan::new().start(Some(hop)).await;
-    let client = client(&relay).await;
-    for (_, fingerprint) in &targets {
-        let next = Step { id: HopId::of(fingerprint), ..step(&client, Delay::NONE) };
-        let route = [step(&client, Delay::NONE), next];
-        let packet = seal(OnionClass::Small, &route, b"", &mut SystemRandom).unwrap();
-        assert_eq!(clear(&client.exchange(packet).await.unwrap()), Some(ClearAnswer::Taken));
-    }
-    // A server that nobody named is not dialled either.
-    let next = Step { id: HopId([99; 16]), ..step(&client, Delay::NONE) };
-    let packet =
-        seal(OnionClass::Small, &[step(&client, Delay::NONE), next], b"", &mut SystemRandom).unwrap();
-    client.exchange(packet).await.unwrap();
-    until(&relay, |c| c.failed == 9 && c.unknown == 1).await;
-    assert!(trap.accept().is_err(), "somebody dialled");
-}
-
-/// The name of a server to send on to, whose owner has it lead into the relay's own network after it was checked.
-#[tokio::test(flavor = "multi_thread")]
-async fn a44_a_name_that_changes_its_answer_leads_a_hop_nowhere_else() {
-    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
-    let named = Plan::new();
-    let port = named.url.port().unwrap();
-    let trap = TcpListener::bind((bad, port)).unwrap();
-    trap.set_nonblocking(true).unwrap();
-    let mut reference = named.reference();
-    reference.url = format!("http://relay.example:{port}/").parse().unwrap();
-    let named = named.start(Some(Hop::new(dialling(Addresses::public())))).await;
-    let name = Rebinding::new([vec![good]]);
-    let mut config = ClientConfig::default();
-    config.addresses = Addresses::public().and("127.0.0.1".parse().unwrap());
-    config.names = name.names();
-    // Each packet by a connection of its own.
-    config.idle_per_host = 0;
-    let transports = Transports::new().with(Http::new(config, ServerConfig::default()).unwrap());
-    let mut limits = HopLimits::default();
-    limits.life = Duration::from_millis(2500);
-    let entry = Plan::new().start(Some(Hop::new(transports).limits(limits).to(reference))).await;
-    let (near, far) = (client(&entry).await, client(&named).await);
-    let send = async || {
-        let route = [step(&near, Delay::NONE), step(&far, Delay::NONE)];
-        let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
-        near.exchange(packet).await.unwrap();
-    };
-    send().await;
-    until(&entry, |c| c.forwarded == 1).await;
-    assert_eq!(counts(&named).taken, 1);
-    let before = name.asked();
-    name.lead_to(vec![bad]);
-    send().await;
-    until(&entry, |c| c.failed == 1).await;
-    assert!(name.asked() > before);
-    assert_eq!((counts(&named).taken, counts(&entry).forwarded), (1, 1));
-    assert!(trap.accept().is_err(), "somebody dialled");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ mod support;
 
 mod attacks;
 mod hop;
+mod hop_dials;
 mod lifecycle;
 mod load;
 mod presence;

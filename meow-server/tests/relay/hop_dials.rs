@@ -1,0 +1,158 @@
+//! Whom a hop dials, and who sees what it sends (ATTACKS 44).
+
+use std::net::{IpAddr, Ipv6Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use meow_core::crypto::SystemRandom;
+use meow_core::lane::ServerReference;
+use meow_core::onion::{Delay, HopId, OnionClass, Step, seal};
+use meow_core::request::{ClearAnswer, DESCRIBE};
+use meow_core::transport::{Addresses, Endpoint};
+use meow_server::{Hop, HopLimits};
+use meow_testkit::transport::names::Rebinding;
+use meow_transport::Transports;
+use meow_transport_http::{ClientConfig, Http, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::hop::{Plan, client, counts, dialling, hop, until};
+use crate::support::onion::{clear, step};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a44_a_stranger_at_the_url_of_the_next_server_is_shown_no_packet() {
+    let (first, second) = (Plan::new(), Plan::new());
+    let all = [first.reference(), second.reference()];
+    let url = second.url.clone();
+    let mut limits = HopLimits::default();
+    limits.life = Duration::from_millis(2500);
+    let entry = first.start(Some(hop(&all, limits))).await;
+    let entry_client = client(&entry).await;
+    let named = second.start(Some(hop(&all, HopLimits::default()))).await;
+    let last = client(&named).await;
+    named.shutdown().await;
+    let stranger = Plan::new();
+    let seen = watched(&url, &stranger.url).await;
+    let stranger = stranger.start(Some(hop(&all, HopLimits::default()))).await;
+    let route = [step(&entry_client, Delay::NONE), step(&last, Delay::NONE)];
+    let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
+    entry_client.exchange(packet).await.unwrap();
+    until(&entry, |c| c.failed == 1).await;
+    assert_eq!((counts(&stranger).taken, counts(&entry).forwarded), (0, 0));
+    // Whoever has no key takes no packet, but must not see one either: all that comes are questions who is there.
+    let most = seen.load(Ordering::SeqCst);
+    assert!((1..OnionClass::Small.len()).contains(&most), "{most} bytes on one connection");
+}
+
+/// Passes on what comes to a URL, and counts the most bytes that came on one connection.
+async fn watched(at: &Endpoint, to: &Endpoint) -> Arc<AtomicUsize> {
+    let listener = tokio::net::TcpListener::bind(at.authority()).await.unwrap();
+    let (to, most) = (to.authority(), Arc::<AtomicUsize>::default());
+    let seen = Arc::clone(&most);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let (to, seen) = (to.clone(), Arc::clone(&seen));
+            tokio::spawn(async move {
+                let far = tokio::net::TcpStream::connect(to).await?;
+                let ((mut near_in, mut near_out), (mut far_in, mut far_out)) =
+                    (near.into_split(), far.into_split());
+                let back = tokio::spawn(async move { tokio::io::copy(&mut far_in, &mut near_out).await });
+                let (mut all, mut buffer) = (0, [0; 4096]);
+                loop {
+                    let count = near_in.read(&mut buffer).await?;
+                    if count == 0 {
+                        break;
+                    }
+                    all += count;
+                    seen.fetch_max(all, Ordering::SeqCst);
+                    far_out.write_all(&buffer[..count]).await?;
+                }
+                back.abort();
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    most
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a44_a_hop_dials_no_address_that_is_not_public() {
+    // Whoever dials here is found out.
+    let trap = TcpListener::bind("127.0.0.1:0").unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let port = trap.local_addr().unwrap().port();
+    let urls = [
+        format!("http://127.0.0.1:{port}/"),
+        format!("http://localhost:{port}/"),
+        format!("http://2130706433:{port}/"),
+        format!("http://0x7f.1:{port}/"),
+        format!("http://0177.0.0.1:{port}/"),
+        format!("http://[::ffff:127.0.0.1]:{port}/"),
+        format!("http://[::1]:{port}/"),
+        format!("http://0.0.0.0:{port}/"),
+        format!("https://localhost:{port}/"),
+    ];
+    let mut limits = HopLimits::default();
+    limits.life = Duration::from_millis(300);
+    let targets: Vec<_> = urls.iter().zip(1u8..).map(|(url, n)| (url.parse().unwrap(), [n; 32])).collect();
+    let references = targets.iter().map(|(url, fingerprint): &(Endpoint, [u8; 32])| ServerReference {
+        url: url.clone(),
+        fingerprint: *fingerprint,
+        invite: None,
+    });
+    let hop = references.fold(Hop::new(dialling(Addresses::public())).limits(limits), Hop::to);
+    let relay = Plan::new().start(Some(hop)).await;
+    let client = client(&relay).await;
+    for (_, fingerprint) in &targets {
+        let next = Step { id: HopId::of(fingerprint), ..step(&client, Delay::NONE) };
+        let route = [step(&client, Delay::NONE), next];
+        let packet = seal(OnionClass::Small, &route, b"", &mut SystemRandom).unwrap();
+        assert_eq!(clear(&client.exchange(packet).await.unwrap()), Some(ClearAnswer::Taken));
+    }
+    // A server that nobody named is not dialled either.
+    let next = Step { id: HopId([99; 16]), ..step(&client, Delay::NONE) };
+    let packet =
+        seal(OnionClass::Small, &[step(&client, Delay::NONE), next], b"", &mut SystemRandom).unwrap();
+    client.exchange(packet).await.unwrap();
+    until(&relay, |c| c.failed == 9 && c.unknown == 1).await;
+    assert!(trap.accept().is_err(), "somebody dialled");
+}
+
+/// The name of a server to send on to, whose owner has it lead into the relay's own network after it was checked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a44_a_name_that_changes_its_answer_leads_a_hop_nowhere_else() {
+    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
+    let named = Plan::new();
+    let port = named.url.port().unwrap();
+    let trap = TcpListener::bind((bad, port)).unwrap();
+    trap.set_nonblocking(true).unwrap();
+    let mut reference = named.reference();
+    reference.url = format!("http://relay.example:{port}/").parse().unwrap();
+    let named = named.start(Some(Hop::new(dialling(Addresses::public())))).await;
+    let name = Rebinding::new([vec![good]]);
+    let mut config = ClientConfig::default();
+    config.addresses = Addresses::public().and("127.0.0.1".parse().unwrap());
+    config.names = name.names();
+    // Each packet by a connection of its own.
+    config.idle_per_host = 0;
+    let transports = Transports::new().with(Http::new(config, ServerConfig::default()).unwrap());
+    let mut limits = HopLimits::default();
+    limits.life = Duration::from_millis(2500);
+    let entry = Plan::new().start(Some(Hop::new(transports).limits(limits).to(reference))).await;
+    let (near, far) = (client(&entry).await, client(&named).await);
+    let send = async || {
+        let route = [step(&near, Delay::NONE), step(&far, Delay::NONE)];
+        let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
+        near.exchange(packet).await.unwrap();
+    };
+    send().await;
+    until(&entry, |c| c.forwarded == 1).await;
+    assert_eq!(counts(&named).taken, 1);
+    let before = name.asked();
+    name.lead_to(vec![bad]);
+    send().await;
+    until(&entry, |c| c.failed == 1).await;
+    assert!(name.asked() > before);
+    assert_eq!((counts(&named).taken, counts(&entry).forwarded), (1, 1));
+    assert!(trap.accept().is_err(), "somebody dialled");
+}
