@@ -12,6 +12,8 @@ use super::HeldPulls;
 
 /// Payload bytes that share one sync at most, so that one batch neither takes long nor much memory.
 const BATCH_BYTES: usize = 4 << 20;
+/// Writes from which on a batch lets nobody go first.
+const GATHERED: usize = 32;
 
 enum Job {
     Write { write: Box<Write>, now: u64, reply: oneshot::Sender<Result<WriteOutcome, WriteError>> },
@@ -146,14 +148,14 @@ impl Thread {
     fn run(mut self) {
         let mut waiting = None;
         while let Some(first) = waiting.take().or_else(|| self.queued.blocking_recv()) {
-            let (mut batch, mut next) = (Batch::default(), Some(first));
-            // Writes gather until the queue is empty, the batch is full, or something else comes.
+            let (mut batch, mut next, mut seen) = (Batch::default(), Some(first), 1);
+            // Writes gather until no more come, the batch is full, or something else comes.
             while let Some(job) = next.take() {
                 match job {
                     Job::Write { write, now, reply } if batch.takes(&write) => {
                         batch.push(*write, now, reply);
                         if batch.writes.len() < self.batch && batch.bytes < BATCH_BYTES {
-                            next = self.queued.try_recv().ok();
+                            next = self.more(batch.writes.len(), &mut seen);
                         }
                     }
                     other => waiting = Some(other),
@@ -175,6 +177,19 @@ impl Thread {
                 Some(Job::Write { .. }) | None => {}
             }
         }
+    }
+
+    /// What joins a batch of so many writes: what is queued, or what others bring when they may run first, as long as that makes
+    /// it grow beyond what it had when it was last `seen`. Where the processors are busy, more than twice as many writes share a
+    /// sync by that; where one is idle, this one runs on at once. A write that is alone waits for nobody.
+    fn more(&mut self, count: usize, seen: &mut usize) -> Option<Job> {
+        let queued = self.queued.try_recv().ok();
+        if queued.is_none() && count > *seen && count < GATHERED {
+            *seen = count;
+            thread::yield_now();
+            return self.queued.try_recv().ok();
+        }
+        queued
     }
 
     fn commit(&mut self, batch: Batch) {
