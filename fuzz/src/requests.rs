@@ -4,11 +4,12 @@ use meow_core::crypto::{DhPublic, hpke_seal, request_info};
 use meow_core::direct::REACH;
 use meow_core::request::{
     Acknowledge, Answer, BlobGet, BlobPut, CatalogGet, CatalogPage, ClearAnswer, ClearCode, Close, DESCRIBE,
-    Deposit, Descriptor, Found, Heard, Items, Knock, Knocking, Limits, MailItem, Opened, OpenedRequest,
-    PendingAnswer, PresenceGet, Present, Presented, Pull, RefusalCode, Refused, Register, Request,
-    RequestKind, Seen, SessionBy, SessionOpen, Showing, SignedDescriptor, key_number, seal_request,
+    Deposit, Descriptor, Found, Heard, Items, Knock, Knocking, Limits, Listed, MailItem, Opened,
+    OpenedRequest, PendingAnswer, PresenceGet, Present, Presented, Pull, RefusalCode, Refused, Register,
+    Request, RequestKind, Seen, SessionBy, SessionOpen, Showing, SignedDescriptor, key_number, seal_request,
 };
 use meow_core::session::{SessionBinding, SessionRole, ShareSecret, grant_session};
+use meow_core::transport::Subnet;
 use meow_core::wire::{Blob, Fixed, List, Suite, Text, Wire, pad, padded_len, size_of_class, unpad};
 
 use crate::world;
@@ -168,7 +169,9 @@ fn answers() -> Vec<(String, Answer)> {
     all.push(("presented-knock".to_owned(), Answer::Presented(knocked)));
     all.push(("heard".to_owned(), Answer::Heard(Heard { there: true })));
     all.push(("found".to_owned(), Answer::Found(Found { seen, online: true, record })));
-    let page = CatalogPage { servers: List::new(vec![descriptor()]).expect("few"), next: 300 };
+    let found = List::take([Subnet::V4([192, 0]), Subnet::V6([0x20, 1, 0x0d, 0xb8])]);
+    let listed = Listed { signed: descriptor(), found };
+    let page = CatalogPage { servers: List::new(vec![listed]).expect("few"), next: 300 };
     all.push(("catalog".to_owned(), Answer::Catalog(page)));
     all.extend(codes.map(|code| (format!("refused-{code:?}").to_lowercase(), refused(code))));
     all

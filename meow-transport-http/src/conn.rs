@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
@@ -17,6 +18,8 @@ const ROOM: usize = 16 * 1024;
 
 /// A connection that nobody drives but the exchange that holds it: no task stands between a link and its socket.
 pub(crate) struct Conn {
+    /// The address that was dialled.
+    pub(crate) to: IpAddr,
     stream: Stream,
     request: BytesMut,
     written: usize,
@@ -30,10 +33,10 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) fn new(stream: Stream) -> Self {
+    pub(crate) fn new(to: IpAddr, stream: Stream) -> Self {
         let deadline = Box::pin(tokio::time::sleep_until(Instant::now()));
         let (request, arrived) = (BytesMut::new(), BytesMut::new());
-        Self { stream, request, written: 0, flushed: true, deaf: false, arrived, deadline }
+        Self { to, stream, request, written: 0, flushed: true, deaf: false, arrived, deadline }
     }
 
     /// An empty buffer to make the next request in.

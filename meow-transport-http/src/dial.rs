@@ -33,9 +33,10 @@ pub(crate) async fn dial(
     let found = names.permitted(host, port, addresses, system).await?;
     let socket = race(found).await.map_err(HttpError::Connect)?;
     socket.set_nodelay(true).map_err(HttpError::Connect)?;
-    let Some(config) = tls else { return Ok(Conn::new(Stream::Plain(socket))) };
+    let to = socket.peer_addr().map_err(HttpError::Connect)?.ip();
+    let Some(config) = tls else { return Ok(Conn::new(to, Stream::Plain(socket))) };
     let connecting = TlsConnector::from(config).connect(server_name(host)?, socket);
-    Ok(Conn::new(Stream::Tls(Box::new(connecting.await.map_err(handshake_error)?))))
+    Ok(Conn::new(to, Stream::Tls(Box::new(connecting.await.map_err(handshake_error)?))))
 }
 
 fn server_name(host: &Host) -> Result<ServerName<'static>, HttpError> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::StatusCode;
 use meow_core::Result;
-use meow_core::transport::{Endpoint, Frame, Host, Link, Peer, RecvFrames, SendFrames, check_frame};
+use meow_core::transport::{Endpoint, Frame, Link, Peer, RecvFrames, SendFrames, check_frame};
 use tokio::time::Instant;
 
 use crate::error::HttpError;
@@ -26,6 +26,7 @@ pub(crate) async fn open(pool: &Arc<Pool>, endpoint: &Endpoint) -> Result<Link> 
         None => Box::pin(pool.lease(&route, endpoint)).await?,
     };
     let config = pool.config();
+    let peer = Peer::at(lease.conn.to);
     let encoder = route.target.begin(lease.conn.buffer(), config.limits);
     let shared = Shared {
         state: State::Writing { lease, encoder },
@@ -35,10 +36,6 @@ pub(crate) async fn open(pool: &Arc<Pool>, endpoint: &Endpoint) -> Result<Link> 
         tx_waker: None,
     };
     let shared = Arc::new(Mutex::new(shared));
-    let peer = match endpoint.host() {
-        Some(Host::Ip(address)) => Peer::at(*address),
-        _ => Peer::default(),
-    };
     Ok(Link::new(Tx(Arc::clone(&shared)), Rx(shared), crate::profile(config.limits), peer))
 }
 

@@ -235,7 +235,7 @@ mod tests {
         let route = |n: u32| pool.route(&format!("http://{address}/{n}").parse().unwrap()).unwrap();
         let socket = tokio::net::TcpStream::connect(address).await.unwrap();
         route(0).place.slots.try_acquire().unwrap().forget();
-        let conn = Box::new(Conn::new(Stream::Plain(socket)));
+        let conn = Box::new(Conn::new(address.ip(), Stream::Plain(socket)));
         Lease { conn, slot: Slot(route(0)) }.give_back();
         let used = route(1);
         (2..100).for_each(|n| drop(route(n)));

@@ -100,6 +100,23 @@ async fn a44_a_name_that_changes_its_answer_leads_nowhere_else() {
 }
 
 #[tokio::test]
+async fn a_link_says_where_its_connection_leads_also_when_the_name_leads_elsewhere_by_now() {
+    let server = Echo::start(&Http::default(), "http://127.0.0.1:0").await;
+    let here: IpAddr = [127, 0, 0, 1].into();
+    let name = Rebinding::new([vec![here]]);
+    let mut config = ClientConfig::default();
+    config.names = name.names();
+    let http = Http::new(config, ServerConfig::default()).unwrap();
+    let endpoint: Endpoint = format!("http://cat.example:{}/", server.local.port().unwrap()).parse().unwrap();
+    assert_eq!(http.connect(&endpoint).await.unwrap().peer.address, Some(here));
+    assert_eq!(ask(&http, &endpoint, "hello").await.unwrap(), "hello");
+    name.lead_to(vec![Ipv6Addr::LOCALHOST.into()]);
+    let before = name.asked();
+    assert_eq!(http.connect(&endpoint).await.unwrap().peer.address, Some(here));
+    assert_eq!(name.asked(), before, "the connection was kept");
+}
+
+#[tokio::test]
 async fn pooled_connections_do_not_share_credentials() {
     let server = Echo::start(&Http::default(), "http://joe:s3cret@127.0.0.1:0").await;
     let http = Http::default();

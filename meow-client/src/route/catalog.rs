@@ -7,15 +7,19 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use meow_core::lane::ServerRef;
 use meow_core::onion::HopId;
-use meow_core::policy::{Chain, Pool};
-use meow_core::request::{Answer, CatalogGet, CatalogPage, Descriptor, MAX_ONWARD, RequestKind, SealingKey};
+use meow_core::policy::Chain;
+use meow_core::request::{
+    Answer, CatalogGet, CatalogPage, Descriptor, Listed, MAX_ONWARD, MAX_SUBNETS, RequestKind, SealingKey,
+};
+use meow_core::transport::Subnet;
+use meow_core::wire::List;
 use meow_core::{Error, ErrorKind, Result};
 use tokio::time::{Instant, timeout};
 
 use super::failed::Failed;
 use super::hops::{KnownHop, known_hops};
-use super::path::{First, Path, Place};
-use super::place::groups;
+use super::known::{Known, View, in_pool};
+use super::path::Path;
 use crate::client::Inner;
 use crate::mailbox::unexpected;
 use crate::server::{Answered, Ask, Room, Seal, refused};
@@ -42,18 +46,15 @@ pub(crate) struct Directory {
     failed: Failed,
 }
 
-/// What chains can be drawn of now.
-pub(super) struct Known {
-    /// All servers that chains can lead through.
-    pub(super) places: Vec<Place>,
-    /// Those that the user named for the first place.
-    pub(super) firsts: Vec<First>,
-    /// Those between of chains to the target that failed, the worst first.
-    pub(super) failed: Vec<HopId>,
-}
-
 /// What one server has shown: its own descriptor, and those of the servers that it sends on to.
-type Catalog = HashMap<[u8; 32], Arc<Descriptor>>;
+type Catalog = HashMap<[u8; 32], Shown>;
+
+/// A server as another one has shown it.
+struct Shown {
+    descriptor: Arc<Descriptor>,
+    /// Where that other one has found it.
+    found: List<Subnet, MAX_SUBNETS>,
+}
 
 /// When a catalog was asked for.
 #[derive(Clone, Copy)]
@@ -68,13 +69,13 @@ struct Asked {
 /// # Errors
 /// `Malformed` for a descriptor that is not signed by its server, and for more of them than a hop sends on to.
 fn add(catalog: &mut Catalog, page: CatalogPage) -> Result<()> {
-    for signed in page.servers.into_vec() {
+    for Listed { signed, found } in page.servers.into_vec() {
         let fingerprint = signed.fingerprint();
-        let descriptor = signed.verified(&fingerprint)?;
+        let descriptor = Arc::new(signed.verified(&fingerprint)?);
         if catalog.len() == MAX_ONWARD && !catalog.contains_key(&fingerprint) {
             return Err(unexpected());
         }
-        catalog.insert(fingerprint, Arc::new(descriptor));
+        catalog.insert(fingerprint, Shown { descriptor, found });
     }
     Ok(())
 }
@@ -98,22 +99,38 @@ impl Directory {
     }
 
     /// All servers of which there is a descriptor.
-    fn servers(&self) -> BTreeSet<[u8; 32]> {
+    pub(super) fn servers(&self) -> BTreeSet<[u8; 32]> {
         self.catalogs.values().flat_map(HashMap::keys).copied().collect()
     }
 
     /// What others show of a server. A key that was made for one client alone would tell who sends, whatever the chain: so
     /// the one that most of them show counts, and the newest among equals.
-    fn shown(&self, server: &[u8; 32]) -> Option<&Arc<Descriptor>> {
+    pub(super) fn shown(&self, server: &[u8; 32]) -> Option<&Arc<Descriptor>> {
         let others = self.catalogs.iter().filter(|(shown_by, _)| *shown_by != server);
-        let all: Vec<_> = others.filter_map(|(_, catalog)| catalog.get(server)).collect();
+        let all: Vec<_> =
+            others.filter_map(|(_, catalog)| catalog.get(server)).map(|it| &it.descriptor).collect();
         let votes = |one: &Descriptor| all.iter().filter(|other| key(other) == key(one)).count();
         all.iter().copied().max_by_key(|one| (votes(one), one.issued))
     }
 
     /// What a server says itself: good for the link to it, and for nothing that hides from it who asks.
-    fn said(&self, server: &[u8; 32]) -> Option<&Arc<Descriptor>> {
-        self.catalogs.get(server)?.get(server)
+    pub(super) fn said(&self, server: &[u8; 32]) -> Option<&Arc<Descriptor>> {
+        self.catalogs.get(server)?.get(server).map(|it| &it.descriptor)
+    }
+
+    /// In which networks these have found a server.
+    pub(super) fn found(&self, server: &[u8; 32], by: &BTreeSet<[u8; 32]>) -> BTreeSet<Subnet> {
+        let theirs = self.catalogs.iter().filter(|(shown_by, _)| by.contains(*shown_by));
+        theirs
+            .filter_map(|(_, catalog)| catalog.get(server))
+            .flat_map(|it| it.found.iter().copied())
+            .collect()
+    }
+
+    /// Whether these have found any server at all.
+    pub(super) fn finds(&self, by: &BTreeSet<[u8; 32]>) -> bool {
+        let mut theirs = self.catalogs.iter().filter(|(shown_by, _)| by.contains(*shown_by));
+        theirs.any(|(_, catalog)| catalog.values().any(|it| !it.found.is_empty()))
     }
 
     /// Asks for every catalog anew: keys have turned, or the network or what the user says has changed.
@@ -146,46 +163,8 @@ impl Directory {
         self.asked.get(fingerprint).is_none_or(|asked| asked.at.elapsed() >= rest(asked))
     }
 
-    fn answers(&self, fingerprint: &[u8; 32]) -> bool {
+    pub(super) fn answers(&self, fingerprint: &[u8; 32]) -> bool {
         self.asked.get(fingerprint).is_some_and(|asked| asked.answered)
-    }
-}
-
-/// A server of which there is no descriptor cannot be part of a chain.
-fn place(fingerprint: [u8; 32], directory: &Directory, named: Option<&KnownHop>, own: bool) -> Option<Place> {
-    let shown = directory.shown(&fingerprint);
-    let descriptor = Arc::clone(shown.or_else(|| directory.said(&fingerprint))?);
-    let marks = named.map(|hop| hop.marks.clone()).unwrap_or_default();
-    let urls = descriptor.urls.iter().filter_map(|url| url.parse().ok());
-    let urls = urls.chain(named.map(|hop| hop.reference.url.clone()));
-    Some(Place {
-        fingerprint,
-        id: HopId::of(&fingerprint),
-        groups: groups(urls, marks.operator.as_deref()),
-        trusted: marks.trusted,
-        pools: marks.pools,
-        own,
-        answers: directory.answers(&fingerprint),
-        shown: shown.is_some(),
-        descriptor,
-    })
-}
-
-/// What a server that the user named may have in common with others, as far as it is known.
-fn groups_of(hop: &KnownHop, directory: &Directory) -> BTreeSet<String> {
-    let fingerprint = &hop.reference.fingerprint;
-    let descriptor = directory.shown(fingerprint).or_else(|| directory.said(fingerprint));
-    let urls = descriptor.iter().flat_map(|d| d.urls.iter()).filter_map(|url| url.parse().ok());
-    groups(urls.chain([hop.reference.url.clone()]), hop.marks.operator.as_deref())
-}
-
-/// Whether the user's marks put a server into a pool.
-fn in_pool(hop: &KnownHop, pool: &Pool) -> bool {
-    match pool {
-        Pool::Trusted => hop.marks.trusted,
-        Pool::Named(name) => hop.marks.pools.iter().any(|pool| **pool == **name),
-        Pool::Known => true,
-        _ => false,
     }
 }
 
@@ -227,21 +206,10 @@ impl Inner {
         join_all(due.into_iter().map(|hop| self.ask_catalog(hop))).await;
         let mut directory = self.directory();
         directory.keep(&hops);
-        let is_own = |fingerprint: &[u8; 32]| own.iter().any(|own| own.reference.fingerprint == *fingerprint);
-        let place = |fingerprint: &[u8; 32]| {
-            let named = hops.iter().find(|hop| hop.reference.fingerprint == *fingerprint);
-            place(*fingerprint, &directory, named, is_own(fingerprint))
-        };
-        let first = |hop: &KnownHop| {
-            let fingerprint = hop.reference.fingerprint;
-            let (own, answers) = (is_own(&fingerprint), directory.answers(&fingerprint));
-            First { fingerprint, groups: groups_of(hop, &directory), own, answers }
-        };
-        Ok(Known {
-            places: directory.servers().iter().filter_map(place).collect(),
-            firsts: hops.iter().filter(|hop| in_pool(hop, &chain.first)).map(first).collect(),
-            failed: directory.failed.of(target),
-        })
+        let own = own.iter().map(|own| own.reference.fingerprint).collect();
+        let view = View::new(&directory, &hops, &own);
+        let (places, firsts) = (view.places(), view.firsts(&chain.first));
+        Ok(Known { places, firsts, failed: directory.failed.of(target) })
     }
 
     async fn ask_catalog(&self, hop: &KnownHop) {
@@ -278,7 +246,7 @@ impl Inner {
             told.ok_or_else(|| Error::new(ErrorKind::Unreachable, "the hop did not describe itself"))?;
         let ids: BTreeSet<_> = catalog.keys().map(|server| HopId::of(server).0).collect();
         let whole = own.hop.iter().flat_map(|onward| onward.iter()).all(|id| ids.contains(&id.0));
-        catalog.insert(fingerprint, own);
+        catalog.insert(fingerprint, Shown { descriptor: own, found: List::default() });
         self.directory().take(fingerprint, catalog);
         Ok(whole)
     }
@@ -321,7 +289,6 @@ mod sybil;
 mod tests {
     use meow_core::crypto::{DhSecret, SeededRandom, SigningKey};
     use meow_core::request::{Limits, SignedDescriptor};
-    use meow_core::wire::List;
 
     use super::*;
 
@@ -347,7 +314,8 @@ mod tests {
     }
 
     fn page(servers: impl IntoIterator<Item = SignedDescriptor>) -> CatalogPage {
-        CatalogPage { servers: List::take(servers), next: 0 }
+        let listed = servers.into_iter().map(|signed| Listed { signed, found: List::default() });
+        CatalogPage { servers: List::take(listed), next: 0 }
     }
 
     /// A directory in which these servers have shown the server of seed 1, each as (issued, key number).
@@ -387,7 +355,8 @@ mod tests {
         let server = signed(1, 0, 0).0;
         let alone = directory(&[(server, 99, 666)]);
         assert!(alone.shown(&server).is_none());
-        let place = place(server, &alone, None, false).unwrap();
+        let places = View::new(&alone, &[], &BTreeSet::new()).places();
+        let [place] = places.as_slice() else { panic!("{places:?}") };
         assert!(!place.shown && key(&place.descriptor).unwrap().0 == 666);
         // Those who see who asks tell the server's key to all alike; it would tell another one to each.
         let both = directory(&[(server, 99, 666), ([2; 32], 10, 7)]);

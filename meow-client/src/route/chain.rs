@@ -11,7 +11,7 @@ use meow_core::request::{Answer, ClearAnswer, ClearCode, PendingAnswer, Request,
 use meow_core::wire::SIZE_CLASSES;
 use meow_core::{Error, ErrorKind, Result, Retry};
 
-use super::catalog::Known;
+use super::known::Known;
 use super::path::{Draw, NoPath, Path, Place, choose};
 use super::ways::{Under, Ways};
 use crate::client::Inner;

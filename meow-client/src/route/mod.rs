@@ -1,9 +1,10 @@
 //! Ways to mailbox servers, as a contact's policy orders them: straight, or through a chain of other servers (spec,
 //! chapter "Matriochka").
 //!
-//! `hops` is what the user says of servers, `catalog` what servers say of themselves, `path` draws a chain, `chain` sends a
-//! request along one, `failed` remembers those that brought no answer, `explain` tells the user, with what `cost`, `wire`
-//! and `day` reckon and `warn` finds weak; `round` goes along one and back for its own sake.
+//! `hops` is what the user says of servers, `catalog` what servers say of themselves and of each other, `known` both together,
+//! `place` who may belong together; `path` draws a chain, `chain` sends a request along one, `failed` remembers those that
+//! brought no answer, `explain` tells the user, with what `cost`, `wire` and `day` reckon and `warn` finds weak; `round` goes
+//! along one and back for its own sake.
 
 mod catalog;
 mod chain;
@@ -12,6 +13,7 @@ mod day;
 mod explain;
 mod failed;
 mod hops;
+mod known;
 mod path;
 mod place;
 mod round;

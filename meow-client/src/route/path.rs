@@ -22,7 +22,10 @@ pub(crate) struct Place {
     /// Keeps one's own mail.
     pub(crate) own: bool,
     pub(crate) pools: Vec<String>,
+    /// What it may have in common with others.
     pub(crate) groups: BTreeSet<String>,
+    /// Those of them that a stranger's chance goes by, where it is known in which networks strangers are; or else all.
+    pub(crate) counted: Option<BTreeSet<String>>,
     /// It was asked for its catalog by this client, and answered: it may be the first.
     pub(crate) answers: bool,
     /// Others show its descriptor. Its own word is good for the first place only: a server that sees who asks could tell
@@ -43,6 +46,10 @@ impl Place {
             Pool::Known => true,
             _ => false,
         }
+    }
+
+    fn counted(&self) -> &BTreeSet<String> {
+        self.counted.as_ref().unwrap_or(&self.groups)
     }
 
     /// Two strangers' servers that may belong together, or are the same.
@@ -96,7 +103,7 @@ pub(crate) enum NoPath {
     #[error("the mailbox server is no hop: its operator has to start it with --hop")]
     NoHop,
     #[error(
-        "no chain of this length leads to the mailbox server and back: too few servers, or they do not send on to each other, or they are of one operator or network, or keep mail for you or this contact"
+        "no chain of this length leads to the mailbox server and back: too few servers, or they do not send on to each other, or they are of one operator or network (those that no server that you trust has found count as one), or keep mail for you or this contact"
     )]
     NoChain,
     #[error(transparent)]
@@ -266,11 +273,11 @@ impl<'a> Walk<'a, '_> {
 /// Of each server the chance that it shares with those that may belong to it.
 fn chances(places: &[&Place]) -> Vec<String> {
     let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
-    for group in places.iter().filter(|place| place.stranger()).flat_map(|place| &place.groups) {
+    for group in places.iter().filter(|place| place.stranger()).flat_map(|place| place.counted()) {
         *sizes.entry(group).or_default() += 1;
     }
     let chance = |(n, place): (usize, &&Place)| {
-        let largest = place.groups.iter().max_by_key(|group| sizes.get(group.as_str()));
+        let largest = place.counted().iter().max_by_key(|group| sizes.get(group.as_str()));
         // Whom the user vouches for stands alone.
         largest.filter(|_| place.stranger()).map_or_else(|| format!("{n}"), Clone::clone)
     };

@@ -7,7 +7,7 @@ use meow_core::lane::{Lookup, ServerRef};
 use meow_core::onion::HopId;
 use meow_core::policy::{Chain, Route};
 
-use super::catalog::Known;
+use super::known::Known;
 use super::ways::{Under, Ways};
 use crate::client::{Client, Inner};
 use crate::contacts::every_contact;
@@ -128,7 +128,7 @@ fn weak(known: &Known, target: &HopId, avoid: &[[u8; 32]], theirs: &[[u8; 32]]) 
     } else if close > 0 {
         // What a server says of itself nobody can check: it may want the others to be first.
         all.push(format!(
-            "by what it says, the mailbox server is of one operator, network or domain with {close} of your {} servers that \
+            "by what it says or where it was found, the mailbox server is of one operator, network or domain with {close} of your {} servers that \
              may be first, which therefore are not. Have more elsewhere (`meow hop add --trust`)",
             firsts.len()
         ));

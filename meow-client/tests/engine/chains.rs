@@ -1,6 +1,7 @@
 //! Matriochka: what a client sends, and to whom. The relays and their links are real; `http` here are links within the
 //! process, of which it is known who dialled whom.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::support::*;
 mod lossy;
 mod next_hop;
 mod relays;
+mod strangers;
 
 use relays::*;
 

@@ -7,6 +7,7 @@ use super::{
     SignedDescriptor,
 };
 use crate::crypto::{CryptoError, HashLabel, SignLabel, Signature, SigningKey, VerifyKey, hash};
+use crate::transport::Subnet;
 use crate::wire::{Blob, Fixed, List, Text, Wire, WireError};
 
 /// Opens a mailbox, or renews its token. Signed by the Lkp.
@@ -190,11 +191,28 @@ pub struct Items {
     pub need: u8,
 }
 
-/// Some of the servers that a hop sends packets on to, each in its own signed words.
+/// Networks in which a hop says that it has found one server, at most.
+pub const MAX_SUBNETS: usize = 4;
+
+/// A server that a hop sends packets on to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// What that server says of itself. The signature is to be checked.
+    pub signed: SignedDescriptor,
+    /// The hop's own word: the public networks in which that server has answered it, by whatever name it was dialled; each once,
+    /// in order. Empty where a link shows no address (through a broker, on a line), or none that means something to others.
+    pub found: List<Subnet, MAX_SUBNETS>,
+}
+
+impl Wire for Listed {
+    const MAX: usize = SignedDescriptor::MAX + 1 + MAX_SUBNETS * 5;
+}
+
+/// Some of the servers that a hop sends packets on to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CatalogPage {
-    /// In an order that stays the same while the hop runs. Signatures are to be checked.
-    pub servers: List<SignedDescriptor, 64>,
+    /// In an order that stays the same while the hop runs.
+    pub servers: List<Listed, 64>,
     /// Where the next page begins; 0 behind the last one.
     pub next: u16,
 }

@@ -9,8 +9,8 @@ mod presence;
 mod seal;
 
 pub use body::{
-    Acknowledge, Answer, BlobGet, BlobPut, CatalogGet, CatalogPage, Close, Deposit, Items, MailItem, Pull,
-    RefusalCode, Refused, Register, Request, RequestKind,
+    Acknowledge, Answer, BlobGet, BlobPut, CatalogGet, CatalogPage, Close, Deposit, Items, Listed,
+    MAX_SUBNETS, MailItem, Pull, RefusalCode, Refused, Register, Request, RequestKind,
 };
 pub use clear::{ClearAnswer, ClearCode, DESCRIBE};
 pub use descriptor::{Descriptor, Limits, MAX_ONWARD, SealingKey, SignedDescriptor, fingerprint};

@@ -154,7 +154,8 @@ impl LinkReceiver {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Peer {
-    /// The network address, where there is one (behind a listed reverse proxy: the forwarded one).
+    /// The network address, where there is one: of the side that dialled (behind a listed reverse proxy: the forwarded one), or the
+    /// one that was dialled, if the server itself is there.
     pub address: Option<IpAddr>,
     /// The port at that address, where the far side may dial and listen by one socket (udp).
     pub port: Option<u16>,

@@ -9,6 +9,7 @@ mod link;
 mod names;
 mod network;
 mod profile;
+mod subnet;
 
 pub use addresses::{AddressBlock, AddressBlockError, Addresses};
 pub use endpoint::{Credentials, Endpoint, EndpointError, Host, MAX_URL, Options};
@@ -18,6 +19,7 @@ pub use link::{
 pub use names::{LookupError, Names, Resolve};
 pub use network::{Network, Tally};
 pub use profile::{CostClass, LinkProfile, Pattern};
+pub use subnet::Subnet;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -6,11 +6,12 @@ use meow_core::crypto::{
 use meow_core::direct::REACH;
 use meow_core::request::{
     Acknowledge, Answer, BlobGet, BlobPut, CatalogGet, CatalogPage, ClearAnswer, ClearCode, ClientShare,
-    Close, DESCRIBE, Deposit, Descriptor, Found, Heard, Items, Knock, Knocking, Limits, MailItem, Opened,
-    OpenedRequest, PresenceGet, Present, Presented, Pull, RefusalCode, Refused, Register, Request,
+    Close, DESCRIBE, Deposit, Descriptor, Found, Heard, Items, Knock, Knocking, Limits, Listed, MailItem,
+    Opened, OpenedRequest, PresenceGet, Present, Presented, Pull, RefusalCode, Refused, Register, Request,
     RequestKind, SealingKey, Seen, ServerShare, SessionBy, SessionOpen, Showing, SignedDescriptor,
     fingerprint, key_number, seal_request,
 };
+use meow_core::transport::Subnet;
 use meow_core::wire::{Blob, Fixed, List, Text, Wire};
 use serde_json::json;
 
@@ -155,7 +156,9 @@ fn answers(section: &mut Section, hop: SignedDescriptor) {
     all.push(("Presented, with a knock".to_owned(), Answer::Presented(knocked)));
     all.push(("Heard".to_owned(), Answer::Heard(Heard { there: true })));
     all.push(("Found".to_owned(), Answer::Found(Found { seen, online: true, record })));
-    let page = CatalogPage { servers: List::new(vec![hop]).unwrap(), next: 300 };
+    let found = ["192.0.2.7", "2001:db8::7"].map(|at| Subnet::of(at.parse().unwrap()));
+    let listed = Listed { signed: hop, found: List::take(found) };
+    let page = CatalogPage { servers: List::new(vec![listed]).unwrap(), next: 300 };
     all.push(("Catalog".to_owned(), Answer::Catalog(page)));
     for (name, answer) in all {
         section.case(&format!("answer {name}"), json!({ "encoded": hex(answer.to_wire().unwrap()) }));

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meow_core::lane::ServerReference;
 use meow_core::onion::HopId;
-use meow_core::request::{CatalogPage, MAX_ONWARD, SignedDescriptor};
-use meow_core::transport::{Endpoint, Host, Network};
+use meow_core::request::{CatalogPage, Listed, MAX_ONWARD, MAX_SUBNETS, SignedDescriptor};
+use meow_core::transport::{Addresses, Endpoint, Host, Network, Subnet};
 use meow_core::wire::{Fixed, List, Wire};
 use meow_core::{Error, ErrorKind, Result};
 use tokio::net::lookup_host;
@@ -41,9 +41,9 @@ pub(crate) struct Catalog {
 /// Addresses that the names of one server lead to, and that count.
 const ADDRESSES: usize = 8;
 
-/// Longest encoding of what surrounds a page's descriptors: variant, length, next.
+/// Longest encoding of what surrounds a page's servers: variant, length, next.
 const PAGE_OVERHEAD: usize = 1 + 2 + 3;
-/// Descriptors of one page.
+/// Servers of one page.
 const PAGE: usize = 64;
 
 /// A server to which packets may go.
@@ -57,6 +57,8 @@ pub(crate) struct Target {
     proven: Mutex<Duration>,
     /// What it said of itself last, verified.
     told: Mutex<Option<Told>>,
+    /// The networks in which it said so, the last one first.
+    found: Mutex<Vec<Subnet>>,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,7 @@ impl Catalog {
                     links: Arc::new(Semaphore::new(limits.links_per_target)),
                     proven: Mutex::default(),
                     told: Mutex::default(),
+                    found: Mutex::default(),
                 }
             });
             if target.fingerprint != server.fingerprint {
@@ -183,12 +186,12 @@ impl Catalog {
         List::take(self.order.iter().map(|id| Fixed(id.0)))
     }
 
-    /// The descriptors from the place `from` on, as far as they are known and have room.
+    /// The servers from the place `from` on, as far as they have said who they are and have room.
     pub(crate) fn page(&self, from: usize, room: usize) -> CatalogPage {
         let (mut servers, mut left) = (Vec::new(), room.saturating_sub(PAGE_OVERHEAD));
         for (place, target) in self.all().enumerate().skip(from) {
-            let Some(signed) = target.told() else { continue };
-            let Ok(length) = signed.to_wire().map(|bytes| bytes.len()) else { continue };
+            let Some(listed) = target.listed() else { continue };
+            let Ok(length) = listed.to_wire().map(|bytes| bytes.len()) else { continue };
             if length > left || servers.len() == PAGE {
                 // One that has no room at all is left out, or the page after it would never come.
                 if servers.is_empty() {
@@ -198,7 +201,7 @@ impl Catalog {
                 return CatalogPage { servers: List::take(servers), next };
             }
             left -= length;
-            servers.push(signed);
+            servers.push(listed);
         }
         CatalogPage { servers: List::take(servers), next: 0 }
     }
@@ -237,9 +240,30 @@ impl Target {
         }
     }
 
-    fn told(&self) -> Option<SignedDescriptor> {
+    /// Notes at which address its descriptor was had. Where that is none of the public Internet it means nothing to others,
+    /// and is the operator's own affair.
+    pub(crate) fn found_at(&self, address: IpAddr) {
+        if !Addresses::public().permits(address) {
+            return;
+        }
+        let (subnet, mut found) = (Subnet::of(address), self.found());
+        found.retain(|known| *known != subnet);
+        found.insert(0, subnet);
+        found.truncate(MAX_SUBNETS);
+    }
+
+    fn found(&self) -> MutexGuard<'_, Vec<Subnet>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As a page shows it, once it has said who it is.
+    fn listed(&self) -> Option<Listed> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.as_ref().map(|told| told.signed.clone())
+        let signed = told.as_ref()?.signed.clone();
+        drop(told);
+        let mut found = self.found().clone();
+        found.sort();
+        Some(Listed { signed, found: List::take(found) })
     }
 
     pub(crate) fn is_proven(&self, now: Duration) -> bool {
@@ -305,6 +329,9 @@ mod tests {
         (reference, SignedDescriptor::sign(descriptor, &skp).unwrap())
     }
 
+    /// In order.
+    const FOUND: [&str; MAX_SUBNETS] = ["9.9.9.9", "11.1.1.1", "2a00:1::1", "2a00:2::1"];
+
     #[test]
     fn pages_hold_every_known_descriptor_once_and_fit() {
         let all: Vec<_> = (0..40).map(|n| signed(n % 3 * 3)).collect();
@@ -315,6 +342,7 @@ mod tests {
             let target = catalog.find(&HopId::of(&reference.fingerprint)).unwrap();
             target.tells(5, signed.clone());
             target.tells(4, all[(n + 1) % 40].1.clone());
+            FOUND.iter().for_each(|at| target.found_at(at.parse().unwrap()));
         }
         for room in [1000, 8000, 32_000] {
             let (mut got, mut from) = (Vec::new(), 0);
@@ -330,12 +358,36 @@ mod tests {
                 from = next.into();
             }
             // With little room those with long URLs are left out; everything else comes, in order.
-            let fits = |s: &SignedDescriptor| s.to_wire().unwrap().len() + PAGE_OVERHEAD <= room;
-            let want = all.iter().enumerate().filter(|(n, (_, s))| *n != 7 && fits(s));
-            assert_eq!(got, want.map(|(_, (_, s))| s.clone()).collect::<Vec<_>>(), "{room}");
+            let found: List<_, MAX_SUBNETS> = List::take(FOUND.map(|at| Subnet::of(at.parse().unwrap())));
+            let listed = |s: &SignedDescriptor| Listed { signed: s.clone(), found: found.clone() };
+            let fits = |one: &Listed| one.to_wire().unwrap().len() + PAGE_OVERHEAD <= room;
+            let want = all.iter().enumerate().filter(|(n, _)| *n != 7).map(|(_, (_, s))| listed(s));
+            assert_eq!(got, want.filter(fits).collect::<Vec<_>>(), "{room}");
         }
         assert_eq!(catalog.page(usize::from(u16::MAX), 8000), CatalogPage::default());
         assert_eq!(catalog.onward().len(), 40);
+    }
+
+    #[test]
+    fn a30_a_page_says_in_which_public_networks_a_server_was_found_last() {
+        let (reference, signed) = signed(1);
+        let catalog = Catalog::new(vec![reference.clone()], &HopLimits::default()).unwrap();
+        let target = catalog.find(&HopId::of(&reference.fingerprint)).unwrap();
+        let find = |addresses: &[&str]| {
+            addresses.iter().for_each(|address| target.found_at(address.parse().unwrap()));
+            let found = catalog.page(0, 8000).servers.into_vec().pop().map(|listed| listed.found.into_vec());
+            found.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(find(&["9.9.9.9"]), None, "it has not said who it is");
+        target.tells(5, signed);
+        assert_eq!(find(&["9.9.1.1", "::ffff:9.9.2.2"]).unwrap(), ["9.9.0.0/16"]);
+        let own =
+            ["127.0.0.1", "10.1.2.3", "192.168.7.7", "::1", "fd00::1", "169.254.1.1", "::ffff:10.0.0.1"];
+        assert_eq!(find(&own).unwrap(), ["9.9.0.0/16"], "the operator's own networks are nobody's affair");
+        let four = ["8.8.0.0/16", "9.9.0.0/16", "11.1.0.0/16", "2a00:1::/32"];
+        assert_eq!(find(&["2a00:1::1", "11.1.1.1", "8.8.8.8", "9.9.9.9"]).unwrap(), four, "in order");
+        let moved = ["8.8.0.0/16", "9.9.0.0/16", "11.1.0.0/16", "12.1.0.0/16"];
+        assert_eq!(find(&["12.1.1.1"]).unwrap(), moved, "where it was longest ago is forgotten");
     }
 
     #[tokio::test]

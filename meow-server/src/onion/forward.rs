@@ -151,13 +151,17 @@ fn on_the_way(packet: usize, bit_rate: u64) -> Duration {
     Duration::from_millis(3000 * bits / bit_rate.max(1))
 }
 
-/// Asks for the descriptor by an open link, verifies and notes it.
+/// Asks for the descriptor by an open link, verifies and notes it, and where it was had.
 async fn described(link: Link, target: &Target) -> Result<()> {
+    let at = link.peer.address;
     let answer = ask(link, Frame::from_static(&DESCRIBE)).await?;
     let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&answer)? else {
         return Err(Error::new(ErrorKind::Limit, "the next server is busy"));
     };
     let issued = signed.clone().verified(&target.fingerprint)?.issued;
+    if let Some(address) = at {
+        target.found_at(address);
+    }
     target.tells(issued, *signed);
     Ok(())
 }

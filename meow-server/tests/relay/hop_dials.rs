@@ -1,15 +1,16 @@
-//! Whom a hop dials, and who sees what it sends (ATTACKS 44).
+//! Whom a hop dials, who sees what it sends (ATTACKS 44), and what it says of where they are.
 
 use std::net::{IpAddr, Ipv6Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use meow_core::Result;
 use meow_core::crypto::SystemRandom;
 use meow_core::lane::ServerReference;
 use meow_core::onion::{Delay, HopId, OnionClass, Step, seal};
-use meow_core::request::{ClearAnswer, DESCRIBE};
-use meow_core::transport::{Addresses, Endpoint};
+use meow_core::request::{Answer, CatalogGet, ClearAnswer, DESCRIBE, RequestKind};
+use meow_core::transport::{Addresses, Endpoint, Link, LinkProfile, Listener, Transport};
 use meow_server::{Hop, HopLimits};
 use meow_testkit::transport::names::Rebinding;
 use meow_transport::Transports;
@@ -155,4 +156,65 @@ async fn a44_a_name_that_changes_its_answer_leads_a_hop_nowhere_else() {
     assert!(name.asked() > before);
     assert_eq!((counts(&named).taken, counts(&entry).forwarded), (1, 1));
     assert!(trap.accept().is_err(), "somebody dialled");
+}
+
+/// `http`, by which this machine's further networks look like public ones.
+struct Abroad(Http);
+
+impl Transport for Abroad {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["http"]
+    }
+    fn estimate(&self, endpoint: &Endpoint) -> Result<LinkProfile> {
+        Transport::estimate(&self.0, endpoint)
+    }
+    async fn connect(&self, endpoint: &Endpoint) -> Result<Link> {
+        let mut link = Transport::connect(&self.0, endpoint).await?;
+        if let Some(IpAddr::V4(at)) = link.peer.address
+            && let [127, b @ 1..=255, c, d] = at.octets()
+        {
+            link.peer.address = Some([66, b, c, d].into());
+        }
+        Ok(link)
+    }
+    async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
+        Transport::listen(&self.0, endpoint).await
+    }
+}
+
+/// What counts is where the link led that the server answered on, and not what a name says to who asks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a30_a_catalog_says_in_which_networks_the_hop_has_found_servers() {
+    let at = |host: &str| {
+        let port = TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port();
+        let mut plan = Plan::new();
+        plan.url = format!("http://{host}:{port}/").parse().unwrap();
+        (plan, port)
+    };
+    let ((named, port), (written, _), (here, _)) = (at("127.6.0.1"), at("127.7.0.1"), at("127.0.0.1"));
+    let mut all = [&named, &written, &here].map(Plan::reference);
+    all[0].url = format!("http://relay.example:{port}/").parse().unwrap();
+    let mut config = ClientConfig::default();
+    let name = Rebinding::new([vec![IpAddr::from([127, 6, 0, 1])], vec![[127, 8, 0, 1].into()]]);
+    config.names = name.names();
+    let abroad = Abroad(Http::new(config, ServerConfig::default()).unwrap());
+    let hop = all.iter().cloned().fold(Hop::new(Transports::new().with(abroad)), Hop::to);
+    let mut relays = Vec::new();
+    for plan in [named, written, here] {
+        relays.push(plan.start(None).await);
+    }
+    let shows = Plan::new().start(Some(hop)).await;
+    let client = client(&shows).await;
+    let end = Instant::now() + Duration::from_secs(60);
+    let servers = loop {
+        let answer = client.ask(RequestKind::Catalog(CatalogGet { from: 0 }), 3).await;
+        let Answer::Catalog(page) = answer else { panic!("{answer:?}") };
+        if page.servers.len() == all.len() {
+            break page.servers;
+        }
+        assert!(Instant::now() < end, "{page:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let found = servers.iter().map(|listed| listed.found.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(found.collect::<Vec<_>>(), [vec!["66.6.0.0/16"], vec!["66.7.0.0/16"], vec![]]);
 }

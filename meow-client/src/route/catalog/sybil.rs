@@ -5,12 +5,16 @@
 use std::collections::BTreeMap;
 
 use meow_core::crypto::{SeededRandom, SigningKey};
+use meow_core::policy::Pool;
 use meow_core::request::{Limits, SignedDescriptor};
 use meow_core::wire::{Fixed, List, Text, Wire as _};
 
 use super::super::hops::HopMarks;
 use super::super::path::{Draw, choose};
 use super::*;
+
+/// How servers say where they are.
+type Url = fn(usize) -> String;
 
 const HONEST: usize = 5;
 const FAKES: usize = 16 * MAX_ONWARD;
@@ -19,14 +23,15 @@ const FIRST: usize = HONEST;
 const TARGET: usize = HONEST + 1;
 const OTHERS: usize = HONEST + 2;
 
-/// A server by its number: the honest ones first, each on a network of its own; the fakes after them, all on one.
+/// A server by its number: the honest ones first; the fakes after them.
 fn key_of(n: usize) -> SigningKey {
     let mut seed = [9; 32];
     seed[..8].copy_from_slice(&(n as u64).to_be_bytes());
     SigningKey::from_seed(&seed)
 }
 
-fn url(n: usize) -> String {
+/// The honest ones each on a network of their own, the fakes all on one.
+fn address(n: usize) -> String {
     match n.checked_sub(OTHERS) {
         None => format!("http://203.{n}.113.7/"),
         // An address and a port of its own for each.
@@ -34,8 +39,13 @@ fn url(n: usize) -> String {
     }
 }
 
+/// A name of its own for each, which says nothing of the network that it leads into.
+fn name(n: usize) -> String {
+    format!("https://one.of-{n}.example/")
+}
+
 /// As that server signs it. Each sends on to all honest ones, to the end and the first, and to some of the fakes.
-fn descriptor(n: usize, keys: &[SigningKey], ids: &[Fixed<16>]) -> SignedDescriptor {
+fn descriptor(n: usize, url: Url, keys: &[SigningKey], ids: &[Fixed<16>]) -> SignedDescriptor {
     let limits = Limits { item: 1, mailbox_items: 1, mailbox_bytes: 1, keep_secs: 1, wait_secs: 1, blob: 1 };
     let onward = ids[..OTHERS].iter().chain(ids[OTHERS..].iter().skip(n % 19).step_by(19)).copied();
     let descriptor = Descriptor {
@@ -50,70 +60,158 @@ fn descriptor(n: usize, keys: &[SigningKey], ids: &[Fixed<16>]) -> SignedDescrip
     SignedDescriptor::sign(descriptor, &keys[n]).unwrap()
 }
 
-#[test]
-fn a30_a_thousand_signed_descriptors_from_catalogs_have_one_chance_and_never_two_places() {
-    let keys: Vec<_> = (0..OTHERS + FAKES).map(key_of).collect();
-    let prints: Vec<_> = keys.iter().map(|key| meow_core::request::fingerprint(&key.public())).collect();
-    let ids: Vec<_> = prints.iter().map(|print| Fixed(HopId::of(print).0)).collect();
-    let numbers: BTreeMap<_, _> = prints.iter().zip(0..).collect();
-    let signed: Vec<_> = (0..keys.len()).map(|n| descriptor(n, &keys, &ids)).collect();
+/// Servers, and what the client has of them.
+struct World {
+    prints: Vec<[u8; 32]>,
+    signed: Vec<SignedDescriptor>,
+    directory: Directory,
+    trusted: Vec<KnownHop>,
+}
 
-    let mut directory = Directory::default();
-    let mut show = |by: usize, shown: &[usize]| {
+impl World {
+    fn new(url: Url) -> Self {
+        let keys: Vec<_> = (0..OTHERS + FAKES).map(key_of).collect();
+        let prints: Vec<_> = keys.iter().map(|key| meow_core::request::fingerprint(&key.public())).collect();
+        let ids: Vec<_> = prints.iter().map(|print| Fixed(HopId::of(print).0)).collect();
+        let signed = (0..keys.len()).map(|n| descriptor(n, url, &keys, &ids)).collect();
+        let mut world = Self { prints, signed, directory: Directory::default(), trusted: Vec::new() };
+        world.trust(world.prints[FIRST]);
+        world
+    }
+
+    /// The user trusts one that says so.
+    fn trust(&mut self, fingerprint: [u8; 32]) {
+        let url = "https://trusted.example".parse().unwrap();
+        let reference = meow_core::lane::ServerReference { url, fingerprint, invite: None };
+        let marks = HopMarks { trusted: true, ..HopMarks::default() };
+        self.trusted.push(KnownHop { reference, marks, added_ms: 0 });
+    }
+
+    /// A server shows its catalog, which says of some of the servers at which address they were found.
+    fn show(&mut self, by: [u8; 32], shown: &[usize], found: impl Fn(usize) -> Option<[u8; 4]>) {
         let mut catalog = Catalog::new();
         for page in shown.chunks(10) {
-            let page = CatalogPage { servers: List::take(page.iter().map(|n| signed[*n].clone())), next: 0 };
-            let wire = Answer::Catalog(page).to_wire().unwrap();
+            let listed = page.iter().map(|n| Listed {
+                signed: self.signed[*n].clone(),
+                found: List::take(found(*n).map(|at| Subnet::of(at.into()))),
+            });
+            let wire =
+                Answer::Catalog(CatalogPage { servers: List::take(listed), next: 0 }).to_wire().unwrap();
             let Answer::Catalog(page) = Answer::from_wire(&wire).unwrap() else { panic!() };
             add(&mut catalog, page).unwrap();
         }
-        directory.take(prints[by], catalog);
-        let asked = Asked { at: Instant::now(), answered: true, whole: true };
-        directory.asked.insert(prints[by], asked);
-    };
-    // One server that the user trusts, and sixteen that are known to it and belong to the attacker.
-    show(FIRST, &(0..OTHERS).collect::<Vec<_>>());
-    for n in 0..FAKES / MAX_ONWARD {
-        let from = OTHERS + n * MAX_ONWARD;
-        show(OTHERS + n, &(from..from + MAX_ONWARD).collect::<Vec<_>>());
+        self.directory.take(by, catalog);
+        self.directory.asked.insert(by, Asked { at: Instant::now(), answered: true, whole: true });
     }
-    let mut greedy = Catalog::new();
-    let more = (OTHERS..OTHERS + MAX_ONWARD + 1).map(|n| signed[n].clone());
-    let all = more.map(|signed| CatalogPage { servers: List::take([signed]), next: 0 });
-    assert!(all.into_iter().map(|page| add(&mut greedy, page)).any(|added| added.is_err()));
 
-    let trusted = KnownHop {
-        reference: meow_core::lane::ServerReference {
-            url: url(FIRST).parse().unwrap(),
-            fingerprint: prints[FIRST],
-            invite: None,
-        },
-        marks: HopMarks { trusted: true, ..HopMarks::default() },
-        added_ms: 0,
-    };
-    let known: Vec<_> = directory
-        .servers()
-        .iter()
-        .filter_map(|print| place(*print, &directory, (*print == prints[FIRST]).then_some(&trusted), false))
-        .collect();
-    // The trusted one is shown by nobody else, so it may be the first alone.
-    assert_eq!(known.len(), OTHERS + FAKES);
-    assert_eq!(known.iter().filter(|place| place.trusted).count(), 1, "trust is the user's");
-
-    let target = HopId::of(&prints[TARGET]);
-    let chain = Chain { hops: 4, first: Pool::Trusted, between: Pool::Known, delay_ms: 0 };
-    let draw = Draw { chain: &chain, target: &target, avoid: &[], firsts: &[], failed: &[] };
-    let (mut random, mut fakes) = (SeededRandom::new(30), 0);
-    const DRAWS: usize = 300;
-    for _ in 0..DRAWS {
-        let path = choose(&known, &draw, &mut random).unwrap();
-        assert_eq!(numbers[&path.there[0].fingerprint], FIRST);
-        for way in [&path.there, &path.back] {
-            let fake = way.iter().filter(|place| numbers[&place.fingerprint] >= OTHERS).count();
-            assert!(fake <= 1, "two of one network");
-            fakes += fake;
+    /// As many catalogs as it takes show the fakes.
+    fn show_fakes(&mut self, by: impl Fn(usize) -> [u8; 32], found: impl Fn(usize) -> Option<[u8; 4]>) {
+        for n in 0..FAKES / MAX_ONWARD {
+            let from = OTHERS + n * MAX_ONWARD;
+            self.show(by(n), &(from..from + MAX_ONWARD).collect::<Vec<_>>(), &found);
         }
     }
-    // Two places each of five honest groups and one of fakes: a third of 600 ways are expected to hold one.
-    assert!((130..270).contains(&fakes), "{fakes} of {}", 2 * DRAWS);
+
+    /// Draws chains of four that begin at the first server, and counts the fakes on their ways, and the ways that have two.
+    fn draw(&self) -> (usize, usize) {
+        let own = BTreeSet::new();
+        let places = View::new(&self.directory, &self.trusted, &own).places();
+        // The trusted one is shown by nobody else, so it may be the first alone.
+        assert_eq!(places.len(), OTHERS + FAKES);
+        assert_eq!(places.iter().filter(|place| place.trusted).count(), 1, "trust is the user's");
+        let numbers: BTreeMap<_, _> = self.prints.iter().zip(0..).collect();
+        let target = HopId::of(&self.prints[TARGET]);
+        let chain = Chain { hops: 4, first: Pool::Trusted, between: Pool::Known, delay_ms: 0 };
+        let draw = Draw { chain: &chain, target: &target, avoid: &[], firsts: &[], failed: &[] };
+        let (mut random, mut fakes, mut twice) = (SeededRandom::new(30), 0, 0);
+        for _ in 0..DRAWS {
+            let path = choose(&places, &draw, &mut random).unwrap();
+            assert_eq!(numbers[&path.there[0].fingerprint], FIRST);
+            for way in [&path.there, &path.back] {
+                let fake = way.iter().filter(|place| numbers[&place.fingerprint] >= OTHERS).count();
+                fakes += fake;
+                twice += usize::from(fake > 1);
+            }
+        }
+        (fakes, twice)
+    }
+
+    /// Two places each of five honest groups and one of fakes: a third of 600 ways are expected to hold one.
+    fn count_as_one(&self) {
+        let (fakes, twice) = self.draw();
+        assert_eq!(twice, 0, "two of one network");
+        assert!((130..270).contains(&fakes), "{fakes} of {}", 2 * DRAWS);
+    }
+}
+
+const DRAWS: usize = 300;
+
+/// Honest servers, each on its own network.
+fn apart(n: usize) -> Option<[u8; 4]> {
+    Some([203, u8::try_from(n).unwrap(), 113, 7])
+}
+
+/// All in one network, each at an address of its own.
+fn together(n: usize) -> Option<[u8; 4]> {
+    let [a, b, ..] = u16::try_from(n).unwrap().to_be_bytes();
+    Some([66, 6, a, b])
+}
+
+fn nobody(_: usize) -> Option<[u8; 4]> {
+    None
+}
+
+const HONEST_ONES: [usize; OTHERS] = [0, 1, 2, 3, 4, FIRST, TARGET];
+
+#[test]
+fn a30_a_thousand_signed_descriptors_from_catalogs_have_one_chance_and_never_two_places() {
+    let mut world = World::new(address);
+    // One server that the user trusts, and sixteen that are known to it and belong to the attacker.
+    world.show(world.prints[FIRST], &HONEST_ONES, nobody);
+    let prints = world.prints.clone();
+    world.show_fakes(|n| prints[OTHERS + n], nobody);
+    let mut greedy = Catalog::new();
+    let more = world.signed[OTHERS..=OTHERS + MAX_ONWARD].iter().cloned();
+    let listed = more.map(|signed| Listed { signed, found: List::default() });
+    let mut pages = listed.map(|listed| CatalogPage { servers: List::take([listed]), next: 0 });
+    assert!(pages.any(|page| add(&mut greedy, page).is_err()));
+    world.count_as_one();
+}
+
+#[test]
+fn a30_a_thousand_names_that_lead_into_one_network_have_one_chance_and_never_two_places() {
+    let mut world = World::new(name);
+    world.show(world.prints[FIRST], &HONEST_ONES, apart);
+    // They got into the catalogs of as many servers as it takes, all of which the user trusts, and which found them.
+    let by = |n| [u8::try_from(n).unwrap(); 32];
+    (0..FAKES / MAX_ONWARD).for_each(|n| world.trust(by(n)));
+    world.show_fakes(by, together);
+    world.count_as_one();
+    // Where none of these says where anybody is, all that is known of a name is its domain.
+    world.show(world.prints[FIRST], &HONEST_ONES, nobody);
+    world.show_fakes(by, nobody);
+    let (fakes, twice) = world.draw();
+    assert!(fakes > 2 * DRAWS && twice > DRAWS, "{fakes}, {twice}");
+}
+
+/// Nobody whom the user trusts knows the fakes: catalogs of accomplices show them, and lie about where they are, and where
+/// the honest ones are.
+#[test]
+fn a30_a_strangers_word_on_where_servers_are_sets_nobody_apart_and_puts_nobody_together() {
+    for url in [name as Url, liar] {
+        let mut world = World::new(url);
+        world.show(world.prints[FIRST], &HONEST_ONES, apart);
+        let prints = world.prints.clone();
+        world.show_fakes(|n| prints[OTHERS + n], |n| together(n).map(|[.., a, b]| [a + 11, b, 0, 1]));
+        world.show([99; 32], &HONEST_ONES, together);
+        world.count_as_one();
+    }
+}
+
+/// Each fake says that it is on a network of its own; honest ones say where they are.
+fn liar(n: usize) -> String {
+    match n.checked_sub(OTHERS) {
+        None => address(n),
+        Some(fake) => format!("http://{}.{}.0.1/", 11 + fake / 250, fake % 250),
+    }
 }

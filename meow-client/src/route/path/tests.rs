@@ -36,6 +36,7 @@ pub(in crate::route) fn place(n: u16, onward: &[u16], group: &str) -> Place {
         own: false,
         pools: Vec::new(),
         groups: [group.to_owned()].into(),
+        counted: None,
         answers: true,
         shown: true,
     }
@@ -194,6 +195,30 @@ fn a30_a_name_of_its_own_for_each_of_many_servers_on_one_network_gives_no_more_c
     // One in six: 100 are expected, and half as many again is 5 deviations away.
     let fakes = fakes.count();
     assert!((55..145).contains(&fakes), "{fakes} of {DRAWS}");
+}
+
+#[test]
+fn a30_who_claims_to_be_where_honest_servers_are_takes_nothing_of_their_chance() {
+    let found = |n: u16, at: String, also: Option<String>| Place {
+        counted: Some([at.clone()].into()),
+        groups: also.into_iter().chain([at]).collect(),
+        ..place(n, &[], "")
+    };
+    // Ten honest ones, and twenty fakes in each of ten networks, of which twenty each say that they are beside an honest one.
+    let mut places: Vec<_> = (0..10).map(|n| found(n, format!("network 10.{n}"), None)).collect();
+    places.extend(
+        (100..300)
+            .map(|n| found(n, format!("network 66.{}", n % 10), Some(format!("network 10.{}", n % 10)))),
+    );
+    let mut random = SeededRandom::new(12);
+    const DRAWS: usize = 600;
+    let honest = (0..DRAWS).filter(|_| {
+        let order = drawn(places.iter().collect(), &mut random).unwrap();
+        ids(&[order[0].clone()])[0] < 100
+    });
+    // Half: 300 are expected, and 60 are 5 deviations.
+    let honest = honest.count();
+    assert!((240..360).contains(&honest), "{honest} of {DRAWS}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Relays that are hops, who dialled whom, and clients that use chains of them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -26,11 +27,19 @@ pub(super) struct Net {
     pub(super) cut: Arc<Mutex<HashSet<String>>>,
     /// Whom it does not reach either, and waits for.
     pub(super) slow: Arc<Mutex<HashSet<String>>>,
+    /// Where names lead, for all parties; the others lead nowhere that could be told.
+    leads: Arc<HashMap<String, IpAddr>>,
 }
 
 impl Net {
     pub(super) fn new() -> Self {
+        Self::leading([])
+    }
+
+    /// One in which these names lead to these addresses.
+    pub(super) fn leading(names: impl IntoIterator<Item = (&'static str, [u8; 4])>) -> Self {
         Self {
+            leads: Arc::new(names.into_iter().map(|(name, at)| (name.to_owned(), at.into())).collect()),
             memory: Transports::new().with(Memory::new()),
             dialled: Arc::default(),
             cut: Arc::default(),
@@ -88,7 +97,9 @@ impl Transport for Net {
             }
             return Err(Error::new(ErrorKind::Unreachable, "it was slow"));
         }
-        self.memory.connect(&memory(endpoint)).await
+        let mut link = self.memory.connect(&memory(endpoint)).await?;
+        link.peer.address = self.leads.get(&name).copied();
+        Ok(link)
     }
     async fn listen(&self, endpoint: &Endpoint) -> Result<Listener> {
         self.memory.listen(&memory(endpoint)).await
@@ -110,7 +121,10 @@ impl Relays {
     }
 
     pub(super) async fn with(names: &[&str], limits: HopLimits) -> Self {
-        let net = Net::new();
+        Self::on(Net::new(), names, limits).await
+    }
+
+    pub(super) async fn on(net: Net, names: &[&str], limits: HopLimits) -> Self {
         let mut random = meow_core::crypto::SystemRandom;
         let plans: Vec<_> = names
             .iter()
