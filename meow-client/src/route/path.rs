@@ -8,7 +8,7 @@ use meow_core::onion::HopId;
 use meow_core::policy::{Chain, Pool};
 use meow_core::request::Descriptor;
 
-/// Servers that one draw looks at, at most.
+/// Servers that one draw looks at, at most; as many again where some are passed over.
 const MAX_LOOKS: usize = 20_000;
 
 /// A server that chains can lead through.
@@ -152,18 +152,15 @@ pub(crate) fn choose(places: &[Place], draw: &Draw<'_>, random: &mut dyn Random)
     let all: Vec<_> = between.collect();
     let passed_over = passed_over(&all, draw.failed);
     let apart: Vec<_> = all.iter().copied().filter(|p| !passed_over.contains(&p.id)).collect();
-    // One budget for each, so that a maze of one leaves time for the other.
-    let (mut looks, mut more_looks) = (MAX_LOOKS, MAX_LOOKS);
+    let tries: &[&[&Place]] = if apart.len() < all.len() { &[&apart, &all] } else { &[&all] };
+    // So a maze behind one leaves as much time for the others.
+    let looks = MAX_LOOKS / firsts.len();
     for first in firsts {
-        let mut walk = Walk { first, last, number, between: &apart, random: &mut *random, looks: &mut looks };
-        let mut found = walk.there_and_back()?;
-        if found.is_none() && apart.len() < all.len() {
-            let mut walk =
-                Walk { first, last, number, between: &all, random: &mut *random, looks: &mut more_looks };
-            found = walk.there_and_back()?;
-        }
-        if let Some(path) = found {
-            return Ok(path);
+        for between in tries.iter().copied() {
+            let mut walk = Walk { first, last, number, between, random: &mut *random, looks };
+            if let Some(path) = walk.there_and_back()? {
+                return Ok(path);
+            }
         }
     }
     Err(NoPath::NoChain)
@@ -206,7 +203,8 @@ struct Walk<'a, 'r> {
     number: usize,
     between: &'r [&'a Place],
     random: &'r mut dyn Random,
-    looks: &'r mut usize,
+    /// Servers that it may still look at.
+    looks: usize,
 }
 
 impl<'a> Walk<'a, '_> {
@@ -258,7 +256,7 @@ impl<'a> Walk<'a, '_> {
                 && apart.iter().chain([&self.first, &self.last]).all(|other| !other.too_close(p))
         });
         for place in drawn(next.collect(), self.random)? {
-            *self.looks = match self.looks.checked_sub(1) {
+            self.looks = match self.looks.checked_sub(1) {
                 Some(left) => left,
                 None => return Ok(None),
             };

@@ -280,3 +280,21 @@ fn a30_servers_that_send_on_to_each_other_alone_stand_in_nobodys_way() {
         choose(&places, &chain(5, Pool::Trusted, Pool::Known), &id(9), &[], &mut random).unwrap();
     }
 }
+
+#[test]
+fn a30_a_maze_behind_one_first_server_leaves_time_for_the_others() {
+    // Fifteen in five networks, that seem to lead there and back by three on each way, which takes six networks. To see that they do
+    // not takes twice as many looks as there are.
+    let (maze, honest): (Vec<u16>, Vec<u16>) = ((100..115).collect(), (11..=16).collect());
+    let onward = |all: &[u16], first| [all, &[9, first]].concat();
+    let mut places: Vec<_> =
+        maze.iter().map(|n| place(*n, &onward(&maze, 1), &format!("network 66.{}", n % 5))).collect();
+    places.extend(honest.iter().map(|n| place(*n, &onward(&honest, 2), &format!("network 10.{n}"))));
+    places.push(place(9, &[&maze[..], &honest].concat(), "theirs"));
+    places.extend([trusted(1, &maze), trusted(2, &honest)]);
+    let mut random = SeededRandom::new(11);
+    for _ in 0..6 {
+        let path = choose(&places, &chain(5, Pool::Trusted, Pool::Known), &id(9), &[], &mut random).unwrap();
+        assert_eq!(ids(&path.there)[0], 2);
+    }
+}
