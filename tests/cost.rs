@@ -72,23 +72,38 @@ fn close(what: &str, said: RouteCost, measured: [u64; 2]) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_text_costs_what_is_said_on_a_cable_behind_a_tnc_and_behind_a_modem() {
-    for (what, options) in
-        [("cable", CABLE), ("cable with long frames", WIDE), ("kiss", KISS), ("transparent", TRANSPARENT)]
-    {
-        let world = World::new(2, options, RelayLimits::default()).await;
-        let (said, measured) = world.costs().await;
-        close(what, said, measured);
-        // Thin messages, each in one frame where it is known how.
-        let thin = Policy { form: Form::Thin, ..Policy::default() };
-        for (client, other) in [(&world.alice, "bob"), (&world.bob, "alice")] {
-            client.weaken_policy(other, thin.clone(), &password()).await.unwrap();
-        }
-        world.rounds(2).await;
-        world.bob.send("alice", Content::text(0, "here").unwrap()).await.unwrap();
-        let (said, measured) = world.costs().await;
-        close(&format!("{what}, thin"), said, measured);
-        world.relay.shutdown().await;
+async fn a_text_costs_what_is_said(what: &str, options: &str) {
+    let world = World::new(2, options, RelayLimits::default()).await;
+    let (said, measured) = world.costs().await;
+    close(what, said, measured);
+    // Thin messages, each in one frame where it is known how.
+    let thin = Policy { form: Form::Thin, ..Policy::default() };
+    for (client, other) in [(&world.alice, "bob"), (&world.bob, "alice")] {
+        client.weaken_policy(other, thin.clone(), &password()).await.unwrap();
     }
+    world.rounds(2).await;
+    world.bob.send("alice", Content::text(0, "here").unwrap()).await.unwrap();
+    let (said, measured) = world.costs().await;
+    close(&format!("{what}, thin"), said, measured);
+    world.relay.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_costs_what_is_said_on_a_cable() {
+    a_text_costs_what_is_said("cable", CABLE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_costs_what_is_said_on_a_cable_with_long_frames() {
+    a_text_costs_what_is_said("cable with long frames", WIDE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_costs_what_is_said_behind_a_tnc() {
+    a_text_costs_what_is_said("kiss", KISS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_costs_what_is_said_behind_a_modem() {
+    a_text_costs_what_is_said("transparent", TRANSPARENT).await;
 }

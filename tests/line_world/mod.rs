@@ -13,7 +13,9 @@ pub(crate) struct World {
     pub(crate) relay: RelayHandle,
     pub(crate) alice: Client,
     pub(crate) bob: Client,
-    _dir: tempfile::TempDir,
+    /// The relay's folder is `relay` in it.
+    #[allow(dead_code, reason = "one of the tests with this world looks into it")]
+    pub(crate) dir: tempfile::TempDir,
 }
 
 pub(crate) fn password() -> Unlock {
@@ -53,6 +55,6 @@ impl World {
         let [alice, bob] = <[Client; 2]>::try_from(people).unwrap();
         let card = bob.new_card("alice", Duration::from_secs(3600), &password()).await.unwrap();
         alice.take_card(&CardFile::parse(&card.file).unwrap(), "bob", "", &password()).await.unwrap();
-        Self { line, relay, alice, bob, _dir: dir }
+        Self { line, relay, alice, bob, dir }
     }
 }
