@@ -169,6 +169,7 @@ impl Settings {
         // An answer, which nobody waits to send, is heard before another station's first slot is over.
         let audible = rules.airtime(ANSWER);
         rules.slot = Duration::from_millis((quiet / 2).max(5)).max(audible);
+        rules.unheard = rules.airtime(mtu + FRAMING);
         if !rules.fits(mtu + FRAMING) {
             return Err(
                 wrong("a frame of mtu bytes does not fit into the duty cycle; choose a smaller one").into()

@@ -75,7 +75,7 @@ impl SendFrames for Tx {
             line.insert(0, delimiter);
         }
         // Counted before it is written: what is written in part is on the air too.
-        let end = self.port.access().sent(self.port.now(), on_air);
+        let end = self.port.access().sent(self.port.now(), on_air, answer);
         self.port.write(&line).await?;
         self.torn.store(false, Ordering::Relaxed);
         self.last = Some(Instant::now());

@@ -8,24 +8,40 @@ mod radio;
 use std::time::Duration;
 
 use meow_testkit::transport::air::{Air, Channel};
-use radio::{contend, deliver, on_virtual_time, packet, send, station};
+use radio::{chat, contend, deliver, on_virtual_time, packet, send, station};
 
 /// Two stations that begin at the same moment, again and again: what collides is sent again, and all arrives.
 #[test]
 fn two_senders_that_collide_get_through() {
     // A modem that passes bytes on lets its host hear who has begun; one of whole frames leaves it to the back-off.
-    for passes_bytes in [true, false] {
-        let (mut collided, mut frames) = (0, 0);
-        for seed in 0..12 {
-            let mut channel = Channel::sf9(0, seed);
-            channel.passes_bytes = passes_bytes;
-            let done = on_virtual_time(contend(channel, "", 2, 2000));
-            collided += done.counts.collided;
-            frames += done.counts.frames;
+    // Just after they have opened their devices, and when both know that the channel is free, so that both begin.
+    for before in [0, 60].map(Duration::from_secs) {
+        for passes_bytes in [true, false] {
+            let (mut collided, mut frames) = (0, 0);
+            for seed in 0..12 {
+                let mut channel = Channel::sf9(0, seed);
+                channel.passes_bytes = passes_bytes;
+                let done = on_virtual_time(contend(channel, "", before, 2, 2000));
+                collided += done.counts.collided;
+                frames += done.counts.frames;
+            }
+            // 18 pieces with their acknowledgements would do each time.
+            assert!(frames < 12 * 60, "{frames} frames for what fits in {}", 12 * 25);
+            assert!((passes_bytes && before.is_zero()) || collided > 0, "they never collided");
         }
-        // 18 pieces with their acknowledgements would do each time.
-        assert!(frames < 12 * 60, "{frames} frames for what fits in {}", 12 * 25);
-        assert!(passes_bytes || collided > 0, "they never collided");
+    }
+}
+
+/// Those who have something to say at moments of their own mostly find the channel free, and say it.
+#[test]
+fn a_short_message_on_a_free_channel_takes_its_airtime() {
+    // 20 bytes with headers and framing, and the preamble.
+    let airtime = Duration::from_millis(50 + 33 * 8 * 1000 / 1760);
+    for senders in [1, 4] {
+        let (mut took, _) = on_virtual_time(chat(Channel::sf9(0, 7), senders, Duration::from_secs(60), 20));
+        took.sort_unstable();
+        let median = took[took.len() / 2];
+        assert!(median < airtime + Duration::from_millis(10), "{senders}: {median:?}");
     }
 }
 
@@ -33,7 +49,7 @@ fn two_senders_that_collide_get_through() {
 #[test]
 fn a_large_message_takes_most_of_the_channel() {
     for (loss, least) in [(0, 0.8), (100, 0.6), (300, 0.4)] {
-        let done = on_virtual_time(deliver(Channel::sf9(loss, 1), "", &[32_768, 32_768]));
+        let done = on_virtual_time(deliver(Channel::sf9(loss, 1), "", Duration::ZERO, &[32_768, 32_768]));
         let share = 65_536.0 * 8.0 / 1760.0 / done.took.as_secs_f64();
         assert!(share >= least, "{share:.2} of the bit rate at {loss} in a thousand lost");
     }

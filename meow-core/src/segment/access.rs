@@ -37,6 +37,8 @@ pub struct AccessRules {
     pub listen: Option<Duration>,
     /// A step of the back-off: as long as it takes to hear that another station has begun.
     pub slot: Duration,
+    /// The longest that a frame is on the air before it is heard.
+    pub unheard: Duration,
 }
 
 impl AccessRules {
@@ -49,6 +51,7 @@ impl AccessRules {
             period: Duration::from_secs(3600),
             listen: None,
             slot: Duration::from_millis(10),
+            unheard: Duration::ZERO,
         }
     }
 
@@ -91,6 +94,8 @@ pub struct Access {
     /// How often others were heard while the last frame waited, and so far while this one does.
     crowd: u32,
     heard: u32,
+    /// Nothing was heard since one's own last frame that was no answer: it may have met another one.
+    alone: bool,
     drawn: Option<BackOff>,
     /// Airtime by parts of the period: number of the part, and how much.
     used: VecDeque<(u64, Duration)>,
@@ -117,6 +122,7 @@ impl Access {
             burst: 0,
             crowd: 0,
             heard: 0,
+            alone: false,
             drawn: None,
             used: VecDeque::new(),
         }
@@ -132,9 +138,13 @@ impl Access {
         let began = now.saturating_sub(self.rules.airtime(bytes));
         let listen = self.rules.listen.unwrap_or_default();
         if began > self.busy {
+            if self.is_quiet(began) {
+                (self.crowd, self.heard) = (0, 0);
+            }
             self.heard = self.heard.saturating_add(1);
         }
         self.busy = self.busy.max(now);
+        self.alone = false;
         if let Some(wait) = &mut self.drawn {
             let slot = self.rules.slot.as_micros().max(1);
             let passed = began.saturating_sub(wait.from).as_micros() / slot;
@@ -143,6 +153,19 @@ impl Access {
             wait.slots = wait.slots.saturating_sub(u32::try_from(passed).unwrap_or(u32::MAX)).max(least);
             wait.from = wait.from.max(now + listen);
         }
+    }
+
+    /// Slots from which a wait is drawn.
+    fn slots(&self) -> u32 {
+        SLOTS + self.crowd.max(self.heard).min(MAX_CROWD) * CROWD_SLOTS
+    }
+
+    /// Whether the channel has been silent for so long that nobody is on the air who was not heard yet, and whoever waited
+    /// with this station has had a turn. Silence after a frame of one's own may mean that all frames meet.
+    fn is_quiet(&self, now: Duration) -> bool {
+        let listen = self.rules.listen.unwrap_or_default();
+        let longest = self.rules.unheard.max(self.rules.slot * self.slots());
+        !self.alone && now > self.busy.max(self.own) + listen + longest
     }
 
     /// Whether a frame of this many bytes may begin now. An [`answer`](super::is_answer) goes ahead of others.
@@ -160,9 +183,13 @@ impl Access {
         }
         let wait = match &self.drawn {
             Some(wait) => wait.from + self.rules.slot * wait.slots,
+            None if self.is_quiet(now) => {
+                // There is nobody to take turns with.
+                (self.crowd, self.heard) = (0, 0);
+                return Turn::Now;
+            }
             None => {
-                let crowd = self.crowd.max(self.heard).min(MAX_CROWD) * CROWD_SLOTS;
-                let drawn = u32::try_from(self.dice.draw() % u64::from(SLOTS + crowd)).unwrap_or(0);
+                let drawn = u32::try_from(self.dice.draw() % u64::from(self.slots())).unwrap_or(0);
                 // One station has an answer, and all others wait for it.
                 let slots = if answer { 0 } else { drawn + 1 };
                 // Counted from now, or from the end of what is on the air.
@@ -174,12 +201,13 @@ impl Access {
         if now >= wait { Turn::Now } else { Turn::At(wait) }
     }
 
-    /// A frame of this many bytes has begun. Gives the end of its time on the air.
-    pub fn sent(&mut self, now: Duration, bytes: usize) -> Duration {
+    /// A frame of this many bytes has begun; `answer` as in [`turn`](Self::turn). Gives the end of its time on the air.
+    pub fn sent(&mut self, now: Duration, bytes: usize, answer: bool) -> Duration {
         let airtime = self.rules.airtime(bytes);
         let follows = self.rules.listen.is_some_and(|listen| now <= self.own + listen);
         self.burst = if follows && self.burst < BURST { self.burst + 1 } else { 1 };
         self.own = now + airtime;
+        self.alone |= !answer;
         (self.crowd, self.heard, self.drawn) = (self.heard, 0, None);
         if self.rules.duty_ppm.is_some() {
             let part = self.part(now);
@@ -220,130 +248,4 @@ impl Access {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    /// Attack 42: whatever is asked for and whenever, no period holds more airtime than the duty cycle allows.
-    fn a42_duty_cycle_is_never_exceeded(asks: &[(u64, usize)]) -> Result<(), TestCaseError> {
-        let mut rules = AccessRules::new(10_000);
-        (rules.duty_ppm, rules.period, rules.preamble) = (Some(20_000), Duration::from_secs(60), ms(5));
-        let mut access = Access::new(rules.clone(), 1);
-        let (mut now, mut log) = (Duration::ZERO, Vec::new());
-        for (pause, bytes) in asks {
-            now += ms(*pause);
-            while let Turn::At(at) = access.turn(now, *bytes, false) {
-                prop_assert!(at > now, "asked to wait for the past");
-                now = at;
-            }
-            log.push((now, rules.airtime(*bytes)));
-            access.sent(now, *bytes);
-        }
-        let budget = rules.period.mul_f64(0.02);
-        for (start, _) in &log {
-            let within = log.iter().filter(|(at, _)| at >= start && *at < *start + rules.period);
-            let used: Duration = within.map(|(_, airtime)| *airtime).sum();
-            prop_assert!(used <= budget, "{used:?} within a period");
-        }
-        Ok(())
-    }
-
-    proptest! {
-        #[test]
-        fn a42_duty_cycle(asks in prop::collection::vec((0u64..30_000, 1usize..256), 1..300)) {
-            a42_duty_cycle_is_never_exceeded(&asks)?;
-        }
-    }
-
-    #[test]
-    fn the_last_tenth_is_for_short_frames() {
-        let mut rules = AccessRules::new(8_000);
-        (rules.duty_ppm, rules.period) = (Some(100_000), Duration::from_secs(10));
-        let mut access = Access::new(rules, 1);
-        let mut now = Duration::ZERO;
-        while access.turn(now, 100, false) == Turn::Now {
-            now = access.sent(now, 100);
-        }
-        assert_eq!(now, ms(900));
-        assert!(matches!(access.turn(now, 100, false), Turn::At(at) if at >= Duration::from_secs(10)));
-        assert_eq!(access.turn(now, 10, false), Turn::Now);
-    }
-
-    #[test]
-    fn who_hears_somebody_waits_and_bursts_end() {
-        let mut rules = AccessRules::new(8_000);
-        rules.listen = Some(ms(20));
-        let mut access = Access::new(rules, 7);
-        access.heard(ms(100), 10);
-        let Turn::At(at) = access.turn(ms(100), 100, false) else { panic!("talks into another's frame") };
-        assert!(at >= ms(130));
-        // Heard again in the meantime: drawn anew, from then on.
-        access.heard(at, 10);
-        let Turn::At(again) = access.turn(at, 100, false) else { panic!("talks into another's frame") };
-        assert!(again >= at + ms(30));
-        let mut now = again;
-        let mut burst = 0;
-        while access.turn(now, 100, false) == Turn::Now {
-            now = access.sent(now, 100);
-            burst += 1;
-        }
-        assert_eq!(burst, BURST);
-    }
-
-    fn listening() -> AccessRules {
-        let mut rules = AccessRules::new(8_000);
-        (rules.listen, rules.slot) = (Some(ms(20)), ms(10));
-        rules
-    }
-
-    #[test]
-    fn an_answer_goes_before_whatever_else_waits() {
-        for seed in 0..50 {
-            let mut access = Access::new(listening(), seed);
-            access.heard(ms(100), 10);
-            assert_eq!(access.turn(ms(100), 10, true), Turn::At(ms(120)));
-            let mut access = Access::new(listening(), seed);
-            access.heard(ms(100), 10);
-            assert!(matches!(access.turn(ms(100), 10, false), Turn::At(at) if at >= ms(130)));
-        }
-    }
-
-    /// Others are on the air again one slot after each frame: what was drawn runs on in between.
-    #[test]
-    fn whoever_waits_is_next_however_busy_the_channel_is() {
-        for seed in 0..50 {
-            let mut access = Access::new(listening(), seed);
-            let (mut now, mut rounds) = (ms(100), 0);
-            access.heard(now, 10);
-            while access.turn(now, 100, false) != Turn::Now
-                && access.turn(now + ms(30), 100, false) != Turn::Now
-            {
-                // Ten bytes, from a slot after the silence on.
-                now += ms(40);
-                access.heard(now, 10);
-                rounds += 1;
-            }
-            assert!(rounds < SLOTS + CROWD_SLOTS, "{rounds} frames of others");
-        }
-    }
-
-    #[test]
-    fn who_shares_the_channel_with_many_waits_longer() {
-        let mean = |others: u64| {
-            let waits = (0..200).map(|seed| {
-                let mut access = Access::new(listening(), seed);
-                (1..=others).for_each(|n| access.heard(ms(n * 100), 10));
-                match access.turn(ms(200_000), 100, false) {
-                    Turn::Now => Duration::ZERO,
-                    Turn::At(at) => at - ms(200_000),
-                }
-            });
-            waits.sum::<Duration>() / 200
-        };
-        assert!(mean(0) < ms(60) && mean(10) > ms(150) && mean(1000) < ms(1500));
-    }
-}
+mod tests;
