@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::{Canned, Echo, ask, framed};
 use meow_core::transport::{Addresses, DynTransport, Endpoint};
 use meow_core::{ErrorKind, Retry};
+use meow_testkit::transport::here;
 use meow_testkit::transport::names::Rebinding;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,7 +73,7 @@ async fn a44_an_address_that_is_not_permitted_is_not_dialled_whatever_it_is_call
 /// Whoever owns a name can have it lead elsewhere between the check and the dial. It is asked once for each connection.
 #[tokio::test]
 async fn a44_a_name_that_changes_its_answer_leads_nowhere_else() {
-    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
+    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), here::another().unwrap());
     let bait = Canned::start(ok("", &[])).await;
     let port = bait.address.port();
     let trap = std::net::TcpListener::bind((bad, port)).unwrap();
@@ -102,17 +103,17 @@ async fn a44_a_name_that_changes_its_answer_leads_nowhere_else() {
 #[tokio::test]
 async fn a_link_says_where_its_connection_leads_also_when_the_name_leads_elsewhere_by_now() {
     let server = Echo::start(&Http::default(), "http://127.0.0.1:0").await;
-    let here: IpAddr = [127, 0, 0, 1].into();
-    let name = Rebinding::new([vec![here]]);
+    let there: IpAddr = [127, 0, 0, 1].into();
+    let name = Rebinding::new([vec![there]]);
     let mut config = ClientConfig::default();
     config.names = name.names();
     let http = Http::new(config, ServerConfig::default()).unwrap();
     let endpoint: Endpoint = format!("http://cat.example:{}/", server.local.port().unwrap()).parse().unwrap();
-    assert_eq!(http.connect(&endpoint).await.unwrap().peer.address, Some(here));
+    assert_eq!(http.connect(&endpoint).await.unwrap().peer.address, Some(there));
     assert_eq!(ask(&http, &endpoint, "hello").await.unwrap(), "hello");
-    name.lead_to(vec![Ipv6Addr::LOCALHOST.into()]);
+    name.lead_to(vec![here::another().unwrap()]);
     let before = name.asked();
-    assert_eq!(http.connect(&endpoint).await.unwrap().peer.address, Some(here));
+    assert_eq!(http.connect(&endpoint).await.unwrap().peer.address, Some(there));
     assert_eq!(name.asked(), before, "the connection was kept");
 }
 

@@ -5,7 +5,7 @@
 mod common;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::{PATIENCE, ask, echo, insist, mqtt};
@@ -13,6 +13,7 @@ use meow_core::ErrorKind;
 use meow_core::crypto::{DhSecret, SigningKey, SystemRandom};
 use meow_core::transport::{Addresses, Endpoint, Transport};
 use meow_testkit::mqtt::{Behaviour, Broker};
+use meow_testkit::transport::here;
 use meow_testkit::transport::names::Rebinding;
 use meow_transport_mqtt::wire::{ANNOUNCEMENT, Announcement, CLASSES, Prefix, Reference, TopicId};
 use meow_transport_mqtt::{ClientConfig, Mqtt, ServerConfig};
@@ -336,7 +337,7 @@ async fn a44_a_broker_at_an_address_that_is_not_permitted_is_not_dialled_whateve
 /// Whoever owns a name can have it lead elsewhere between the check and the dial. It is asked once for each connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a44_a_broker_whose_name_changes_its_answer_leads_nowhere_else() {
-    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
+    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), here::another().unwrap());
     let broker = broker().await;
     let port = broker.address().port();
     let trap = std::net::TcpListener::bind((bad, port)).unwrap();

@@ -6,7 +6,7 @@ mod common;
 #[path = "common/nat.rs"]
 mod nat;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use meow_core::ErrorKind;
 use meow_core::crypto::{SigningKey, SystemRandom};
 use meow_core::request::fingerprint;
 use meow_core::transport::{Addresses, Endpoint, Transport};
+use meow_testkit::transport::here;
 use meow_testkit::transport::names::Rebinding;
 use meow_transport_udp::{ClientConfig, ServerConfig, Udp};
 use nat::Nat;
@@ -48,7 +49,7 @@ async fn a44_an_address_that_is_not_permitted_is_not_dialled_whatever_it_is_call
 /// Whoever owns a name can have it lead elsewhere between the check and the dial. It is asked once for each connection.
 #[tokio::test]
 async fn a44_a_name_that_changes_its_answer_leads_nowhere_else() {
-    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
+    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), here::another().unwrap());
     let server = echo(&udp(|_| {})).await;
     let port = address(&server).port();
     let trap = std::net::UdpSocket::bind((bad, port)).unwrap();

@@ -1,6 +1,6 @@
 //! Whom a hop dials, who sees what it sends (ATTACKS 44), and what it says of where they are.
 
-use std::net::{IpAddr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use meow_core::onion::{Delay, HopId, OnionClass, Step, seal};
 use meow_core::request::{Answer, CatalogGet, ClearAnswer, DESCRIBE, RequestKind};
 use meow_core::transport::{Addresses, Endpoint, Link, LinkProfile, Listener, Transport};
 use meow_server::{Hop, HopLimits};
+use meow_testkit::transport::here;
 use meow_testkit::transport::names::Rebinding;
 use meow_transport::Transports;
 use meow_transport_http::{ClientConfig, Http, ServerConfig};
@@ -122,7 +123,7 @@ async fn a44_a_hop_dials_no_address_that_is_not_public() {
 /// The name of a server to send on to, whose owner has it lead into the relay's own network after it was checked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a44_a_name_that_changes_its_answer_leads_a_hop_nowhere_else() {
-    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), Ipv6Addr::LOCALHOST.into());
+    let (good, bad): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), here::another().unwrap());
     let named = Plan::new();
     let port = named.url.port().unwrap();
     let trap = TcpListener::bind((bad, port)).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod air;
 pub mod conformance;
+pub mod here;
 #[cfg(unix)]
 pub mod line;
 pub mod medium;
