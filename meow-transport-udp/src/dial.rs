@@ -74,7 +74,8 @@ impl Dialer {
         Ok(opening.await.unwrap_or(Err(UdpError::ConnectTimeout))?)
     }
 
-    /// Dials so that a place where nobody answers gets a hello and a farewell, and no more.
+    /// Dials so that a place where nobody answers gets a hello and a farewell, and no more. What is of kind `System` comes before
+    /// the hello: settings, and the socket.
     pub(crate) async fn connect_sparingly(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Link> {
         crate::check(endpoint)?;
         if !matches!(endpoint.host(), Some(Host::Ip(_))) {

@@ -12,16 +12,17 @@ use meow_core::identity::ContactId;
 use meow_core::policy::Route;
 use meow_core::transport::{Endpoint, Link, LinkProfile, Pattern};
 use meow_core::{Error, ErrorKind, Result, Retry};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
-use super::leave::{Leave, answered, leave};
+use super::leave::{Leave, answered, give_back, leave};
 use super::link;
 use super::listen::GREETING;
 use super::offer::{direct_record, may_go_directly};
 use super::places::{Places, address};
 use crate::client::Inner;
 use crate::records::contact;
-use crate::run::{of_the_store, task_ended};
+use crate::run::task_ended;
 
 /// How long a place that only a contact names is dialled at most, where the transport does not give up before.
 const CONTACTS_PLACE: Duration = Duration::from_secs(4);
@@ -182,17 +183,15 @@ impl Inner {
     /// contact, or the contact has come here meanwhile.
     ///
     /// # Errors
-    /// `Damaged` and `System` of the store: nothing leaves that is not noted first.
+    /// Those of the store: nothing leaves that is not noted first.
     pub(super) async fn dial(self: &Arc<Self>, whom: &Whom, places: &Places) -> Result<bool> {
         let hows = self.hows(whom.id, places).await?;
         let all = places.all.iter().zip(hows);
         let mut dialling: FuturesUnordered<_> =
             all.filter_map(|(place, how)| Some(self.dial_at(whom, place, how?))).collect();
-        while let Some(dialled) = dialling.next().await {
-            match dialled {
-                Ok(()) => return Ok(true),
-                Err(e) if of_the_store(&e) => return Err(e),
-                Err(e) => tracing::debug!(kind = e.kind().name(), "a contact is not at one of its places"),
+        while let Some(reached) = dialling.next().await {
+            if reached? {
+                return Ok(true);
             }
         }
         Ok(!self.direct.links(&whom.id).is_empty())
@@ -220,18 +219,46 @@ impl Inner {
         .await
     }
 
-    async fn dial_at(self: &Arc<Self>, whom: &Whom, place: &Endpoint, how: How) -> Result<()> {
-        let late = |_| Error::new(ErrorKind::Unreachable, "nobody answers there");
-        let transports = &self.direct.transports;
-        let time = how.time();
+    /// Whether a contact is at one of its places.
+    ///
+    /// # Errors
+    /// Those of the store alone: whatever else fails is of that place.
+    async fn dial_at(self: &Arc<Self>, whom: &Whom, place: &Endpoint, how: How) -> Result<bool> {
+        let met = match self.connect(place, how).await {
+            Ok(link) => {
+                let proving = timeout(GREETING + how.time(), self.prove(whom, place, link));
+                proving.await.map_err(nobody_answers).flatten()
+            }
+            Err(e) => {
+                if matches!(how, How::Sparingly) && e.kind() == ErrorKind::System {
+                    self.nothing_left(address(place)).await?;
+                }
+                Err(e)
+            }
+        };
+        match met {
+            Ok(()) => self.is_at(address(place)).await.map(|()| true),
+            Err(e) => {
+                tracing::debug!(kind = e.kind().name(), "a contact is not at one of its places");
+                Ok(false)
+            }
+        }
+    }
+
+    async fn connect(&self, place: &Endpoint, how: How) -> Result<Link> {
+        let (transports, time) = (&self.direct.transports, how.time());
         let link = match how {
             How::AsEver => timeout(time, transports.connect(place)).await,
             How::Sparingly => timeout(time, transports.connect_sparingly(place)).await,
             How::Through => timeout(time, transports.connect_through(place)).await,
         };
-        let link = link.map_err(late)??;
-        timeout(GREETING + time, self.prove(whom, place, link)).await.map_err(late)??;
-        self.is_at(address(place)).await
+        link.map_err(nobody_answers).flatten()
+    }
+
+    /// Notes that an address was not dialled after all.
+    async fn nothing_left(self: &Arc<Self>, ip: Option<IpAddr>) -> Result<()> {
+        let Some(ip) = ip else { return Ok(()) };
+        self.write(move |txn, _| give_back(txn, ip)).await
     }
 
     /// Notes that a contact has proved to be at this address.
@@ -263,6 +290,10 @@ impl Inner {
 /// Whether what a link carries has thin sizes.
 pub(crate) fn is_thin_link(link: &LinkProfile) -> bool {
     link.single < THIN_BELOW
+}
+
+fn nobody_answers(_: Elapsed) -> Error {
+    Error::new(ErrorKind::Unreachable, "nobody answers there")
 }
 
 fn away(name: &str, left: Duration) -> Error {

@@ -119,6 +119,16 @@ fn has_room(txn: &mut dyn StoreTxn, by: ContactId, now_ms: u64) -> Result<bool> 
     Ok(own < MOST_OF_ONE.min(MOST.saturating_sub(all)))
 }
 
+/// Nothing has left for this address, which was to be dialled sparingly: that dial is not spent. Only where the transport is
+/// certain of it ([`connect_sparingly`](meow_core::transport::Transport::connect_sparingly)), not where a network that is down
+/// swallows what leaves: it may be down behind this device. A process that ends in between has spent the dial too.
+pub(super) fn give_back(txn: &mut dyn StoreTxn, ip: IpAddr) -> Result<()> {
+    let key = key(ip);
+    let Some(mut named) = load::<Named>(txn, Table::Meta, &key)? else { return Ok(()) };
+    named.dialled = false;
+    if named.through == 0 { txn.delete(Table::Meta, &key) } else { save(txn, Table::Meta, &key, &named) }
+}
+
 /// A contact has proved to be at this address.
 pub(super) fn answered(txn: &mut dyn StoreTxn, ip: IpAddr) -> Result<()> {
     txn.delete(Table::Meta, &key(ip))
@@ -220,6 +230,24 @@ mod tests {
         assert_eq!(asked(&store, 1, ip, false, 2 * HOUR_MS), Leave::Sparingly);
         assert_eq!(asked(&store, 1, ip, false, 0), Leave::No);
         assert_eq!(asked(&store, 1, ip, false, 23 * HOUR_MS), Leave::No);
+    }
+
+    #[test]
+    fn a28_a_dial_of_which_nothing_left_is_not_spent_and_no_other_is_given_back() {
+        let store = MemoryClientStore::new();
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        for _ in 0..3 {
+            assert_eq!(asked(&store, 1, ip, false, 0), Leave::Sparingly);
+            assert_eq!(asked(&store, 2, ip, false, 0), Leave::No, "whose dial it is");
+            store.write(&mut |txn| give_back(txn, ip)).unwrap();
+        }
+        // What was done to come through stays.
+        assert_eq!(asked(&store, 1, ip, true, 0), Leave::Through);
+        assert_eq!(asked(&store, 1, ip, false, 0), Leave::Sparingly);
+        store.write(&mut |txn| give_back(txn, ip)).unwrap();
+        assert_eq!(asked(&store, 1, ip, true, 4999), Leave::No);
+        assert_eq!(asked(&store, 2, ip, false, 4999), Leave::Sparingly);
+        assert_eq!(asked(&store, 2, ip, false, 4999), Leave::No);
     }
 
     #[test]

@@ -100,12 +100,13 @@ pub(crate) async fn connect(transports: &Transports, to: &Endpoint, server: &[u8
     Ok(link)
 }
 
-/// Transports name no server: with several of them the user must know which one is away. An endpoint shows no password.
+/// Transports name no server: with several of them the user must know which one is away. An endpoint shows no password. What the
+/// system refuses to a transport, a socket or a device, closes that way alone: it is no failure of the store, which ends all.
 fn named(to: &Endpoint, e: Error) -> Error {
-    if e.kind() != ErrorKind::Unreachable {
+    if !matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::System) {
         return e;
     }
-    Error::new(e.kind(), format!("{to}: {e}")).with_retry(e.retry()).with_source(e)
+    Error::new(ErrorKind::Unreachable, format!("{to}: {e}")).with_retry(e.retry()).with_source(e)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod copies;
 mod cover;
 mod crash;
 mod direct;
+mod grounded;
 mod hostile;
 mod lying;
 mod moving;

@@ -60,6 +60,9 @@ pub trait Transport: Send + Sync + 'static {
     /// at most, in all (ATTACKS 28). By default a transport connects as ever: whoever dials by the word of strangers asks none
     /// for it that does not know better.
     ///
+    /// # Errors
+    /// Of kind `System` only where nothing has left for that place: who may dial it but once dials it again then.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves no half-open link behind.
     fn connect_sparingly(&self, endpoint: &Endpoint) -> impl Future<Output = Result<Link>> + Send {
