@@ -286,31 +286,31 @@ async fn while_shown(client: &Client, online: bool) {
     }
 }
 
-/// Everybody writes to Mallory at once, several times: by the server in the end.
-async fn all_write(all: &[Client]) {
-    for client in all {
-        while_shown(client, true).await;
-    }
-    let mut tasks = Vec::new();
-    for client in all {
-        let client = client.clone();
-        tasks.push(tokio::spawn(async move {
-            for n in 0..4 {
-                let id = send(&client, "mallory", &format!("{n}")).await;
-                let end = Instant::now() + PATIENCE;
-                while client.message(id).await.unwrap().delivery < Delivery::Stored(1) {
-                    assert!(Instant::now() < end, "not delivered");
-                    client.sync(Duration::ZERO).await.unwrap();
-                }
-                assert_eq!(client.message(id).await.unwrap().way, Some(Way::Server));
-                // As if a long time had passed: nothing keeps the contact from being dialled but what is known of the place.
-                client.set_direct_places("mallory", Vec::new()).await.unwrap();
-            }
-        }));
-    }
+/// The same for everybody at once.
+async fn each<F: Future<Output = ()> + Send + 'static>(all: &[Client], what: impl Fn(Client) -> F) {
+    let tasks: Vec<_> = all.iter().map(|client| tokio::spawn(what(client.clone()))).collect();
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+/// Everybody writes to Mallory at once, several times: by the server in the end.
+async fn all_write(all: &[Client]) {
+    each(all, |client| async move { while_shown(&client, true).await }).await;
+    each(all, |client| async move {
+        for n in 0..4 {
+            let id = send(&client, "mallory", &format!("{n}")).await;
+            let end = Instant::now() + PATIENCE;
+            while client.message(id).await.unwrap().delivery < Delivery::Stored(1) {
+                assert!(Instant::now() < end, "not delivered");
+                client.sync(Duration::ZERO).await.unwrap();
+            }
+            assert_eq!(client.message(id).await.unwrap().way, Some(Way::Server));
+            // As if a long time had passed: nothing keeps the contact from being dialled but what is known of the place.
+            client.set_direct_places("mallory", Vec::new()).await.unwrap();
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -352,9 +352,7 @@ async fn a28_contacts_who_are_sent_to_a_forged_address_cost_it_three_packets_eac
     for disk in &disks {
         all.push(builder(disk, memory.clone().with(udp()), &[], here()).open(&unlock()).await.unwrap());
     }
-    for client in &all {
-        while_shown(client, false).await;
-    }
+    each(&all, |client| async move { while_shown(&client, false).await }).await;
     for n in 0..all.len() {
         allow(&mallory, &format!("contact {n}"), [Route::Direct, Route::Server]).await;
     }

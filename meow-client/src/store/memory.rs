@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use meow_core::store::{ClientStore, MAX_SEARCH_WORDS, StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 
+use super::tree::Tree;
 use super::{too_many_words, words};
 
 /// A [`ClientStore`] in memory, for tests and for applications that want no file. Clones share the content,
@@ -16,14 +17,14 @@ use super::{too_many_words, words};
 /// same store again: it would wait for itself.
 #[derive(Clone, Default)]
 pub struct MemoryClientStore {
-    /// Readers take the inner `Arc` and are not disturbed: a writer that finds it taken copies the content.
+    /// Readers take the inner `Arc` and are not disturbed: a writer that finds it taken copies what it changes.
     content: Arc<Mutex<Arc<Content>>>,
 }
 
 #[derive(Clone, Default)]
 struct Content {
-    tables: BTreeMap<Table, BTreeMap<Vec<u8>, Vec<u8>>>,
-    texts: BTreeMap<Vec<u8>, Text>,
+    tables: BTreeMap<Table, Tree<Arc<[u8]>>>,
+    texts: Tree<Text>,
     last_text: u64,
 }
 
@@ -31,7 +32,7 @@ struct Content {
 #[derive(Clone)]
 struct Text {
     number: u64,
-    words: Vec<String>,
+    words: Arc<[String]>,
 }
 
 impl MemoryClientStore {
@@ -69,20 +70,20 @@ impl std::fmt::Debug for MemoryClientStore {
 
 impl Content {
     fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
-        self.tables.get(&table)?.get(key).cloned()
+        Some(self.tables.get(&table)?.get(key)?.to_vec())
     }
 
-    fn set(&mut self, table: Table, key: &[u8], value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    fn set(&mut self, table: Table, key: &[u8], value: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
         let entries = self.tables.entry(table).or_default();
         match value {
-            Some(value) => entries.insert(key.to_vec(), value),
+            Some(value) => entries.insert(key, value),
             None => entries.remove(key),
         }
     }
 
     fn set_text(&mut self, key: &[u8], text: Option<Text>) -> Option<Text> {
         match text {
-            Some(text) => self.texts.insert(key.to_vec(), text),
+            Some(text) => self.texts.insert(key, text),
             None => self.texts.remove(key),
         }
     }
@@ -95,22 +96,20 @@ impl Content {
         limit: usize,
         reverse: bool,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let Some(entries) = self.tables.get(&table) else { return Vec::new() };
-        let matching = entries
-            .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix));
-        let copy = |(key, value): (&Vec<u8>, &Vec<u8>)| (key.clone(), value.clone());
+        let Some(rows) = self.tables.get(&table) else { return Vec::new() };
+        let start = match after {
+            Some(after) if !reverse && after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let matching = rows.entries(start).take_while(|(key, _)| key.starts_with(prefix));
+        let copy = |(key, value): (&[u8], &Arc<[u8]>)| (key.to_vec(), value.to_vec());
         if reverse {
             let mut found: Vec<_> =
-                matching.take_while(|(key, _)| after.is_none_or(|after| key.as_slice() < after)).collect();
+                matching.take_while(|(key, _)| after.is_none_or(|after| *key < after)).collect();
             found.reverse();
             found.into_iter().take(limit).map(copy).collect()
         } else {
-            matching
-                .skip_while(|(key, _)| after.is_some_and(|after| key.as_slice() <= after))
-                .take(limit)
-                .map(copy)
-                .collect()
+            matching.take(limit).map(copy).collect()
         }
     }
 
@@ -120,9 +119,9 @@ impl Content {
             return Err(too_many_words());
         }
         let Some((start, whole)) = wanted.split_last() else { return Ok(Vec::new()) };
-        let mut found: Vec<(u64, &Vec<u8>)> = self
+        let mut found: Vec<(u64, &[u8])> = self
             .texts
-            .iter()
+            .entries(Bound::Unbounded)
             .filter(|(_, text)| {
                 text.words.iter().any(|word| word.starts_with(start))
                     && whole.iter().all(|word| text.words.contains(word))
@@ -130,7 +129,7 @@ impl Content {
             .map(|(key, text)| (text.number, key))
             .collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(found.into_iter().take(limit).map(|(_, key)| key.clone()).collect())
+        Ok(found.into_iter().take(limit).map(|(_, key)| key.to_vec()).collect())
     }
 }
 
@@ -184,7 +183,7 @@ struct Writing<'c> {
 }
 
 enum Undo {
-    Entry(Table, Vec<u8>, Option<Vec<u8>>),
+    Entry(Table, Vec<u8>, Option<Arc<[u8]>>),
     Text(Vec<u8>, Option<Text>),
 }
 
@@ -205,7 +204,7 @@ impl StoreTxn for Writing<'_> {
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<()> {
-        let old = self.content.set(table, key, Some(value.to_vec()));
+        let old = self.content.set(table, key, Some(value.into()));
         self.undo.push(Undo::Entry(table, key.to_vec(), old));
         Ok(())
     }
@@ -231,7 +230,7 @@ impl StoreTxn for Writing<'_> {
         let text = (!text.is_empty()).then(|| {
             // Not taken back: the numbers only order the texts.
             self.content.last_text += 1;
-            Text { number: self.content.last_text, words: folded(text) }
+            Text { number: self.content.last_text, words: folded(text).into() }
         });
         let old = self.content.set_text(key, text);
         self.undo.push(Undo::Text(key.to_vec(), old));

@@ -11,6 +11,7 @@ use meow_core::{Error, ErrorKind};
 mod memory;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod tree;
 
 pub use memory::MemoryClientStore;
 #[cfg(feature = "sqlite")]
