@@ -1,4 +1,4 @@
-//! Clients with a mailbox and two sessions each.
+//! Clients with a mailbox and two sessions each. The library opens those; what is measured goes over a bare connection.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,25 +11,26 @@ use meow::core::request::{
 use meow::core::session::{
     Direction, SessionBinding, SessionKeys, SessionKind, SessionRequest, SessionRole, ShareSecret,
 };
-use meow::core::transport::{DynTransport, Endpoint, Frame};
+use meow::core::transport::{Endpoint, Frame, Transport as _};
 use meow::core::wire::{Blob, Fixed, Text, Wire};
 use meow::http::Http;
-use meow::udp::Udp;
+use tokio::sync::Mutex;
 
 use crate::CONNECTIONS;
+use crate::line::{Dialler, Line};
 use crate::relay::Relay;
 
 /// The item that holds a text of 1 KiB.
 const ITEM: usize = 1888;
 
 /// Sealed packets, each with its counter.
-pub(crate) type Packets = Vec<Vec<(u64, Frame)>>;
+pub(crate) type Packets = Vec<Vec<(u64, Vec<u8>)>>;
 
 pub(crate) struct Load(Vec<Arc<Mailbox>>);
 
 /// One mailbox, on a connection of its own.
 struct Mailbox {
-    way: Way,
+    line: Mutex<Line>,
     counter: std::sync::atomic::AtomicU64,
     depositor: Session,
     owner: Session,
@@ -45,10 +46,10 @@ impl Session {
         self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
-    fn seal(&self, kind: SessionKind, answer: u8, size: usize) -> (u64, Frame) {
+    fn seal(&self, kind: SessionKind, answer: u8, size: usize) -> (u64, Vec<u8>) {
         let counter = self.take();
         let content = SessionRequest { answer, kind }.to_wire().unwrap();
-        (counter, self.keys.seal(Direction::Up, counter, content, size).unwrap().into())
+        (counter, self.keys.seal(Direction::Up, counter, content, size).unwrap())
     }
 
     fn open(&self, counter: u64, packet: &[u8]) -> Answer {
@@ -56,8 +57,9 @@ impl Session {
     }
 }
 
+/// How sessions are opened.
 struct Way {
-    transport: Box<dyn DynTransport>,
+    transport: Http,
     url: Endpoint,
     server: [u8; 32],
 }
@@ -96,23 +98,18 @@ impl Way {
 impl Load {
     pub(crate) async fn new(relay: &Relay, url: Option<Endpoint>) -> Self {
         let server = relay.reference.fingerprint;
-        let http = Way { transport: Box::new(Http::default()), url: relay.reference.url.clone(), server };
-        let answer = http.exchange(Frame::from(DESCRIBE.to_vec())).await;
+        let way = Way { transport: Http::default(), url: relay.reference.url.clone(), server };
+        let answer = way.exchange(Frame::from(DESCRIBE.to_vec())).await;
         let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&answer).unwrap() else {
             panic!("refused")
         };
         let descriptor = signed.verified(&server).unwrap();
         let key = *descriptor.online_key().unwrap();
         let mut listed = descriptor.urls.iter().map(|url| url.parse::<Endpoint>().unwrap());
-        let url = url.or_else(|| listed.find(|url| url.scheme() == "udp")).unwrap().with_server(server);
-        let mut boxes = Vec::new();
+        let url = url.or_else(|| listed.find(|url| url.scheme() == "udp")).unwrap();
+        let (dialler, mut boxes) = (Dialler::new(), Vec::new());
         for _ in 0..CONNECTIONS {
-            // Its own transport, and so a connection of its own.
-            let transport: Box<dyn DynTransport> = match url.scheme() {
-                "udp" => Box::new(Udp::default()),
-                _ => Box::new(Http::default()),
-            };
-            boxes.push(Arc::new(mailbox(Way { transport, url: url.clone(), server }, &key).await));
+            boxes.push(Arc::new(mailbox(&way, dialler.open(&url).await, &key).await));
         }
         Self(boxes)
     }
@@ -129,8 +126,9 @@ impl Load {
         let tasks = self.0.iter().zip(packets).map(|(mailbox, own)| {
             let mailbox = Arc::clone(mailbox);
             tokio::spawn(async move {
+                let mut line = mailbox.line.lock().await;
                 for (counter, packet) in own {
-                    let answer = mailbox.way.exchange(packet).await;
+                    let answer = line.exchange(&packet).await;
                     assert_eq!(mailbox.depositor.open(counter, &answer), Answer::Done);
                 }
             })
@@ -154,7 +152,7 @@ impl Load {
     }
 }
 
-async fn mailbox(way: Way, key: &SealingKey) -> Mailbox {
+async fn mailbox(way: &Way, line: Line, key: &SealingKey) -> Mailbox {
     let lkp = SigningKey::generate(&mut SystemRandom).unwrap();
     let mut token = [0; 16];
     SystemRandom.fill(&mut token).unwrap();
@@ -173,11 +171,11 @@ async fn mailbox(way: Way, key: &SealingKey) -> Mailbox {
     let depositor = way.session(key, &lkp, by, SessionRole::Depositor).await;
     let by = SessionBy::Owner { counter: 2, sig: Fixed([0; 64]) };
     let owner = way.session(key, &lkp, by, SessionRole::Owner).await;
-    Mailbox { way, counter: 2.into(), depositor, owner }
+    Mailbox { line: Mutex::new(line), counter: 2.into(), depositor, owner }
 }
 
 impl Mailbox {
-    fn deposits(&self, count: usize) -> Vec<(u64, Frame)> {
+    fn deposits(&self, count: usize) -> Vec<(u64, Vec<u8>)> {
         (0..count)
             .map(|_| {
                 // Each item is another one: the same would be the same deposit.
@@ -191,11 +189,12 @@ impl Mailbox {
 
     async fn drain(self: Arc<Self>) -> usize {
         let (mut acknowledge, mut count) = (0, 0);
+        let mut line = self.line.lock().await;
         loop {
             let counter = self.counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
             let pull = SessionKind::Pull { counter, acknowledge, wait_secs: 0 };
             let (counter, packet) = self.owner.seal(pull, 4, 256);
-            let answer = self.way.exchange(packet).await;
+            let answer = line.exchange(&packet).await;
             let Answer::Items(page) = self.owner.open(counter, &answer) else { panic!("refused") };
             let Some(last) = page.items.last() else { return count };
             acknowledge = last.number;

@@ -6,7 +6,10 @@
 //! connection. The relay confirms what is on the disk; the brokers confirm before.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a bench")]
 
+#[path = "../../meow-transport-udp/tests/common/bare.rs"]
+mod bare;
 mod brokers;
+mod line;
 mod load;
 #[path = "../common/median.rs"]
 mod median;
