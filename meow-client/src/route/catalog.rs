@@ -67,12 +67,16 @@ struct Asked {
 /// Adds a page to a catalog.
 ///
 /// # Errors
-/// `Malformed` for a descriptor that is not signed by its server, and for more of them than a hop sends on to.
+/// `Malformed` for a descriptor that is not signed by its server, for networks that are not in order or stand there twice, and
+/// for more servers than a hop sends on to.
 fn add(catalog: &mut Catalog, page: CatalogPage) -> Result<()> {
     for Listed { signed, found } in page.servers.into_vec() {
         let fingerprint = signed.fingerprint();
         let descriptor = Arc::new(signed.verified(&fingerprint)?);
         if catalog.len() == MAX_ONWARD && !catalog.contains_key(&fingerprint) {
+            return Err(unexpected());
+        }
+        if !found.is_sorted_by(|one, next| one < next) {
             return Err(unexpected());
         }
         catalog.insert(fingerprint, Shown { descriptor, found });
@@ -118,13 +122,20 @@ impl Directory {
         self.catalogs.get(server)?.get(server).map(|it| &it.descriptor)
     }
 
-    /// In which networks these have found a server.
+    /// In which networks these have found a server: those that half of them name who found it at all, or else all, since a
+    /// server may show another face to each.
     pub(super) fn found(&self, server: &[u8; 32], by: &BTreeSet<[u8; 32]>) -> BTreeSet<Subnet> {
         let theirs = self.catalogs.iter().filter(|(shown_by, _)| by.contains(*shown_by));
-        theirs
+        let words: Vec<_> = theirs
             .filter_map(|(_, catalog)| catalog.get(server))
-            .flat_map(|it| it.found.iter().copied())
-            .collect()
+            .map(|it| &it.found)
+            .filter(|found| !found.is_empty())
+            .collect();
+        let all: BTreeSet<Subnet> = words.iter().flat_map(|found| found.iter().copied()).collect();
+        let agreed =
+            |subnet: &&Subnet| 2 * words.iter().filter(|found| found.contains(subnet)).count() >= words.len();
+        let most: BTreeSet<_> = all.iter().filter(agreed).copied().collect();
+        if most.is_empty() { all } else { most }
     }
 
     /// Whether these have found any server at all.
@@ -207,8 +218,8 @@ impl Inner {
         let mut directory = self.directory();
         directory.keep(&hops);
         let own = own.iter().map(|own| own.reference.fingerprint).collect();
-        let view = View::new(&directory, &hops, &own);
-        let (places, firsts) = (view.places(), view.firsts(&chain.first));
+        let view = View::new(&directory, &hops, &own, &chain.first);
+        let (places, firsts) = (view.places(), view.firsts());
         Ok(Known { places, firsts, failed: directory.failed.of(target) })
     }
 
@@ -355,7 +366,7 @@ mod tests {
         let server = signed(1, 0, 0).0;
         let alone = directory(&[(server, 99, 666)]);
         assert!(alone.shown(&server).is_none());
-        let places = View::new(&alone, &[], &BTreeSet::new()).places();
+        let places = View::new(&alone, &[], &BTreeSet::new(), &meow_core::policy::Pool::Trusted).places();
         let [place] = places.as_slice() else { panic!("{places:?}") };
         assert!(!place.shown && key(&place.descriptor).unwrap().0 == 666);
         // Those who see who asks tell the server's key to all alike; it would tell another one to each.

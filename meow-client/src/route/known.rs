@@ -37,19 +37,26 @@ pub(super) struct View<'a> {
     directory: &'a Directory,
     hops: &'a [KnownHop],
     own: &'a BTreeSet<[u8; 32]>,
-    /// The user's own servers and those that the user trusts: what they say of where others are counts, and no stranger's word.
+    first: &'a Pool,
+    /// Those of that pool that the user trusts: what they say of where others are counts, and no stranger's word. What a server
+    /// of another pool has shown, which this chain did not ask for, changes nothing here.
     vouched: BTreeSet<[u8; 32]>,
     /// One of these has found somebody. Where none has, nobody is held to be hidden.
     finds: bool,
 }
 
 impl<'a> View<'a> {
-    /// With the servers that the user named for chains, and those that keep the user's mail.
-    pub(super) fn new(directory: &'a Directory, hops: &'a [KnownHop], own: &'a BTreeSet<[u8; 32]>) -> Self {
-        let trusted = hops.iter().filter(|hop| hop.marks.trusted).map(|hop| hop.reference.fingerprint);
-        let vouched = trusted.chain(own.iter().copied()).collect();
+    /// For chains that begin at this pool, with the servers that the user named, and those that keep the user's mail.
+    pub(super) fn new(
+        directory: &'a Directory,
+        hops: &'a [KnownHop],
+        own: &'a BTreeSet<[u8; 32]>,
+        first: &'a Pool,
+    ) -> Self {
+        let vouched = hops.iter().filter(|hop| hop.marks.trusted && in_pool(hop, first));
+        let vouched = vouched.map(|hop| hop.reference.fingerprint).collect();
         let finds = directory.finds(&vouched);
-        Self { directory, hops, own, vouched, finds }
+        Self { directory, hops, own, first, vouched, finds }
     }
 
     /// Every server that chains can lead through.
@@ -57,9 +64,9 @@ impl<'a> View<'a> {
         self.directory.servers().iter().filter_map(|server| self.place(server)).collect()
     }
 
-    /// Those of a pool, whether or not they answer now.
-    pub(super) fn firsts(&self, pool: &Pool) -> Vec<First> {
-        self.hops.iter().filter(|hop| in_pool(hop, pool)).map(|hop| self.first(hop)).collect()
+    /// Those of the pool, whether or not they answer now.
+    pub(super) fn firsts(&self) -> Vec<First> {
+        self.hops.iter().filter(|hop| in_pool(hop, self.first)).map(|hop| self.first(hop)).collect()
     }
 
     /// A server of which there is no descriptor cannot be part of a chain.
@@ -68,12 +75,11 @@ impl<'a> View<'a> {
         let shown = self.directory.shown(server);
         let descriptor = Arc::clone(shown.or_else(|| self.directory.said(server))?);
         let marks = named.map(|hop| hop.marks.clone()).unwrap_or_default();
-        let (groups, counted) = self.groups(server, Some(&descriptor), named);
         Some(Place {
             fingerprint: *server,
             id: HopId::of(server),
-            groups,
-            counted,
+            said: said_of(Some(&descriptor), named),
+            found: self.found(server, named),
             trusted: marks.trusted,
             pools: marks.pools,
             own: self.own.contains(server),
@@ -88,27 +94,24 @@ impl<'a> View<'a> {
         let descriptor = self.directory.shown(server).or_else(|| self.directory.said(server));
         First {
             fingerprint: *server,
-            groups: self.groups(server, descriptor.map(|it| &**it), Some(hop)).0,
+            said: said_of(descriptor.map(|it| &**it), Some(hop)),
             own: self.own.contains(server),
             answers: self.directory.answers(server),
         }
     }
 
-    /// What a server may have in common with others, as far as it is known; and by which of it a stranger's chance goes.
-    fn groups(
-        &self,
-        server: &[u8; 32],
-        descriptor: Option<&Descriptor>,
-        named: Option<&KnownHop>,
-    ) -> (BTreeSet<String>, Option<BTreeSet<String>>) {
-        let urls = descriptor.into_iter().flat_map(|it| it.urls.iter()).filter_map(|url| url.parse().ok());
-        let urls = urls.chain(named.map(|hop| hop.reference.url.clone()));
-        let operator = named.and_then(|hop| hop.marks.operator.as_deref());
-        let mut all = said(urls, operator);
-        let subnets = self.directory.found(server, &self.vouched);
-        let counts = self.finds && !self.vouched.contains(server);
-        let found = (counts || !subnets.is_empty()).then(|| found(&subnets, operator));
-        all.extend(found.iter().flatten().cloned());
-        (all, found.filter(|_| counts))
+    /// Where it was found, if that is known of strangers. Trusted servers are not counted by it.
+    fn found(&self, server: &[u8; 32], named: Option<&KnownHop>) -> Option<BTreeSet<String>> {
+        let counts = self.finds && !named.is_some_and(|hop| hop.marks.trusted);
+        counts.then(|| found(&self.directory.found(server, &self.vouched), operator(named)))
     }
+}
+
+fn said_of(descriptor: Option<&Descriptor>, named: Option<&KnownHop>) -> BTreeSet<String> {
+    let urls = descriptor.into_iter().flat_map(|it| it.urls.iter()).filter_map(|url| url.parse().ok());
+    said(urls.chain(named.map(|hop| hop.reference.url.clone())), operator(named))
+}
+
+fn operator(named: Option<&KnownHop>) -> Option<&str> {
+    named.and_then(|hop| hop.marks.operator.as_deref())
 }

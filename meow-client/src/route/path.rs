@@ -8,8 +8,10 @@ use meow_core::onion::HopId;
 use meow_core::policy::{Chain, Pool};
 use meow_core::request::Descriptor;
 
-/// Servers that one draw looks at, at most; as many again where some are passed over.
+/// Servers that one draw looks at, as many again where some are passed over; at each first server no more than its share.
 const MAX_LOOKS: usize = 20_000;
+/// The least share.
+const MIN_LOOKS: usize = 1000;
 
 /// A server that chains can lead through.
 #[derive(Clone, Debug)]
@@ -22,10 +24,10 @@ pub(crate) struct Place {
     /// Keeps one's own mail.
     pub(crate) own: bool,
     pub(crate) pools: Vec<String>,
-    /// What it may have in common with others.
-    pub(crate) groups: BTreeSet<String>,
-    /// Those of them that a stranger's chance goes by, where it is known in which networks strangers are; or else all.
-    pub(crate) counted: Option<BTreeSet<String>>,
+    /// What it may have in common with others, by its own word and the user's.
+    pub(crate) said: BTreeSet<String>,
+    /// The same by where trusted servers have found strangers, where they have found any: a stranger's chance goes by that.
+    pub(crate) found: Option<BTreeSet<String>>,
     /// It was asked for its catalog by this client, and answered: it may be the first.
     pub(crate) answers: bool,
     /// Others show its descriptor. Its own word is good for the first place only: a server that sees who asks could tell
@@ -49,12 +51,18 @@ impl Place {
     }
 
     fn counted(&self) -> &BTreeSet<String> {
-        self.counted.as_ref().unwrap_or(&self.groups)
+        self.found.as_ref().unwrap_or(&self.said)
+    }
+
+    /// All that it may have in common with others.
+    fn groups(&self) -> impl Iterator<Item = &String> {
+        self.said.iter().chain(self.found.iter().flatten())
     }
 
     /// Two strangers' servers that may belong together, or are the same.
     fn too_close(&self, other: &Self) -> bool {
-        self.stranger() && other.stranger() && !self.groups.is_disjoint(&other.groups)
+        let theirs = |group: &String| other.groups().any(|their| their == group);
+        self.stranger() && other.stranger() && self.groups().any(theirs)
     }
 }
 
@@ -71,7 +79,8 @@ pub(crate) struct Path {
 #[derive(Clone, Debug)]
 pub(crate) struct First {
     pub(crate) fingerprint: [u8; 32],
-    pub(crate) groups: BTreeSet<String>,
+    /// What it may have in common with others, by its own word and the user's.
+    pub(crate) said: BTreeSet<String>,
     pub(crate) own: bool,
     /// It has shown its catalog.
     pub(crate) answers: bool,
@@ -153,8 +162,8 @@ pub(crate) fn choose(places: &[Place], draw: &Draw<'_>, random: &mut dyn Random)
     let passed_over = passed_over(&all, draw.failed);
     let apart: Vec<_> = all.iter().copied().filter(|p| !passed_over.contains(&p.id)).collect();
     let tries: &[&[&Place]] = if apart.len() < all.len() { &[&apart, &all] } else { &[&all] };
-    // So a maze behind one leaves as much time for the others.
-    let looks = MAX_LOOKS / firsts.len();
+    // So a maze behind one leaves as much time for the others, and many of them enough for each.
+    let looks = (MAX_LOOKS / firsts.len()).max(MIN_LOOKS);
     for first in firsts {
         for between in tries.iter().copied() {
             let mut walk = Walk { first, last, number, between, random: &mut *random, looks };
@@ -167,11 +176,12 @@ pub(crate) fn choose(places: &[Place], draw: &Draw<'_>, random: &mut dyn Random)
 }
 
 /// Whether both would be one, as far as can be told: and the user's own choice leaves others. What a contact's servers take
-/// away is none of the user's choice.
+/// away is none of the user's choice. Where others have found them counts among strangers only: a hop that lies would put the
+/// user's other hops beside a mailbox server, and be the first alone.
 fn may_be_first(first: &Place, last: &Place, named: &[First]) -> bool {
-    let apart = |groups: &BTreeSet<String>| groups.is_disjoint(&last.groups);
-    let other = |named: &First| !named.own && named.fingerprint != last.fingerprint && apart(&named.groups);
-    apart(&first.groups) || (!first.too_close(last) && !named.iter().any(other))
+    let apart = |said: &BTreeSet<String>| said.is_disjoint(&last.said);
+    let other = |named: &First| !named.own && named.fingerprint != last.fingerprint && apart(&named.said);
+    !first.too_close(last) && (apart(&first.said) || !named.iter().any(other))
 }
 
 /// Which of these servers are passed over, since chains with them failed: the worst first, a stranger with all that

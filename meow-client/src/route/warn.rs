@@ -113,11 +113,10 @@ fn weak(known: &Known, target: &HopId, avoid: &[[u8; 32]], theirs: &[[u8; 32]]) 
         ));
     }
     let last = known.places.iter().find(|place| place.id == *target);
-    let apart = |groups: &std::collections::BTreeSet<String>| {
-        last.is_none_or(|last| groups.is_disjoint(&last.groups))
-    };
+    let apart =
+        |said: &std::collections::BTreeSet<String>| last.is_none_or(|last| said.is_disjoint(&last.said));
     let others = firsts.iter().filter(|first| !first.own && HopId::of(&first.fingerprint) != *target);
-    let others: Vec<_> = others.map(|first| apart(&first.groups)).collect();
+    let others: Vec<_> = others.map(|first| apart(&first.said)).collect();
     let close = others.iter().filter(|apart| !**apart).count();
     if close > 0 && close == others.len() {
         all.push(
@@ -143,8 +142,8 @@ mod tests {
     use super::*;
 
     fn first(n: u16, group: &str) -> First {
-        let Place { fingerprint, groups, own, answers, .. } = place(n, &[], group);
-        First { fingerprint, groups, own, answers }
+        let Place { fingerprint, said, own, answers, .. } = place(n, &[], group);
+        First { fingerprint, said, own, answers }
     }
 
     /// Chains to the server 9, which begin at one of these.

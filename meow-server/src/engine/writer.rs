@@ -14,6 +14,8 @@ use super::HeldPulls;
 const BATCH_BYTES: usize = 4 << 20;
 /// Writes from which on a batch lets nobody go first.
 const GATHERED: usize = 32;
+/// So many more have to come whenever others went first.
+const A_FEW: usize = 3;
 
 enum Job {
     Write { write: Box<Write>, now: u64, reply: oneshot::Sender<Result<WriteOutcome, WriteError>> },
@@ -148,14 +150,14 @@ impl Thread {
     fn run(mut self) {
         let mut waiting = None;
         while let Some(first) = waiting.take().or_else(|| self.queued.blocking_recv()) {
-            let (mut batch, mut next, mut seen) = (Batch::default(), Some(first), 1);
+            let (mut batch, mut next, mut enough) = (Batch::default(), Some(first), 1);
             // Writes gather until no more come, the batch is full, or something else comes.
             while let Some(job) = next.take() {
                 match job {
                     Job::Write { write, now, reply } if batch.takes(&write) => {
                         batch.push(*write, now, reply);
                         if batch.writes.len() < self.batch && batch.bytes < BATCH_BYTES {
-                            next = self.more(batch.writes.len(), &mut seen);
+                            next = self.more(batch.writes.len(), &mut enough);
                         }
                     }
                     other => waiting = Some(other),
@@ -179,13 +181,13 @@ impl Thread {
         }
     }
 
-    /// What joins a batch of so many writes: what is queued, or what others bring when they may run first, as long as that makes
-    /// it grow beyond what it had when it was last `seen`. Where the processors are busy, more than twice as many writes share a
-    /// sync by that; where one is idle, this one runs on at once. A write that is alone waits for nobody.
-    fn more(&mut self, count: usize, seen: &mut usize) -> Option<Job> {
+    /// What joins a batch of so many writes: what is queued, or what others bring when they may run first, as long as each time
+    /// brings a few; so that is eight times at most. Where the processors are busy, twice as many writes and more share a sync by
+    /// that; where one is idle, this one runs on at once. A write that is alone waits for nobody.
+    fn more(&mut self, count: usize, enough: &mut usize) -> Option<Job> {
         let queued = self.queued.try_recv().ok();
-        if queued.is_none() && count > *seen && count < GATHERED {
-            *seen = count;
+        if queued.is_none() && count > *enough && count < GATHERED {
+            *enough = count + A_FEW;
             thread::yield_now();
             return self.queued.try_recv().ok();
         }

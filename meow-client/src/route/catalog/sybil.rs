@@ -115,7 +115,7 @@ impl World {
     /// Draws chains of four that begin at the first server, and counts the fakes on their ways, and the ways that have two.
     fn draw(&self) -> (usize, usize) {
         let own = BTreeSet::new();
-        let places = View::new(&self.directory, &self.trusted, &own).places();
+        let places = View::new(&self.directory, &self.trusted, &own, &Pool::Trusted).places();
         // The trusted one is shown by nobody else, so it may be the first alone.
         assert_eq!(places.len(), OTHERS + FAKES);
         assert_eq!(places.iter().filter(|place| place.trusted).count(), 1, "trust is the user's");
@@ -214,4 +214,33 @@ fn liar(n: usize) -> String {
         None => address(n),
         Some(fake) => format!("http://{}.{}.0.1/", 11 + fake / 250, fake % 250),
     }
+}
+
+/// One of three hops that the user trusts says that all servers but itself are in one network.
+#[test]
+fn a30_a_trusted_hop_that_lies_alone_neither_becomes_the_only_first_one_nor_puts_others_together() {
+    let mut world = World::new(name);
+    for n in [0, 1] {
+        world.trust(world.prints[n]);
+        world.show(world.prints[n], &HONEST_ONES, apart);
+    }
+    world.show(world.prints[FIRST], &HONEST_ONES, |n| together(n).filter(|_| n != FIRST));
+    let own = BTreeSet::new();
+    let view = View::new(&world.directory, &world.trusted, &own, &Pool::Trusted);
+    let (places, firsts) = (view.places(), view.firsts());
+    let target = HopId::of(&world.prints[TARGET]);
+    let chain = Chain { hops: 4, first: Pool::Trusted, between: Pool::Known, delay_ms: 0 };
+    let draw = Draw { chain: &chain, target: &target, avoid: &[], firsts: &firsts, failed: &[] };
+    let (mut random, mut first, mut strangers) =
+        (SeededRandom::new(31), BTreeMap::<_, u32>::new(), BTreeMap::<_, u32>::new());
+    for _ in 0..DRAWS {
+        let path = choose(&places, &draw, &mut random).unwrap();
+        *first.entry(path.there[0].fingerprint).or_default() += 1;
+        let between = path.there[1..3].iter().chain(&path.back);
+        let between = between.filter(|place| !place.trusted).map(|place| place.fingerprint);
+        *strangers.entry(between.collect::<BTreeSet<_>>().len()).or_default() += 1;
+    }
+    // 100 of each are expected, and 40 are nearly 5 deviations.
+    assert!(first.len() == 3 && first.values().all(|n| (60..140).contains(n)), "{first:?}");
+    assert!(strangers.keys().any(|together| *together > 1), "{strangers:?}");
 }

@@ -9,7 +9,7 @@ use super::*;
 fn named(places: &[Place]) -> Vec<First> {
     let first = |p: &Place| First {
         fingerprint: p.fingerprint,
-        groups: p.groups.clone(),
+        said: p.said.clone(),
         own: p.own,
         answers: p.answers,
     };
@@ -44,7 +44,7 @@ fn a30_a_trusted_first_server_of_the_mailbox_servers_operator_is_drawn_only_wher
     let mut random = SeededRandom::new(20);
     let mut places = mesh();
     let theirs = |n: u16, places: &mut Vec<Place>| {
-        places.iter_mut().find(|p| p.id == id(n)).unwrap().groups.insert("theirs".into());
+        places.iter_mut().find(|p| p.id == id(n)).unwrap().said.insert("theirs".into());
     };
     theirs(1, &mut places);
     theirs(2, &mut places);
@@ -73,7 +73,7 @@ fn a30_a_trusted_first_server_of_the_mailbox_servers_operator_is_drawn_only_wher
     draw(&places, &trusted_chain(3), &[], &[], &mut random).unwrap();
     // Two strangers are never first and last.
     let mut strangers = mesh();
-    strangers.iter_mut().for_each(|p| (p.trusted, p.groups) = (false, ["theirs".into()].into()));
+    strangers.iter_mut().for_each(|p| (p.trusted, p.said) = (false, ["theirs".into()].into()));
     let known = chain(3, Pool::Known, Pool::Known);
     assert_eq!(draw(&strangers, &known, &[], &[], &mut random).unwrap_err(), NoPath::CloseFirst);
 }

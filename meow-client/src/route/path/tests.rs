@@ -35,8 +35,8 @@ pub(in crate::route) fn place(n: u16, onward: &[u16], group: &str) -> Place {
         trusted: false,
         own: false,
         pools: Vec::new(),
-        groups: [group.to_owned()].into(),
-        counted: None,
+        said: [group.to_owned()].into(),
+        found: None,
         answers: true,
         shown: true,
     }
@@ -182,7 +182,7 @@ fn a30_a_thousand_servers_on_one_network_have_one_chance_and_never_two_places() 
 fn a30_a_name_of_its_own_for_each_of_many_servers_on_one_network_gives_no_more_chances() {
     let mut places: Vec<_> = (1..=5u16).map(|n| place(n, &[], &format!("network 10.{n}"))).collect();
     places.extend((100..200).map(|n| Place {
-        groups: [format!("domain {n}.example"), "network 66.6".into()].into(),
+        said: [format!("domain {n}.example"), "network 66.6".into()].into(),
         ..place(n, &[], "")
     }));
     let mut random = SeededRandom::new(8);
@@ -200,8 +200,8 @@ fn a30_a_name_of_its_own_for_each_of_many_servers_on_one_network_gives_no_more_c
 #[test]
 fn a30_who_claims_to_be_where_honest_servers_are_takes_nothing_of_their_chance() {
     let found = |n: u16, at: String, also: Option<String>| Place {
-        counted: Some([at.clone()].into()),
-        groups: also.into_iter().chain([at]).collect(),
+        found: Some([at].into()),
+        said: also.into_iter().collect(),
         ..place(n, &[], "")
     };
     // Ten honest ones, and twenty fakes in each of ten networks, of which twenty each say that they are beside an honest one.
