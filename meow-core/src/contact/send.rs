@@ -69,7 +69,7 @@ impl Contact {
         random: &mut dyn Random,
     ) -> Result<Outgoing, SendError> {
         let seq = self.sent.take(content)?;
-        if let Some(gone) = self.sent.make_room() {
+        for gone in self.sent.make_room()? {
             self.tell_later(gone);
         }
         self.seal(seq, content, random)

@@ -15,9 +15,10 @@ const MAX_DIGESTS: usize = 10_000;
 /// Most contents that are digested ahead of a missing one. Where more come, the digest stays where it is
 /// until a renewal: forks show no more, messages still do.
 const MAX_AHEAD: usize = 2_000;
-/// Most statements of the protocol's own that are kept to be sent again: more than there are kinds, so that there is always
-/// one to let go of.
-const MAX_KEPT: usize = 64;
+/// Bytes of the protocol's own statements that are kept to be sent again, beside the newest of each kind.
+const MAX_KEPT: usize = 32 * 1024;
+/// What one of them counts for beside its own length.
+const KEPT_HEAD: usize = 16;
 /// No conversation gets so far; a sequence beyond is a lie.
 const MAX_SEQ: u64 = 1 << 62;
 
@@ -46,6 +47,11 @@ impl Chain {
         self.seen = Seen::restart(transcript, upto);
         self.ahead.clear();
     }
+}
+
+/// What a kept statement counts for, in bytes.
+fn room(content: &Content) -> Result<usize, WireError> {
+    Ok(KEPT_HEAD + postcard::to_stdvec(content).map_err(|_| WireError::Invalid)?.len())
 }
 
 /// A statement of where to deposit that is not said again, and the newer one that says all that counts.
@@ -96,21 +102,34 @@ impl Sent {
         Ok(seq)
     }
 
-    /// Lets go of a statement where one more is kept than may be: of one that a newer one of its kind supersedes, since of
-    /// those only the newest counts. The newest of each kind stays until the other side has seen it.
-    pub(super) fn make_room(&mut self) -> Option<Superseded> {
-        if self.kept.len() <= MAX_KEPT {
-            return None;
+    /// Lets go of statements where more is kept than may be: of those that a newer one of their kind supersedes, since only
+    /// the newest counts. The newest of each kind stays until the other side has seen it. Gives those of where to deposit,
+    /// in the order in which they went.
+    pub(super) fn make_room(&mut self) -> Result<Vec<Superseded>, WireError> {
+        let mut held = 0;
+        for content in self.kept.values() {
+            held += room(content)?;
         }
+        let mut lookups = Vec::new();
+        while held > MAX_KEPT {
+            let Some((lookup, oldest)) = self.superseded() else { break };
+            if let Some(content) = self.kept.remove(&oldest.seq) {
+                held -= room(&content)?;
+            }
+            lookups.extend(lookup.then_some(oldest));
+        }
+        Ok(lookups)
+    }
+
+    /// The statement that goes first, and whether it says where to deposit.
+    fn superseded(&self) -> Option<(bool, Superseded)> {
         let mut newer = BTreeMap::new();
         let superseded = self.kept.iter().rev().filter_map(|(seq, content)| {
             // Mailboxes are closed by what is seen of those: they go last.
             let last = matches!(content, Content::Lookup(_));
             newer.insert(content.kind(), *seq).map(|by| (last, Superseded { seq: *seq, by }))
         });
-        let (lookup, oldest) = superseded.min_by_key(|(last, gone)| (*last, gone.seq))?;
-        self.kept.remove(&oldest.seq);
-        lookup.then_some(oldest)
+        superseded.min_by_key(|(last, gone)| (*last, gone.seq))
     }
 
     /// The protocol's own content of a sequence, unless the other side has seen it.
@@ -141,10 +160,10 @@ impl Sent {
         });
     }
 
-    /// How many statements are kept.
+    /// How many statements are kept, and what they count for.
     #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
-        self.kept.len()
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.kept.len(), self.kept.values().map(|content| room(content).unwrap()).sum())
     }
 
     /// Notes a content under a sequence that was used before.

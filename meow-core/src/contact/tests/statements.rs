@@ -4,11 +4,16 @@ use super::*;
 use crate::crypto::Secret;
 use crate::direct::DirectOffer;
 use crate::lane::Lookup;
+use crate::message::Receipt;
 use crate::policy::Receipts;
+use crate::wire::List;
 
 const RECEIPTS: Receipts = Receipts { decrypted: true, read: false };
-/// More than are kept.
+/// Longer ones than these, or more moves, than are kept.
 const MANY: usize = 100;
+const MANY_MOVES: usize = 300;
+/// What is kept, in bytes, without the newest of each kind.
+const ROOM: usize = 32 * 1024;
 
 /// Moves to a new mailbox. Gives the statement, and where this side is to be written to from then on.
 fn move_mailbox(side: &mut Side) -> (Outgoing, Lookup) {
@@ -17,14 +22,15 @@ fn move_mailbox(side: &mut Side) -> (Outgoing, Lookup) {
     (out, side.contact.own_lookup().unwrap())
 }
 
-/// Alice hears Bob and says that she has, many times; Bob gets that, and says nothing of what he has got.
+/// Alice says what she has of Bob's, at length, many times; Bob gets that, and says nothing of what he has got.
 fn many_receipts(alice: &mut Side, bob: &mut Side) {
-    for i in 0..MANY {
-        bob.send(&i.to_string());
-        settle(alice, bob);
-        let receipt = alice.contact.take_receipt(RECEIPTS, &mut alice.random).unwrap().unwrap();
-        bob.receive(&receipt.item);
+    // Of these he never sent any.
+    let receipt = Receipt { also: List::take([1 << 62; 64]), ..Receipt::default() };
+    for _ in 0..MANY {
+        let out = alice.contact.send(&Content::Receipt(receipt.clone()), &mut alice.random).unwrap();
+        bob.receive(&out.item);
     }
+    assert!(alice.contact.sent.held().0 < MANY, "some had to go");
 }
 
 /// Bob says what he has, and what he lacks comes again.
@@ -61,7 +67,7 @@ fn what_was_let_go_of_closes_no_mailbox_that_the_contact_writes_to() {
     let known = bob.contact.deposit_target().unwrap().places()[0].lkp;
     let (first, _) = move_mailbox(&mut alice);
     let (mut last, mut newest) = move_mailbox(&mut alice);
-    for _ in 0..MANY {
+    for _ in 0..MANY_MOVES {
         (last, newest) = move_mailbox(&mut alice);
     }
     // Bob gets nothing of it but what now stands in the place of the first one.
@@ -72,7 +78,8 @@ fn what_was_let_go_of_closes_no_mailbox_that_the_contact_writes_to() {
     assert!(alice.contact.seen_by_contact() >= first.seq);
     assert_eq!(bob.contact.deposit_target().unwrap().places()[0].lkp, known);
     assert!(!alice.has(&ContactEvent::CloseMailbox { lkp: known }), "he writes to it still");
-    assert!(alice.contact.sent.held() <= 64, "bounded");
+    let (kept, bytes) = alice.contact.sent.held();
+    assert!(kept < MANY_MOVES && bytes <= ROOM, "{kept}, {bytes}");
 
     // All the others: he writes to the newest one, and the first one goes.
     for seq in first.seq + 1..=last.seq {
@@ -97,9 +104,31 @@ fn what_a_receipt_says_has_come_takes_no_room() {
     }
     bob.contact.told.owed = true;
     let receipt = bob.contact.take_receipt(RECEIPTS, &mut bob.random).unwrap().unwrap();
-    let before = alice.contact.sent.held();
+    let before = alice.contact.sent.held().0;
     alice.receive(&receipt.item);
     assert!(before > 20);
-    assert_eq!(alice.contact.sent.held(), 1);
+    assert_eq!(alice.contact.sent.held().0, 1);
     assert!(alice.contact.sent.kept(lost.seq).is_some(), "the one that is lacking");
+}
+
+/// Bob's server loses all that comes for a while in which he is heard.
+#[test]
+fn what_was_lost_of_many_statements_comes_again_as_it_was_and_makes_no_fork() {
+    let (mut alice, mut bob) = established();
+    let mut lost = 0;
+    for i in 0..MANY {
+        bob.send(&i.to_string());
+        settle(&mut alice, &mut bob);
+        lost = alice.contact.take_receipt(RECEIPTS, &mut alice.random).unwrap().unwrap().seq;
+    }
+    let after = alice.send("it is back");
+    assert_eq!((alice.contact.sent.held().0, after), (MANY, lost + 1));
+    settle(&mut alice, &mut bob);
+    assert!(bob.contact.got.seen().upto < lost);
+    // So many that two of his receipts bring them back.
+    fill(&mut alice, &mut bob);
+    fill(&mut alice, &mut bob);
+    assert_eq!(alice.contact.seen_by_contact(), after);
+    assert!(!alice.has(&ContactEvent::Fork) && !bob.has(&ContactEvent::Fork));
+    assert_eq!(alice.contact.sent.held().0, 0);
 }
