@@ -16,7 +16,7 @@ use net::{Capture, Machine, Net, Relay};
 
 /// What passed last is on its way to the file of a capture.
 fn settle() {
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(500));
 }
 
 /// Until it is so, however slow the machine.

@@ -9,7 +9,7 @@ use meow_core::message::Content;
 use meow_core::policy::Chain;
 use meow_core::request::{Acknowledge, Deposit, MAX_ITEM, Pull, Request, RequestKind, sealed_len};
 use meow_core::session::SessionKind;
-use meow_core::transport::Endpoint;
+use meow_core::transport::{Endpoint, LinkProfile};
 use meow_core::wire::{Blob, Fixed, size_of_class};
 use meow_core::{Error, ErrorKind, Result};
 
@@ -28,6 +28,8 @@ const TEXT: usize = 100;
 const SESSION_OPEN: usize = 2048;
 /// The same on a thin link.
 const THIN_SESSION_OPEN: (usize, usize) = (236, 124);
+/// A round trip, and bits per second, of a link that this device knows nothing of: most are like HTTP's.
+const USUAL: (Duration, u64) = (Duration::from_millis(50), 10_000_000);
 
 /// What a text of 100 bytes costs to send by a route, each of its copies to such a server, or one look for mail that brings no more than a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +39,11 @@ pub struct RouteCost {
     pub up: u64,
     /// Bytes that it gets.
     pub down: u64,
-    /// How long until it is at the mailbox server: the mean of the delays on the way, and what links of these kinds
-    /// usually take; and where it waits for a moment of cover traffic, the mean of that.
+    /// How long until it is at the mailbox server, or at the contact's device: the mean of the delays on the way, and what
+    /// links of these kinds usually take for so many bytes; and where it waits for a moment of cover traffic, the mean of
+    /// that.
     pub latency: Duration,
-    /// How long from its leaving until the word of the mailbox server is back, on average.
+    /// How long from its leaving until the word of the mailbox server, or of the contact's device, is back, on average.
     pub round_trip: Duration,
 }
 
@@ -139,8 +142,7 @@ impl Inner {
         let profile = self.servers.estimate(&url).ok();
         let lengths = sample.lengths(profile.as_ref().is_some_and(is_thin))?;
         let (up, down) = on_the_wire(&url, profile.as_ref(), lengths, Comes::AtOnce);
-        let round_trip = self.usual_rtt(&url);
-        Some(RouteCost { up, down, latency: round_trip / 2, round_trip })
+        Some(straight(profile.as_ref(), up, down))
     }
 
     /// What it costs to hand it over to the contact's device: by the link that is up, or such a one as would be made.
@@ -151,8 +153,7 @@ impl Inner {
         // Of the number of a packet no more hangs on than that it has few digits.
         let lengths = (item.sealed_len(thin)?, DirectFrame::Taken(100).sealed_len(thin)?);
         let (up, down) = on_the_wire(at, profile.as_ref(), lengths, Comes::OnLink);
-        let round_trip = self.usual_rtt(at);
-        Some(RouteCost { up, down, latency: round_trip / 2, round_trip })
+        Some(straight(profile.as_ref(), up, down))
     }
 
     /// What it costs to ask it through a chain.
@@ -165,17 +166,21 @@ impl Inner {
         let url = self.usual_url(&first.fingerprint, std::iter::empty())?;
         let profile = self.servers.estimate(&url).ok();
         let (up, down) = on_the_wire(&url, profile.as_ref(), (len, len), Comes::FromAfar);
-        let travel = |way: &[Place]| -> Duration {
-            let links = way.iter().filter_map(|place| place.descriptor.urls.first()?.parse().ok());
-            links.map(|url: Endpoint| self.usual_rtt(&url) / 2).sum()
+        let own = straight(profile.as_ref(), up, down);
+        // Which way a server takes to the next one is the servers' affair: by the first that the next one names.
+        let between = |place: &Place| {
+            let named = place.descriptor.urls.first().and_then(|url| url.parse().ok());
+            let profile = named.and_then(|url: Endpoint| self.servers.estimate(&url).ok());
+            one_way(profile.as_ref(), len as u64)
         };
-        // The last link of the way back is the first of the way there.
-        let (there, back) = (travel(&path.there), travel(&path.back) + self.usual_rtt(&url) / 2);
+        // The first stands at both ends: this device's own link leads there, the last one between servers back there.
+        let there: Duration = path.there.iter().skip(1).map(between).sum();
+        let back: Duration = path.back.iter().map(between).sum();
         Some(RouteCost {
             up,
             down,
-            latency: chain.expected_there() + there,
-            round_trip: chain.expected_delays() + there + back,
+            latency: own.latency + there + chain.expected_there(),
+            round_trip: own.round_trip + there + back + chain.expected_delays(),
         })
     }
 
@@ -185,9 +190,39 @@ impl Inner {
         let used = told.last(fingerprint).map(|(_, used, _)| used);
         used.or_else(|| told.urls(fingerprint).into_iter().chain(named).next())
     }
+}
 
-    /// Where this device has no such link, another server has: most are like HTTP's.
-    fn usual_rtt(&self, url: &Endpoint) -> Duration {
-        self.servers.estimate(url).map_or(Duration::from_millis(50), |profile| profile.rtt)
+/// What one packet there and one back cost on one link.
+fn straight(profile: Option<&LinkProfile>, up: u64, down: u64) -> RouteCost {
+    let latency = one_way(profile, up);
+    RouteCost { up, down, latency, round_trip: latency + one_way(profile, down) }
+}
+
+/// How long so many bytes are on the way over a link with nothing else on it.
+fn one_way(profile: Option<&LinkProfile>, bytes: u64) -> Duration {
+    let (rtt, bit_rate) = profile.map_or(USUAL, |profile| (profile.rtt, profile.bit_rate));
+    rtt / 2 + Duration::from_micros(bytes.saturating_mul(8_000_000) / bit_rate.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use meow_core::transport::Pattern;
+
+    use super::*;
+
+    #[test]
+    fn a_slow_line_takes_its_time_for_each_byte() {
+        let mut radio = LinkProfile::new(Pattern::Bus, 252);
+        (radio.rtt, radio.bit_rate) = (Duration::from_millis(200), 1200);
+        let cost = straight(Some(&radio), 600, 90);
+        assert_eq!(cost.latency, Duration::from_millis(100 + 4000));
+        assert_eq!(cost.round_trip, Duration::from_millis(200 + 4000 + 600));
+        // Over the network bytes hardly count.
+        assert_eq!(straight(None, 1250, 1250).round_trip, Duration::from_millis(52));
+        radio.bit_rate = 0;
+        assert!(
+            straight(Some(&radio), u64::MAX, 0).latency > Duration::from_secs(86_400),
+            "nothing overflows"
+        );
     }
 }

@@ -299,15 +299,19 @@ fn days(
         && let (Some(report), Some(basis)) = (all.get_mut(at), bases.get(at))
         && let Some(cost) = &mut report.cost
     {
-        match scarce {
-            Some(why) => report.stands_still = Some(why.to_string()),
+        let under_way = match scarce {
+            Some(why) => {
+                report.stands_still = Some(why.to_string());
+                Duration::ZERO
+            }
             None => {
                 let stream = Stream::new(pause, cost.round_trip, *cost, basis.opening);
                 sent = stream.per_day();
                 report.day = day(&[stream], basis.session);
+                cost.round_trip
             }
-        }
-        cost.latency += pause.mean();
+        };
+        cost.latency += pause.wait(under_way);
     }
     let by_chain = |report: &RouteReport| {
         report.fetching && report.cost.is_some() && matches!(report.route, Route::Matriochka(_))

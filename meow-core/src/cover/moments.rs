@@ -148,6 +148,12 @@ mod tests {
             // And none of them comes at once when the busy time is over.
             let soon = all.windows(2).filter(|two| two[1] - two[0] < busy + 600).count();
             assert!(all.windows(2).all(|two| two[1] - two[0] > busy) && soon < all.len() / 30, "{soon}");
+            // What comes at any time waits as long as is said.
+            let pauses: Vec<_> = all.windows(2).map(|two| (two[1] - two[0]) as f64 / 1000.0).collect();
+            let waits =
+                pauses.iter().map(|pause| pause * pause / 2.0).sum::<f64>() / pauses.iter().sum::<f64>();
+            let said = pause(60).wait(std::time::Duration::from_millis(busy)).as_secs_f64();
+            assert!((waits - said).abs() < said / 8.0, "{waits} {said}");
         }
     }
 

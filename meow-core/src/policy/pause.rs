@@ -49,6 +49,14 @@ impl Pause {
     pub fn per_day(self, under_way: Duration) -> f64 {
         f64::from(DAY) / (self.mean() + under_way).as_secs_f64()
     }
+
+    /// How long, on average, what comes at any time waits for the next of these moments: for one where nothing is under way,
+    /// which is the mean pause however long ago the last one was; else for the rest of that besides.
+    pub fn wait(self, under_way: Duration) -> Duration {
+        let both = (self.mean() + under_way).as_secs_f64();
+        let rest = under_way.as_secs_f64() / 2.0;
+        self.mean() + Duration::from_secs_f64(rest * under_way.as_secs_f64() / both)
+    }
 }
 
 impl TryFrom<u32> for Pause {
@@ -145,5 +153,7 @@ mod tests {
         let pause = Pause::from_secs(600).unwrap();
         assert!((pause.per_day(Duration::ZERO) - 144.0).abs() < 1e-9);
         assert!((pause.per_day(Duration::from_secs(120)) - 120.0).abs() < 1e-9);
+        assert_eq!(pause.wait(Duration::ZERO), Duration::from_secs(600));
+        assert_eq!(pause.wait(Duration::from_secs(600)), Duration::from_secs(600 + 150));
     }
 }

@@ -126,7 +126,8 @@ impl Machine {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let file = folder.join(format!("{}.{}.capture", self.name, NEXT.fetch_add(1, Ordering::Relaxed)));
         let mut child = Command::new("ip")
-            .args(["netns", "exec", &self.name, "tcpdump", "-i", "eth0", "-nn", "-l", "-q", "-t", "ip"])
+            .args(["netns", "exec", &self.name, "tcpdump", "--immediate-mode", "-i", "eth0"])
+            .args(["-nn", "-l", "-q", "-t", "ip"])
             .stdout(File::create(&file).unwrap())
             .stderr(Stdio::piped())
             .spawn()
