@@ -22,7 +22,7 @@ use super::offer::{direct_record, may_go_directly};
 use super::places::{Places, address};
 use crate::client::Inner;
 use crate::records::contact;
-use crate::run::task_ended;
+use crate::run::{of_the_store, task_ended};
 
 /// How long a place that only a contact names is dialled at most, where the transport does not give up before.
 const CONTACTS_PLACE: Duration = Duration::from_secs(4);
@@ -222,26 +222,22 @@ impl Inner {
     /// Whether a contact is at one of its places.
     ///
     /// # Errors
-    /// Those of the store alone: whatever else fails is of that place.
+    /// Those of the store and of this program; whatever else fails is of that place.
     async fn dial_at(self: &Arc<Self>, whom: &Whom, place: &Endpoint, how: How) -> Result<bool> {
-        let met = match self.connect(place, how).await {
-            Ok(link) => {
-                let proving = timeout(GREETING + how.time(), self.prove(whom, place, link));
-                proving.await.map_err(nobody_answers).flatten()
-            }
+        let link = match self.connect(place, how).await {
+            Ok(link) => link,
             Err(e) => {
                 if matches!(how, How::Sparingly) && e.kind() == ErrorKind::System {
                     self.nothing_left(address(place)).await?;
                 }
-                Err(e)
+                return Ok(not_there(&e));
             }
         };
-        match met {
+        let proving = timeout(GREETING + how.time(), self.prove(whom, place, link));
+        match proving.await.map_err(nobody_answers).flatten() {
             Ok(()) => self.is_at(address(place)).await.map(|()| true),
-            Err(e) => {
-                tracing::debug!(kind = e.kind().name(), "a contact is not at one of its places");
-                Ok(false)
-            }
+            Err(e) if of_the_store(&e) => Err(e),
+            Err(e) => Ok(not_there(&e)),
         }
     }
 
@@ -294,6 +290,11 @@ pub(crate) fn is_thin_link(link: &LinkProfile) -> bool {
 
 fn nobody_answers(_: Elapsed) -> Error {
     Error::new(ErrorKind::Unreachable, "nobody answers there")
+}
+
+fn not_there(e: &Error) -> bool {
+    tracing::debug!(kind = e.kind().name(), "a contact is not at one of its places");
+    false
 }
 
 fn away(name: &str, left: Duration) -> Error {

@@ -167,9 +167,15 @@ impl Inner {
         let profile = self.servers.estimate(&url).ok();
         let (up, down) = on_the_wire(&url, profile.as_ref(), (len, len), Comes::FromAfar);
         let own = straight(profile.as_ref(), up, down);
-        // Which way a server takes to the next one is the servers' affair: by the first that the next one names.
+        // Which way a server takes to the next one is the servers' affair: by the first that the next one names. A stranger
+        // might name a slow line, so that less cover traffic is said to leave.
         let between = |place: &Place| {
-            let named = place.descriptor.urls.first().and_then(|url| url.parse().ok());
+            let named = place
+                .descriptor
+                .urls
+                .first()
+                .filter(|_| place.trusted || place.own)
+                .and_then(|url| url.parse().ok());
             let profile = named.and_then(|url: Endpoint| self.servers.estimate(&url).ok());
             one_way(profile.as_ref(), len as u64)
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use meow_core::transport::{CostClass, Endpoint, Link};
-use meow_core::{Error, ErrorKind, Result};
+use meow_core::{Error, ErrorKind, Result, Retry};
 use meow_transport::Transports;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -15,6 +15,8 @@ use super::exchange::late;
 
 /// Longest that connecting may take.
 const CONNECT: Duration = Duration::from_secs(20);
+/// Seconds after which the system may give what it has refused.
+const REFUSED_SECS: u32 = 5;
 /// Head start of a way before the next one of the same cost is tried beside it.
 const HEAD_START: Duration = Duration::from_millis(300);
 /// Head start before a costlier one is tried: airtime and volume are not spent for a moment's delay.
@@ -106,14 +108,15 @@ fn named(to: &Endpoint, e: Error) -> Error {
     if !matches!(e.kind(), ErrorKind::Unreachable | ErrorKind::System) {
         return e;
     }
-    Error::new(ErrorKind::Unreachable, format!("{to}: {e}")).with_retry(e.retry()).with_source(e)
+    // For a moment only, most likely.
+    let retry = if e.kind() == ErrorKind::System { Retry::After(REFUSED_SECS) } else { e.retry() };
+    Error::new(ErrorKind::Unreachable, format!("{to}: {e}")).with_retry(retry).with_source(e)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::server::choose::{Failures, order};
-    use meow_core::Retry;
     use meow_core::transport::{
         Frame, LinkProfile, Listener, Pattern, Peer, RecvFrames, SendFrames, Transport,
     };

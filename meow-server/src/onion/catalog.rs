@@ -232,12 +232,14 @@ impl Target {
         Arc::clone(&self.links).acquire_owned().await.ok()
     }
 
-    /// Takes a descriptor that was verified, unless it is older than the one before.
-    pub(crate) fn tells(&self, issued: u64, signed: SignedDescriptor) {
+    /// Takes a descriptor that was verified, unless it is older than the one before: then it may be played back, and is false.
+    pub(crate) fn tells(&self, issued: u64, signed: SignedDescriptor) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.as_ref().is_none_or(|told| told.issued <= issued) {
+        let newest = told.as_ref().is_none_or(|told| told.issued <= issued);
+        if newest {
             *told = Some(Told { issued, signed });
         }
+        newest
     }
 
     /// Notes at which address its descriptor was had. Where that is none of the public Internet it means nothing to others,
@@ -340,8 +342,8 @@ mod tests {
         assert_eq!(catalog.page(0, 8000), CatalogPage::default(), "nothing is known yet");
         for (n, (reference, signed)) in all.iter().enumerate().filter(|(n, _)| *n != 7) {
             let target = catalog.find(&HopId::of(&reference.fingerprint)).unwrap();
-            target.tells(5, signed.clone());
-            target.tells(4, all[(n + 1) % 40].1.clone());
+            assert!(target.tells(5, signed.clone()));
+            assert!(!target.tells(4, all[(n + 1) % 40].1.clone()));
             FOUND.iter().for_each(|at| target.found_at(at.parse().unwrap()));
         }
         for room in [1000, 8000, 32_000] {
@@ -379,7 +381,7 @@ mod tests {
             found.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
         assert_eq!(find(&["9.9.9.9"]), None, "it has not said who it is");
-        target.tells(5, signed);
+        assert!(target.tells(5, signed));
         assert_eq!(find(&["9.9.1.1", "::ffff:9.9.2.2"]).unwrap(), ["9.9.0.0/16"]);
         let own =
             ["127.0.0.1", "10.1.2.3", "192.168.7.7", "::1", "fd00::1", "169.254.1.1", "::ffff:10.0.0.1"];

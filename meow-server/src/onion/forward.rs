@@ -159,10 +159,11 @@ async fn described(link: Link, target: &Target) -> Result<()> {
         return Err(Error::new(ErrorKind::Limit, "the next server is busy"));
     };
     let issued = signed.clone().verified(&target.fingerprint)?.issued;
-    if let Some(address) = at {
+    if target.tells(issued, *signed)
+        && let Some(address) = at
+    {
         target.found_at(address);
     }
-    target.tells(issued, *signed);
     Ok(())
 }
 
