@@ -114,24 +114,34 @@ fn measured_directly(
     each([send(1), send(17)])
 }
 
-/// Compares with what is said of the first way to send; notes what is off by more than a tenth.
-fn compare(
+/// Compares with what is said of the first way to send; gives what is off by more than a tenth. What is off is measured again, up
+/// to three times, and the least counts: a busy machine acknowledges apart and sends again, which only adds.
+pub(super) fn off(
     home: &Machine,
     alice: &Person,
     what: &str,
     to: &str,
-    measured: [u64; 2],
-    wrong: &mut Vec<String>,
-) {
-    let said = home.meow(alice, ["route", to]).done().records.remove(0);
-    for (key, measured) in ["bytes_up", "bytes_down"].into_iter().zip(measured) {
-        let said = said[key].as_u64().unwrap();
-        let line = format!("{what}: {key} {said}, measured {measured}");
-        eprintln!("{line}");
-        if said.abs_diff(measured) * 10 > measured {
-            wrong.push(line);
+    mut measure: impl FnMut() -> [u64; 2],
+) -> Vec<String> {
+    let (mut least, mut wrong) = ([u64::MAX; 2], Vec::new());
+    for _ in 0..3 {
+        let once = measure();
+        least = [0, 1].map(|way| least[way].min(once[way]));
+        let said = home.meow(alice, ["route", to]).done().records.remove(0);
+        wrong.clear();
+        for (key, measured) in ["bytes_up", "bytes_down"].into_iter().zip(least) {
+            let said = said[key].as_u64().unwrap();
+            let line = format!("{what}: {key} {said}, measured {measured}");
+            eprintln!("{line}");
+            if said.abs_diff(measured) * 10 > measured {
+                wrong.push(line);
+            }
+        }
+        if wrong.is_empty() {
+            break;
         }
     }
+    wrong
 }
 
 #[test]
@@ -212,8 +222,7 @@ fn a_text_costs_what_is_said_by_every_kind_of_link() {
         // The third one has the session that the second one opens.
         write(&alice, name, 3);
         home.meow(&alice, ["receive"]).done();
-        let measured = measured(&home, &alice, name, &folder, with);
-        compare(&home, &alice, name, name, measured, &mut wrong);
+        wrong.extend(off(&home, &alice, name, name, || measured(&home, &alice, name, &folder, with)));
     }
     // Through the broker it is the same with TLS and without.
     for ((name, _, with), relay) in kinds.iter().zip(&relays).take(3) {
@@ -223,10 +232,10 @@ fn a_text_costs_what_is_said_by_every_kind_of_link() {
         home.meow(&alice, args).done();
         // Their servers ask each other who they are as they start.
         until(|| home.meow(&alice, ["route", "chained"]).records.iter().all(|route| route["works"] == true));
-        let measured = measured(&home, &alice, "chained", &folder, with);
-        compare(&home, &alice, &format!("chain by {name}"), "chained", measured, &mut wrong);
+        let measure = || measured(&home, &alice, "chained", &folder, with);
+        wrong.extend(off(&home, &alice, &format!("chain by {name}"), "chained", measure));
     }
-    let measured = measured_directly((&home, &alice), (&abroad, &friends[5]), "near", &folder);
-    compare(&home, &alice, "directly", "near", measured, &mut wrong);
+    let directly = || measured_directly((&home, &alice), (&abroad, &friends[5]), "near", &folder);
+    wrong.extend(off(&home, &alice, "directly", "near", directly));
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
