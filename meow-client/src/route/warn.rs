@@ -127,7 +127,7 @@ fn weak(known: &Known, target: &HopId, avoid: &[[u8; 32]], theirs: &[[u8; 32]]) 
     } else if close > 0 {
         // What a server says of itself nobody can check: it may want the others to be first.
         all.push(format!(
-            "by what it says or where it was found, the mailbox server is of one operator, network or domain with {close} of your {} servers that \
+            "by what it says, the mailbox server is of one operator, network or domain with {close} of your {} servers that \
              may be first, which therefore are not. Have more elsewhere (`meow hop add --trust`)",
             firsts.len()
         ));

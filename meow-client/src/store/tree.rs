@@ -1,14 +1,15 @@
 //! An ordered map whose copies share what they have in common: a copy costs nothing, and a change of either one only the way to
-//! it. So a writer pays the same for readers whatever is in the store.
+//! it. So a writer pays the same for readers whatever is in the store. The crates that have such maps (imbl, rpds) are under MPL-2.0,
+//! which deny.toml has for exceptions alone.
 
 use std::cmp::Ordering;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher as _, RandomState};
 use std::mem;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// A treap: in the order of its keys from left to right, and in that of numbers drawn from the keys from the top down, which
-/// keeps it about as deep as the logarithm of what is in it. Keys that somebody chose for it could make it deeper, not wrong.
+/// A treap: in the order of its keys from left to right, and in that of random numbers from the top down, which keeps it about as
+/// deep as the logarithm of what is in it, whoever chooses the keys: contacts name some of them.
 #[derive(Clone)]
 pub(super) struct Tree<V>(Option<Arc<Node<V>>>);
 
@@ -25,12 +26,6 @@ impl<V> Default for Tree<V> {
     fn default() -> Self {
         Self(None)
     }
-}
-
-fn rank(key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    hasher.finish()
 }
 
 impl<V: Clone> Tree<V> {
@@ -50,7 +45,7 @@ impl<V: Clone> Tree<V> {
     pub(super) fn insert(&mut self, key: &[u8], value: V) -> Option<V> {
         let Some(node) = self.0.as_mut().map(Arc::make_mut) else {
             let (left, right) = Default::default();
-            self.0 = Some(Arc::new(Node { key: key.into(), value, rank: rank(key), left, right }));
+            self.0 = Some(Arc::new(Node { key: key.into(), value, rank: random(), left, right }));
             return None;
         };
         match key.cmp(&node.key) {
@@ -134,6 +129,11 @@ impl<V: Clone> Tree<V> {
         }
         Iter { waiting }
     }
+}
+
+/// Nobody can foresee it: the standard library keys its hashes anew for this.
+fn random() -> u64 {
+    RandomState::new().hash_one(())
 }
 
 /// Entries in order.
