@@ -182,8 +182,8 @@ impl Thread {
     }
 
     /// What joins a batch of so many writes: what is queued, or what others bring when they may run first, as long as each time
-    /// brings a few; so that is eight times at most. Where the processors are busy, twice as many writes and more share a sync by
-    /// that; where one is idle, this one runs on at once. A write that is alone waits for nobody.
+    /// brings a few; so that is eight times at most. Where the processors are busy, more writes share a sync by that
+    /// (docs/numbers.md); where one is idle, this one runs on at once. A write that is alone waits for nobody.
     fn more(&mut self, count: usize, enough: &mut usize) -> Option<Job> {
         let queued = self.queued.try_recv().ok();
         if queued.is_none() && count > *enough && count < GATHERED {
