@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -275,12 +276,17 @@ fn udp() -> Udp {
     Udp::new(dial, listen)
 }
 
-/// Waits until Mallory is shown as online, or is not.
+/// For what all contacts do at once: as long as their number makes it on two processors.
+fn patience() -> Duration {
+    PATIENCE + Duration::from_secs(1) * contacts() as u32
+}
+
+/// Waits until Mallory is shown as online, or is not. All together ask so often that they leave time for what they wait for.
 async fn while_shown(client: &Client, online: bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while (client.presence("mallory").await.unwrap() == Presence::Online) != online {
         assert!(Instant::now() < end, "presence did not become {online}");
-        sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(50 + 20 * contacts() as u64)).await;
         // What was not sent because the relay was busy has yet to be fetched.
         client.sync(Duration::ZERO).await.unwrap();
     }
@@ -300,7 +306,7 @@ async fn all_write(all: &[Client]) {
     each(all, |client| async move {
         for n in 0..4 {
             let id = send(&client, "mallory", &format!("{n}")).await;
-            let end = Instant::now() + PATIENCE;
+            let end = Instant::now() + patience();
             while client.message(id).await.unwrap().delivery < Delivery::Stored(1) {
                 assert!(Instant::now() < end, "not delivered");
                 client.sync(Duration::ZERO).await.unwrap();
@@ -324,25 +330,46 @@ async fn a28_contacts_who_are_sent_to_a_forged_address_cost_it_three_packets_eac
     let mallory = person(&relay, lies, &["udp://0.0.0.0:0"], Addresses::public()).await;
     // The victim is on this machine, which nobody dials by a contact's word otherwise.
     let here = || Addresses::public().and("127.0.0.0/8".parse().unwrap());
-    let mut all = Vec::new();
     let disks: Vec<Arc<Disk>> = (0..contacts()).map(|_| Arc::default()).collect();
-    for (n, disk) in disks.iter().enumerate() {
+    let mut all = Vec::new();
+    for disk in &disks {
         let (client, _) =
             builder(disk, memory.clone().with(udp()), &[], here()).create(&unlock()).await.unwrap();
-        client.add_server(relay.reference()).await.unwrap();
-        befriend(&mallory, &client, ["mallory", &format!("contact {n}")]).await;
         all.push(client);
     }
-    let everybody = all.iter().chain([&mallory]);
-    rounds(everybody.clone(), 3).await;
-    for (n, client) in all.iter().enumerate() {
-        allow(client, "mallory", [Route::Direct, Route::Server]).await;
+    let (reference, other, names) = (relay.reference(), &mallory, Arc::new(AtomicUsize::new(0)));
+    // As many at once as the relay takes.
+    for some in all.chunks(32) {
+        each(some, |client| {
+            let (reference, mallory, names) = (reference.clone(), other.clone(), Arc::clone(&names));
+            async move {
+                client.add_server(&reference).await.unwrap();
+                let name = format!("contact {}", names.fetch_add(1, Ordering::Relaxed));
+                befriend(&mallory, &client, ["mallory", &name]).await;
+            }
+        })
+        .await;
+    }
+    let all_sync = async |n| {
+        for _ in 0..n {
+            for some in all.chunks(32) {
+                each(some, |client| async move { rounds([&client], 1).await }).await;
+            }
+            rounds([&mallory], 1).await;
+        }
+    };
+    println!("{} contacts", all.len());
+    all_sync(3).await;
+    each(&all, |client| async move { allow(&client, "mallory", [Route::Direct, Route::Server]).await }).await;
+    for n in 0..all.len() {
         allow(&mallory, &format!("contact {n}"), [Route::Direct, Route::Server]).await;
     }
-    rounds(everybody, 2).await;
+    all_sync(2).await;
     let lying = running(&mallory);
     let began = Instant::now();
+    println!("they know each other; all write");
     all_write(&all).await;
+    println!("all have written, after {:?}; they start again", began.elapsed());
     // Mallory offers anew, and everybody starts again: nobody waits because of what was in vain before.
     for n in 0..all.len() {
         mallory.weaken_policy(&format!("contact {n}"), Policy::default(), &unlock()).await.unwrap();

@@ -182,7 +182,7 @@ impl Inner {
             let mut device: Device = load(txn, Table::Meta, DEVICE)?.ok_or_else(|| {
                 Error::new(ErrorKind::Damaged, "the store holds no device record; restore a backup")
             })?;
-            let key = *device.recovery.key(device.next_recovery).ok_or_else(|| {
+            let key = device.recovery.key(device.next_recovery)?.ok_or_else(|| {
                 Error::new(
                     ErrorKind::Limit,
                     "all recovery keys of this device are used; the 24 words are needed to make more",

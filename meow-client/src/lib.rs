@@ -17,6 +17,7 @@ mod flush;
 mod form;
 mod fresh;
 mod hearing;
+mod held;
 pub mod home;
 mod ids;
 mod keys;

@@ -1,27 +1,25 @@
 //! Driving a client: one step, or until told to stop.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meow_core::identity::ContactId;
 use meow_core::store::Table;
 use meow_core::{Error, ErrorKind, Result, Retry};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::{Client, Inner};
 use crate::contacts::{every_contact, own_mailboxes};
 use crate::cover::Running;
 use crate::event::Event;
+use crate::held::{Held, LONGEST_PAUSE, backoff};
 use crate::mailbox::OwnMailbox;
 use crate::records::{contact, decode};
 use crate::route::Ways;
 
 /// How long a pull is held by the server, while a client runs.
 const HOLD: Duration = Duration::from_secs(50);
-/// Longest pause after failures.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a step brought.
 #[derive(Debug, Default)]
@@ -277,69 +275,42 @@ impl Inner {
 
     /// Keeps one held pull open per mailbox.
     async fn fetch_loop(self: &Arc<Self>) -> Result<()> {
-        let mut running = JoinSet::new();
-        let mut open: HashMap<[u8; 64], (Ways, AbortHandle)> = HashMap::new();
+        let mut held: Held<[u8; 64], Ways> = Held::default();
         loop {
             let (changed, network) = (self.mailboxes.notified(), self.network.notified());
+            let began = Instant::now();
             for polled in self.polled().await? {
-                let key = polled.mailbox.key();
-                let ways = polled.mailbox.ways.clone();
-                match open.get(&key) {
-                    Some((by, _)) if *by == ways => continue,
-                    // The policy has changed, perhaps by another process: nothing goes on by the old one.
-                    Some((_, poll)) => poll.abort(),
-                    None => {}
-                }
-                open.insert(key, (ways, running.spawn(Arc::clone(self).poll(polled))));
-            }
-            tokio::select! {
-                Some(done) = running.join_next_with_id() => match done {
-                    Err(e) if e.is_cancelled() => {}
-                    done => {
-                        let (task, (key, result)) = done.map_err(task_ended)?;
-                        // One that ended by itself just before it was stopped leaves the one that took its place alone.
-                        if open.get(&key).is_some_and(|(_, poll)| poll.id() == task) {
-                            open.remove(&key);
-                        }
-                        result?;
-                    }
-                },
-                () = changed => {}
-                () = network => {
-                    running.shutdown().await;
-                    open.clear();
+                let (key, ways) = (polled.mailbox.key(), polled.mailbox.ways.clone());
+                // When the policy has changed, perhaps by another process, nothing goes on by the old one.
+                if held.get(&key) != Some(&ways) {
+                    held.start(key, ways, Arc::clone(self).poll(polled));
                 }
             }
+            held.wait(changed, network, began.elapsed()).await?;
         }
     }
 
     /// Polls one mailbox until its contact or the mailbox is gone, or the store fails.
-    async fn poll(self: Arc<Self>, polled: Polled) -> ([u8; 64], Result<()>) {
+    async fn poll(self: Arc<Self>, polled: Polled) -> Result<()> {
         let key = polled.mailbox.key();
         let (mut failures, mut failing) = (0u32, None);
         loop {
             match self.fetch(polled.contact, &polled.mailbox, HOLD).await {
                 Ok(_) => (failures, failing) = (0, None),
-                Err(e) if of_the_store(&e) => return (key, Err(e)),
+                Err(e) if of_the_store(&e) => return Err(e),
                 Err(e) => {
                     failures += 1;
                     tracing::debug!(kind = e.kind().name(), "a mailbox cannot be polled now");
+                    let pause = self.pause_after(failures, &e)?;
                     failing.get_or_insert_with(|| self.trouble.begin(e));
-                    sleep(backoff(failures)).await;
+                    sleep(pause).await;
                 }
             }
-            match self.is_polled(polled.contact, key).await {
-                Ok(true) => {}
-                Ok(false) => return (key, Ok(())),
-                Err(e) => return (key, Err(e)),
+            if !self.is_polled(polled.contact, key).await? {
+                return Ok(());
             }
         }
     }
-}
-
-/// 1, 2, 4 ... seconds, up to [`LONGEST_PAUSE`].
-fn backoff(failures: u32) -> Duration {
-    Duration::from_secs(1 << failures.saturating_sub(1).min(6)).min(LONGEST_PAUSE)
 }
 
 /// Errors that no other server can mend.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::client::Inner;
-use crate::contacts::every_contact;
+use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
 use crate::records::{ContactRecord, contact, decode, load, save};
 
@@ -121,25 +121,13 @@ impl Inner {
         direct.mine = mine;
         save_direct(txn, id, &direct)?;
         put_items(txn, self, id, [out])?;
+        // Those who wait learn of it now, and once more when the store shows it.
         self.mailboxes.notify_waiters();
-        Ok(())
+        mailboxes_changed(txn)
     }
-}
 
-impl Inner {
-    /// Says what policies that changed want said. A contact for whom the store is not proven current hears it once it is.
-    pub(super) async fn make_offers(self: &Arc<Self>) -> Result<()> {
-        let due = self
-            .read(|txn| {
-                let mut due = Vec::new();
-                for (id, record) in every_contact(txn)? {
-                    if direct_record(txn, &id)?.mine.is_some() != may_be_found(&record.policy) {
-                        due.push(id);
-                    }
-                }
-                Ok(due)
-            })
-            .await?;
+    /// Says to these contacts what their policies want said. One for whom the store is not proven current hears it once it is.
+    pub(super) async fn make_offers(self: &Arc<Self>, due: Vec<ContactId>) -> Result<()> {
         for id in due.into_iter().filter(|id| self.is_fresh(id)) {
             self.write(move |txn, inner| {
                 let mut record = match contact(txn, &id) {

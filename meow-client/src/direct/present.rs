@@ -1,6 +1,6 @@
 //! Being found: showing at one's own servers where this device is, and dialling back whoever knocks.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use meow_core::identity::ContactId;
 use meow_core::request::{Answer, Deposit, Present, Presented, RefusalCode, RequestKind, Seen, Showing};
 use meow_core::wire::Fixed;
 use meow_core::{ErrorKind, Result};
-use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::find::CLASS;
@@ -19,18 +18,17 @@ use super::offer::{direct_record, may_be_found};
 use super::places::{self, Places};
 use crate::client::Inner;
 use crate::contacts::{every_contact, own_mailboxes};
+use crate::held::Held;
 use crate::mailbox::{OwnMailbox, take_counter, unexpected};
 use crate::records::contact;
 use crate::route::Ways;
-use crate::run::{of_the_store, task_ended};
+use crate::run::of_the_store;
 use crate::server::refused;
 
 /// How long a server may hold the request that shows this device.
 const HOLD: Duration = Duration::from_secs(50);
 /// A server whose answers come sooner than they were asked for is asked no more often than this.
 const PAUSE: Duration = Duration::from_secs(5);
-/// After a failure.
-const AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// Knocks of one contact are answered no more often than this.
 const BETWEEN_KNOCKS: Duration = Duration::from_secs(5);
 
@@ -62,113 +60,100 @@ impl Shown {
     }
 }
 
-impl Inner {
+/// What the policies of all contacts wish.
+#[derive(Default)]
+struct Wishes {
+    /// Contacts who are to be told that they may find this device, or may not any more.
+    offers: Vec<ContactId>,
     /// The mailboxes at which this device is to be shown.
-    async fn shown(self: &Arc<Self>) -> Result<Vec<Shown>> {
+    shown: Vec<Shown>,
+    /// The mailboxes whose servers may not see this device.
+    hidden: HashSet<[u8; 64]>,
+}
+
+impl Inner {
+    async fn wishes(self: &Arc<Self>) -> Result<Wishes> {
         self.read(|txn| {
-            let mut all = Vec::new();
+            let mut wishes = Wishes::default();
             for (contact, record) in every_contact(txn)? {
-                let mine = direct_record(txn, &contact)?.mine;
-                let shows = may_be_found(&record.policy) && record.policy.shows_to_servers();
-                let (Some(mine), true) = (mine, shows) else { continue };
+                let (mine, found) = (direct_record(txn, &contact)?.mine, may_be_found(&record.policy));
+                if mine.is_some() != found {
+                    wishes.offers.push(contact);
+                }
+                if !record.policy.shows_to_servers() {
+                    wishes.hidden.extend(own_mailboxes(&record).iter().map(OwnMailbox::key));
+                    continue;
+                }
+                let Some(mine) = mine.filter(|_| found) else { continue };
                 let ways = Ways::of(&record);
-                all.extend(record.machine.current_mailboxes().map(|mailbox| Shown {
+                wishes.shown.extend(record.machine.current_mailboxes().map(|mailbox| Shown {
                     contact,
                     mailbox: OwnMailbox::new(mailbox, &ways),
                     token: mailbox.token,
                     secret: mine.secret.clone(),
                 }));
             }
-            Ok(all)
+            Ok(wishes)
         })
         .await
     }
 
     /// Shows this device wherever the policies say so, until the store fails.
     pub(super) async fn presence_loop(self: &Arc<Self>) -> Result<()> {
-        let mut running = JoinSet::new();
-        let mut open: HashMap<Key, AbortHandle> = HashMap::new();
+        let mut held: Held<Key> = Held::default();
         loop {
             let (changed, network) = (self.mailboxes.notified(), self.network.notified());
-            self.make_offers().await?;
-            let listens = !self.direct.state().local.is_empty();
-            for shown in self.shown().await?.into_iter().filter(|_| listens) {
-                let key = (shown.mailbox.key(), key_commitment(&shown.secret));
-                open.entry(key).or_insert_with(|| running.spawn(Arc::clone(self).show(shown, key)));
-            }
+            let began = Instant::now();
+            let Wishes { offers, shown, hidden } = self.wishes().await?;
+            let took = began.elapsed();
             // Where servers may not see this device any more, no request is held at them for the rest of its time.
-            let hidden = self.hidden().await?;
-            open.retain(|(mailbox, _), showing| {
-                let stays = !hidden.contains(mailbox);
-                if !stays {
-                    showing.abort();
+            held.retain(|(mailbox, _)| !hidden.contains(mailbox));
+            // That changes what is to be shown, of which this loop hears.
+            self.make_offers(offers).await?;
+            let listens = !self.direct.state().local.is_empty();
+            for shown in shown.into_iter().filter(|_| listens) {
+                let key = (shown.mailbox.key(), key_commitment(&shown.secret));
+                if held.get(&key).is_none() {
+                    held.start(key, (), Arc::clone(self).show(shown));
                 }
-                stays
-            });
-            tokio::select! {
-                Some(done) = running.join_next_with_id() => match done {
-                    Err(e) if e.is_cancelled() => {}
-                    done => {
-                        let (task, (key, ended)) = done.map_err(task_ended)?;
-                        if open.get(&key).is_some_and(|showing| showing.id() == task) {
-                            open.remove(&key);
-                        }
-                        ended?;
-                    }
-                },
-                () = changed => {}
-                () = network => {
-                    running.shutdown().await;
-                    open.clear();
-                    self.direct.hang_up();
-                }
+            }
+            if held.wait(changed, network, took).await? {
+                self.direct.hang_up();
             }
         }
     }
 
     /// Shows this device at one mailbox until that is not wished any more, or the store fails.
-    async fn show(self: Arc<Self>, shown: Shown, key: Key) -> (Key, Result<()>) {
-        let mut seen = None;
-        let mut knocked = None;
+    async fn show(self: Arc<Self>, shown: Shown) -> Result<()> {
+        let (mut seen, mut knocked, mut failures) = (None, None, 0u32);
         loop {
-            match self.wish(&shown).await {
-                Ok(Wish::Show) => {}
-                Ok(Wish::Hide) => return (key, Ok(())),
-                Ok(Wish::Withdraw) => {
-                    // A server that does not answer forgets within minutes.
-                    let end = self.present(&shown, Showing::Nothing, Duration::ZERO).await;
-                    return (
-                        key,
-                        end.map(|_| ()).or_else(|e| if of_the_store(&e) { Err(e) } else { Ok(()) }),
-                    );
+            match self.wish(&shown).await? {
+                Wish::Show => {}
+                Wish::Hide => return Ok(()),
+                Wish::Withdraw => {
+                    return match self.present(&shown, Showing::Nothing, Duration::ZERO).await {
+                        Err(e) if of_the_store(&e) => Err(e),
+                        // A server that does not answer forgets within minutes.
+                        Ok(_) | Err(_) => Ok(()),
+                    };
                 }
-                Err(e) => return (key, Err(e)),
             }
             let began = Instant::now();
             match self.wait_at(&shown, &mut seen, &mut knocked).await {
                 Ok(()) => {
+                    failures = 0;
                     if began.elapsed() < PAUSE && knocked.is_none_or(|at| at < began) {
                         sleep(PAUSE).await;
                     }
                 }
-                Err(e) if of_the_store(&e) => return (key, Err(e)),
+                Err(e) if of_the_store(&e) => return Err(e),
                 Err(e) => {
                     tracing::debug!(kind = e.kind().name(), "a server does not show this device now");
-                    seen = None;
-                    sleep(AFTER_FAILURE).await;
+                    (seen, failures) = (None, failures + 1);
+                    sleep(self.pause_after(failures, &e)?).await;
                 }
             }
         }
-    }
-
-    /// The mailboxes whose servers may not see this device.
-    async fn hidden(self: &Arc<Self>) -> Result<HashSet<[u8; 64]>> {
-        self.read(|txn| {
-            let all = every_contact(txn)?;
-            let hidden = all.iter().filter(|(_, record)| !record.policy.shows_to_servers());
-            Ok(hidden.flat_map(|(_, record)| own_mailboxes(record)).map(|mailbox| mailbox.key()).collect())
-        })
-        .await
     }
 
     async fn wish(self: &Arc<Self>, shown: &Shown) -> Result<Wish> {

@@ -119,7 +119,7 @@ impl Servers {
         let packet = carrier.carry(&DESCRIBE, patience, &describes).await?;
         let at = carrier.to();
         let ClearAnswer::Descriptor(signed) = ClearAnswer::from_packet(&packet)? else {
-            return Err(Error::new(ErrorKind::Limit, format!("{at} is too busy to answer; try again later")));
+            return Err(busy(at));
         };
         let descriptor = Arc::new(signed.verified(fingerprint)?);
         if !self.told().describes(fingerprint, &descriptor, at) {
@@ -323,9 +323,7 @@ async fn in_session(
 /// What an unsealed answer means to one who asked something sealed.
 fn unsealed(answer: &ClearAnswer, from: &Endpoint) -> Error {
     let (kind, text) = match answer {
-        ClearAnswer::Refused(ClearCode::Busy) => {
-            (ErrorKind::Limit, format!("{from} is busy; try again in a while"))
-        }
+        ClearAnswer::Refused(ClearCode::Busy) => return busy(from),
         ClearAnswer::Refused(ClearCode::NewerVersion) => (
             ErrorKind::NewerVersion,
             format!("{from} runs an older version that does not know this one; its operator must update it"),
@@ -336,6 +334,11 @@ fn unsealed(answer: &ClearAnswer, from: &Endpoint) -> Error {
         ),
     };
     Error::new(kind, text)
+}
+
+/// Unsealed, a server does not say when to come again. It works on what it was given for moments only.
+fn busy(at: &Endpoint) -> Error {
+    Error::new(ErrorKind::Limit, format!("{at} is busy; try again in a while")).with_retry(Retry::After(2))
 }
 
 /// An answer to a request that may have reached the server before, by a link that broke.

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::master::Master;
-use crate::crypto::{HashLabel, VerifyKey, hash};
-use crate::wire::{List, Wire};
+use crate::crypto::{CryptoError, HashLabel, VerifyKey, hash};
+use crate::wire::{Fixed, List, Wire};
 
 /// Recovery keys that are made at once: enough for so many contacts until the words are asked for again.
 pub const RECOVERY_KEYS: usize = 1024;
@@ -21,7 +21,8 @@ pub fn recovery_commitment(key: &VerifyKey) -> [u8; 32] {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecoveryKeys {
     first: u32,
-    keys: List<VerifyKey, RECOVERY_KEYS>,
+    /// As bytes: whoever needs one key does not check the points of all.
+    keys: List<Fixed<32>, RECOVERY_KEYS>,
 }
 
 impl Wire for RecoveryKeys {
@@ -31,13 +32,17 @@ impl Wire for RecoveryKeys {
 impl RecoveryKeys {
     /// The [`RECOVERY_KEYS`] keys of these words from number `first`, fewer where the numbers end.
     pub fn of(master: &Master, first: u32) -> Self {
-        Self { first, keys: List::take((first..u32::MAX).map(|i| master.recovery_key(i).public())) }
+        let keys = (first..u32::MAX).map(|i| Fixed(master.recovery_key(i).public().to_bytes()));
+        Self { first, keys: List::take(keys) }
     }
 
     /// The key with this number; `None` when the words must be asked for.
-    pub fn key(&self, number: u32) -> Option<&VerifyKey> {
-        let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.keys.get(index)
+    ///
+    /// # Errors
+    /// `BadKey` for bytes that are no key.
+    pub fn key(&self, number: u32) -> Result<Option<VerifyKey>, CryptoError> {
+        let index = number.checked_sub(self.first).and_then(|n| usize::try_from(n).ok());
+        index.and_then(|index| self.keys.get(index)).map(|key| VerifyKey::from_bytes(&key.0)).transpose()
     }
 
     /// The number after the last key: where a top-up begins.

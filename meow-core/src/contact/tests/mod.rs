@@ -109,10 +109,10 @@ fn server(n: u8) -> Vec<ServerRef> {
 /// Alice's card, taken by Bob; nothing has travelled yet.
 pub(super) fn card_taken() -> (Side, Side) {
     let (a, keys_a, mut random) = secrets(1);
-    let file = a.card(keys_a.key(0).unwrap(), server(1), 10_000, &mut random).unwrap();
+    let file = a.card(&keys_a.key(0).unwrap().unwrap(), server(1), 10_000, &mut random).unwrap();
     let alice = Side::new(Contact::issue(a, file.card().clone()), 11);
     let (b, keys_b, mut random) = secrets(2);
-    let lanes = b.first_list(keys_b.key(0).unwrap(), server(2)).unwrap();
+    let lanes = b.first_list(&keys_b.key(0).unwrap().unwrap(), server(2)).unwrap();
     let hello = Text::new("hello").unwrap();
     let (bob, opening) =
         Contact::take(b, lanes, file.card(), file.kem().unwrap(), hello, &mut random).unwrap();
