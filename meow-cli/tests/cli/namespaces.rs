@@ -19,9 +19,12 @@ fn settle() {
     std::thread::sleep(Duration::from_millis(500));
 }
 
+/// For whatever may take long on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// Until it is so, however slow the machine.
 fn until(mut what: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(240);
+    let end = Instant::now() + PATIENCE;
     while !what() {
         assert!(Instant::now() < end, "it does not come about");
         std::thread::sleep(Duration::from_millis(200));

@@ -128,11 +128,13 @@ fn quic(up: usize, down: usize, comes: Comes) -> (usize, usize) {
     let (up, down) = (up + FRAME_HEAD, down + FRAME_HEAD);
     let heads = |bytes: usize| bytes + bytes.div_ceil(DATAGRAM) * DATAGRAM_HEAD;
     let acks = |bytes: usize| bytes.div_ceil(2 * DATAGRAM) * DATAGRAM_ACK;
-    // Every second answer comes too late to acknowledge its question.
-    let asked = if comes == Comes::FromAfar { acks(up) } else { acks(up) / 2 };
-    // Where several are under way at a time, the next question often acknowledges the answer.
-    let answered = if comes == Comes::OnLink { acks(down) / 2 } else { acks(down) };
-    (heads(up) + answered, heads(down) + asked)
+    let asked = match comes {
+        Comes::FromAfar => acks(up),
+        // Every second answer of a server comes too late to acknowledge its question.
+        Comes::AtOnce => acks(up) / 2,
+        Comes::OnLink => 0,
+    };
+    (heads(up) + acks(down), heads(down) + asked)
 }
 
 /// The broker confirms what it gets before it passes it on, so each packet is acknowledged by itself.
