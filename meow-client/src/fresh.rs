@@ -182,7 +182,10 @@ impl Inner {
             let mut device: Device = load(txn, Table::Meta, DEVICE)?.ok_or_else(|| {
                 Error::new(ErrorKind::Damaged, "the store holds no device record; restore a backup")
             })?;
-            let key = device.recovery.key(device.next_recovery)?.ok_or_else(|| {
+            let damaged = "the store holds a damaged recovery key; restore a backup";
+            let found = device.recovery.key(device.next_recovery);
+            let found = found.map_err(|e| Error::new(ErrorKind::Damaged, damaged).with_source(e))?;
+            let key = found.ok_or_else(|| {
                 Error::new(
                     ErrorKind::Limit,
                     "all recovery keys of this device are used; the 24 words are needed to make more",

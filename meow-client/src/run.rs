@@ -13,7 +13,7 @@ use crate::client::{Client, Inner};
 use crate::contacts::{every_contact, own_mailboxes};
 use crate::cover::Running;
 use crate::event::Event;
-use crate::held::{Held, LONGEST_PAUSE, backoff};
+use crate::held::{Held, LONGEST_PAUSE, asked_by, pause_after};
 use crate::mailbox::OwnMailbox;
 use crate::records::{contact, decode};
 use crate::route::Ways;
@@ -257,13 +257,12 @@ impl Inner {
                 Some(e) => {
                     failures += 1;
                     tracing::debug!(kind = e.kind().name(), "messages wait");
-                    match e.retry() {
-                        Retry::Now => backoff(failures),
-                        Retry::After(secs) => {
-                            Duration::from_secs(secs.into()).max(backoff(failures)).min(LONGEST_PAUSE)
-                        }
+                    let asked = match e.retry() {
+                        Retry::Now => Duration::ZERO,
+                        Retry::After(secs) => Duration::from_secs(secs.into()),
                         Retry::Never => LONGEST_PAUSE,
-                    }
+                    };
+                    pause_after(failures, asked, &mut *self.random.lock())?
                 }
             };
             tokio::select! {
@@ -301,7 +300,7 @@ impl Inner {
                 Err(e) => {
                     failures += 1;
                     tracing::debug!(kind = e.kind().name(), "a mailbox cannot be polled now");
-                    let pause = self.pause_after(failures, &e)?;
+                    let pause = pause_after(failures, asked_by(&e), &mut *self.random.lock())?;
                     failing.get_or_insert_with(|| self.trouble.begin(e));
                     sleep(pause).await;
                 }

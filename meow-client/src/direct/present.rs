@@ -18,7 +18,7 @@ use super::offer::{direct_record, may_be_found};
 use super::places::{self, Places};
 use crate::client::Inner;
 use crate::contacts::{every_contact, own_mailboxes};
-use crate::held::Held;
+use crate::held::{Held, asked_by, pause_after};
 use crate::mailbox::{OwnMailbox, take_counter, unexpected};
 use crate::records::contact;
 use crate::route::Ways;
@@ -150,7 +150,8 @@ impl Inner {
                 Err(e) => {
                     tracing::debug!(kind = e.kind().name(), "a server does not show this device now");
                     (seen, failures) = (None, failures + 1);
-                    sleep(self.pause_after(failures, &e)?).await;
+                    let pause = pause_after(failures, asked_by(&e), &mut *self.random.lock())?;
+                    sleep(pause).await;
                 }
             }
         }
