@@ -13,7 +13,7 @@ pub(crate) use catalog::{Catalog, Target};
 pub use counts::HopCounts;
 pub(crate) use counts::{Counters, hourly};
 pub(crate) use forward::{Forwarder, Sent};
-pub(crate) use held::Held;
+pub(crate) use held::{Held, Waiting};
 pub(crate) use tags::Tags;
 
 use std::path::PathBuf;

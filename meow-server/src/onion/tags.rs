@@ -33,9 +33,22 @@ const BATCH: usize = 256;
 type Key = (u32, [u8; 16]);
 
 enum Job {
-    See { key: Key, source: Option<Source>, fresh: oneshot::Sender<bool> },
-    Keep { numbers: Vec<u32>, done: oneshot::Sender<Result<()>> },
+    See {
+        key: Key,
+        source: Option<Source>,
+        fresh: oneshot::Sender<bool>,
+    },
+    Keep {
+        numbers: Vec<u32>,
+        done: oneshot::Sender<Result<()>>,
+    },
+    /// Keeps the thread from its work until the sender is gone, as a slow disk does.
+    #[cfg(test)]
+    Stall(std::sync::mpsc::Receiver<()>),
 }
+
+/// Who asked about a tag of a batch, and whether it is new.
+type Asked = (oneshot::Sender<bool>, bool);
 
 /// Why it is not known whether a packet was seen. It must then not be released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +88,7 @@ impl Tags {
     /// note a new one, [`Noted::note`] says. `None`, and this machine, is bounded by what is left alone.
     ///
     /// # Cancel safety
-    /// The tag may have been noted when the future is dropped.
+    /// The tag may have been noted when the future is dropped, and its packet is a replay then: await it where nothing drops it.
     pub(crate) async fn see(
         &self,
         number: u32,
@@ -129,23 +142,25 @@ impl Worker {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(job) = queue.blocking_recv() {
             let mut next = Some(job);
-            let (mut batch, mut fresh) = (Vec::new(), Vec::new());
+            let (mut batch, mut asked) = (Vec::new(), Vec::new());
             while let Some(job) = next.take() {
                 match job {
                     Job::See { key, source, fresh: reply } => {
-                        self.judge(key, source, reply, &mut batch, &mut fresh);
+                        self.judge(key, source, reply, &mut batch, &mut asked);
                     }
                     Job::Keep { numbers, done } => {
-                        self.write(&mut batch, &mut fresh);
+                        self.write(&mut batch, &mut asked);
                         // Who asked may be gone; then nobody is told.
                         let _ = done.send(self.keep(&numbers));
                     }
+                    #[cfg(test)]
+                    Job::Stall(until) => drop(until.recv()),
                 }
-                if batch.len() < BATCH {
+                if asked.len() < BATCH {
                     next = queue.try_recv().ok();
                 }
             }
-            self.write(&mut batch, &mut fresh);
+            self.write(&mut batch, &mut asked);
         }
     }
 
@@ -155,12 +170,16 @@ impl Worker {
         source: Option<Source>,
         reply: oneshot::Sender<bool>,
         batch: &mut Vec<Key>,
-        fresh: &mut Vec<oneshot::Sender<bool>>,
+        asked: &mut Vec<Asked>,
     ) {
         let tags = self.seen.entry(key.0).or_default();
-        // A replay is told at once. It may be one of a packet that this batch holds: its tag counts from here on.
         if tags.contains(&key.1) {
-            let _ = reply.send(false);
+            // A replay is told at once, but one of a packet of this batch with that packet: it may not be written yet.
+            if batch.contains(&key) {
+                asked.push((reply, false));
+            } else {
+                let _ = reply.send(false);
+            }
         } else if tags.len() < self.most {
             if let Some(source) = source {
                 let noted = self.noted.entry(key.0).or_default();
@@ -170,24 +189,24 @@ impl Worker {
             }
             tags.insert(key.1);
             batch.push(key);
-            fresh.push(reply);
+            asked.push((reply, true));
         }
         // Beyond the limit the sender is dropped: the packet is not released.
     }
 
-    /// Makes a batch durable, then says so. Where that fails nobody is told "new", nothing was released, and the tags are
+    /// Makes a batch durable, then says so. Where that fails nobody is told anything, nothing was released, and the tags are
     /// taken out again: who is told "busy" sends the same packet once more.
-    fn write(&mut self, batch: &mut Vec<Key>, fresh: &mut Vec<oneshot::Sender<bool>>) {
+    fn write(&mut self, batch: &mut Vec<Key>, asked: &mut Vec<Asked>) {
         let keys = std::mem::take(batch);
-        let replies = std::mem::take(fresh);
+        let asked = std::mem::take(asked);
         if keys.is_empty() {
             return;
         }
         let written = self.log.as_mut().map_or(Ok(()), |log| log.append(&keys));
         match written {
-            Ok(()) => replies.into_iter().for_each(|reply| {
-                // Who asked may be gone; the packet is then lost with it.
-                let _ = reply.send(true);
+            Ok(()) => asked.into_iter().for_each(|(reply, new)| {
+                // Only the relay's end takes away who asked.
+                let _ = reply.send(new);
             }),
             Err(e) => {
                 for (number, tag) in &keys {

@@ -33,7 +33,7 @@ pub(super) async fn run(node: &Arc<Node>, listener: usize, mut link: Link) {
     let served = tokio::select! {
         biased;
         served = checked(node, packet, link.peer, listener) => served,
-        // Who hung up is not served further; a held pull ends here.
+        // Who hung up is not served further; a held pull ends here. An onion packet goes on by itself.
         () = link.tx.closed() => return,
     };
     let Served { packet, seat } = match served {
@@ -149,7 +149,7 @@ async fn checked(node: &Arc<Node>, packet: Frame, peer: Peer, listener: usize) -
         Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
         Asked::Sealed(number) => sealed(node, number, packet, peer, seat).await,
         Asked::Session(tag) => in_session(node, &tag, &packet, peer, seat).await,
-        Asked::Onion(key, relayed) => hop::take(node, &key, relayed, &packet, source, seat).await,
+        Asked::Onion(key, relayed) => hop::take(node, (key, relayed), packet, source, seat).await,
     }
 }
 

@@ -7,8 +7,9 @@ use meow_core::Result;
 use meow_core::crypto::CryptoError;
 use meow_core::onion::{Delivery, HopId, HopKey, OnionClass, Opened, Outcome, is_relayed, unmark_relayed};
 use meow_core::request::{CatalogPage, ClearCode, MAX_ONWARD};
-use meow_core::transport::BoxFuture;
+use meow_core::transport::{BoxFuture, Frame};
 use meow_core::wire::{Fixed, List};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
@@ -16,7 +17,7 @@ use super::exchange::{self, Served};
 use super::node::Node;
 use crate::Clock;
 use crate::engine::{Budget, Source};
-use crate::onion::{Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags, Target, hourly};
+use crate::onion::{Catalog, Counters, Forwarder, Held, Hop, HopLimits, Sent, Tags, Target, Waiting, hourly};
 use crate::service::Seat;
 
 /// Units that a large packet takes from the rate of its source, beside the one that every request takes.
@@ -171,51 +172,47 @@ pub(super) fn key(node: &Node, packet: &[u8]) -> Result<(HopKey, bool), ClearCod
     Ok((node.hop_key(hint).ok_or(ClearCode::UnknownKey)?, is_relayed(packet)))
 }
 
+/// A packet, as a link brought it.
+struct Brought {
+    key: HopKey,
+    packet: Frame,
+    /// Whether another server sends it.
+    relayed: bool,
+    source: Source,
+}
+
 /// Takes a packet that came by a link. The answer says no more than that, whatever the packet is; or it is the answer
 /// that the packet's sender waits for.
 pub(super) async fn take(
     node: &Arc<Node>,
-    key: &HopKey,
-    relayed: bool,
-    packet: &[u8],
+    (key, relayed): (HopKey, bool),
+    packet: Frame,
     source: Source,
-    mut seat: Seat,
+    seat: Seat,
 ) -> Result<Served, ClearCode> {
     let hop = node.hop.as_ref().ok_or(ClearCode::Unreadable)?;
     if packet.len() > OnionClass::Small.len() && !seat.charge(LARGE, node.clock.elapsed()) {
         return Err(ClearCode::Busy);
     }
     let room = hop.budget.take(source, packet.len()).ok_or(ClearCode::Busy)?;
-    let Ok(opened) = open(node, key, packet).await? else {
-        hop.counts.taken.add();
-        hop.counts.unreadable.add();
-        return Ok(Served::taken(seat));
-    };
-    // Before the tag is noted: who finds no place may send the same packet again.
-    // The link of another server is for its next packet: whoever made this one could tie it up otherwise.
-    let place = match opened.hold().filter(|_| !relayed) {
-        Some(slot) => Some((slot, hop.held.place(source).ok_or(ClearCode::Busy)?)),
-        None => None,
-    };
-    let new = hop.is_new(node, key, &opened, Some(source)).await?;
-    hop.counts.taken.add();
-    if !new {
-        return Ok(Served::taken(seat));
-    }
-    let waiting = place.and_then(|(slot, place)| hop.held.wait(slot, place));
-    // On a task of its own: the packet goes on when the link that brought it is gone.
+    let brought = Brought { key, packet, relayed, source };
+    let (tell, told) = oneshot::channel();
+    // On a task of its own, and all of it: once the tag is noted, the same packet sent again is a replay, so this one goes
+    // on though the link that brought it is gone.
     let going = Arc::clone(node);
     hop.tasks.spawn(async move {
-        tokio::select! {
-            () = going.stopping.cancelled() => {
-                if let Some(hop) = &going.hop {
-                    hop.counts.stopped.add();
-                }
-            }
-            () = release(&going, opened) => {}
+        let (opened, verdict) = match note(&going, brought).await {
+            Ok((opened, waiting)) => (opened, Ok((seat, waiting))),
+            Err(code) => (None, Err(code)),
+        };
+        // A link that is gone is told nothing.
+        let _ = tell.send(verdict);
+        if let Some(opened) = opened {
+            until_stop(&going, opened).await;
         }
         drop(room);
     });
+    let (mut seat, waiting) = told.await.map_err(|_| ClearCode::Busy)??;
     let Some(mut waiting) = waiting else { return Ok(Served::taken(seat)) };
     seat.leave();
     let answer = tokio::select! {
@@ -223,6 +220,44 @@ pub(super) async fn take(
         () = node.stopping.cancelled() => None,
     };
     Ok(answer.map_or_else(|| Served::taken(seat), Served::packet))
+}
+
+/// Opens a packet and notes its tag. What is to be released, unless it is unreadable or was seen; and the place of its link,
+/// where that waits for an answer.
+async fn note(node: &Node, brought: Brought) -> Result<(Option<Opened>, Option<Waiting>), ClearCode> {
+    let hop = node.hop.as_ref().ok_or(ClearCode::Unreadable)?;
+    let Brought { key, packet, relayed, source } = brought;
+    let Ok(opened) = open(node, &key, &packet).await? else {
+        hop.counts.taken.add();
+        hop.counts.unreadable.add();
+        return Ok((None, None));
+    };
+    drop(packet);
+    // Before the tag is noted: who finds no place may send the same packet again.
+    // The link of another server is for its next packet: whoever made this one could tie it up otherwise.
+    let place = match opened.hold().filter(|_| !relayed) {
+        Some(slot) => Some((slot, hop.held.place(source).ok_or(ClearCode::Busy)?)),
+        None => None,
+    };
+    let new = hop.is_new(node, &key, &opened, Some(source)).await?;
+    hop.counts.taken.add();
+    if !new {
+        return Ok((None, None));
+    }
+    let waiting = place.and_then(|(slot, place)| hop.held.wait(slot, place));
+    Ok((Some(opened), waiting))
+}
+
+/// Releases a packet, unless the relay stops first.
+async fn until_stop(node: &Arc<Node>, opened: Opened) {
+    tokio::select! {
+        () = node.stopping.cancelled() => {
+            if let Some(hop) = &node.hop {
+                hop.counts.stopped.add();
+            }
+        }
+        () = release(node, opened) => {}
+    }
 }
 
 /// The one scalar multiplication, in its turn among all public-key work.
@@ -302,3 +337,6 @@ async fn again(node: &Arc<Node>, packet: Vec<u8>) {
         Err(_) => hop.counts.unnoted.add(),
     }
 }
+
+#[cfg(test)]
+mod tests;

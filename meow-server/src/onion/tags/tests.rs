@@ -5,6 +5,24 @@ use std::net::IpAddr;
 
 use super::*;
 
+impl Tags {
+    /// Keeps the thread from its work until what is returned is dropped.
+    pub(crate) fn stall(&self) -> std::sync::mpsc::Sender<()> {
+        let (slow, until) = std::sync::mpsc::channel();
+        assert!(self.jobs.as_ref().unwrap().try_send(Job::Stall(until)).is_ok());
+        while self.queued() > 0 {
+            thread::yield_now();
+        }
+        slow
+    }
+
+    /// Jobs that the thread has not begun.
+    pub(crate) fn queued(&self) -> usize {
+        let jobs = self.jobs.as_ref().unwrap();
+        jobs.max_capacity() - jobs.capacity()
+    }
+}
+
 fn tags(n: usize) -> Vec<ReplayTag> {
     let mut random = SeededRandom::new(1);
     let key = HopKey::new(1, DhSecret::generate(&mut random).unwrap());
@@ -119,6 +137,30 @@ async fn what_cannot_be_written_is_not_released() {
     assert_eq!(tags.see(1, tag, None).await, Err(TagError::Failed));
     // Who was told so sends the same packet again: it is no replay, as nothing was released.
     assert_eq!(tags.see(1, tag, None).await, Err(TagError::Failed));
+}
+
+#[tokio::test]
+async fn a_replay_is_told_no_sooner_than_its_packet_is_durable() {
+    let (_dir, path) = file();
+    let (log, seen) = Log::open(&path).unwrap();
+    let read_only = File::open(&path).unwrap();
+    let worker = Worker { log: Some(Log { file: read_only, ..log }), seen, most: 10, noted: HashMap::new() };
+    let (jobs, queue) = mpsc::channel(4);
+    let thread = thread::spawn(move || worker.run(queue));
+    let tags = Tags { jobs: Some(jobs), thread: Some(thread) };
+    // Both in one batch, which cannot be written: to say "seen" to the second would be "taken" for a packet that is not.
+    let (slow, tag) = (tags.stall(), self::tags(1)[0]);
+    let both = futures_util::future::join(tags.see(1, tag, None), tags.see(1, tag, None));
+    let (_, both) = tokio::join!(
+        async {
+            while tags.queued() < 2 {
+                tokio::task::yield_now().await;
+            }
+            drop(slow);
+        },
+        both
+    );
+    assert_eq!(both, (Err(TagError::Failed), Err(TagError::Failed)));
 }
 
 #[tokio::test]
