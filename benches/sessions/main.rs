@@ -13,17 +13,22 @@ mod line;
 mod load;
 #[path = "../common/median.rs"]
 mod median;
+mod mosquitto;
+mod nats;
 #[path = "../common/process.rs"]
 mod process;
 mod relay;
 
-use brokers::{Mosquitto, Nats};
 use load::Load;
 use median::median;
+use mosquitto::Mosquitto;
+use nats::Nats;
 use process::cpu_us;
 use relay::Relay;
 
 pub(crate) const CONNECTIONS: usize = 64;
+/// Items of a page: as many as the relay has in an answer of 32 KiB.
+pub(crate) const PAGE: usize = 17;
 const ROUNDS: usize = 3;
 
 #[tokio::main]
@@ -61,9 +66,11 @@ async fn main() {
         }
         if let Some(nats) = &nats {
             put.add("nats", nats.publish(deposits).await);
+            got.add("nats", nats.drain(deposits).await);
         }
         if let Some(mosquitto) = &mosquitto {
             put.add("mosquitto", mosquitto.publish(deposits).await);
+            got.add("mosquitto", mosquitto.drain(deposits).await);
         }
     }
     put.print("confirmed a second");
