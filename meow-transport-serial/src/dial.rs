@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::config::{Mode, Settings};
 use crate::device::{Half, Open};
 use crate::error::SerialError;
+use crate::ledger::Ledgers;
 use crate::port::Port;
 use crate::{framing, kiss};
 
@@ -21,17 +22,25 @@ use crate::{framing, kiss};
 const FIRST_TRY: Duration = Duration::from_millis(100);
 const LAST_TRY: Duration = Duration::from_secs(5);
 
-/// Opens a line.
-pub(crate) fn open(settings: Settings, device: Open) -> Result<Link, SerialError> {
-    let (profile, mtu, mode) = (settings.profile(), settings.mtu, settings.mode);
-    let (port, opened) = Port::open(settings, device)?;
-    let decoder = match mode {
-        Mode::Kiss => Decoder::Kiss(kiss::Decoder::new(mtu)),
-        _ => Decoder::Cobs(framing::Decoder::new(mtu)),
-    };
-    let tx = Tx { port: Arc::clone(&port), torn: AtomicBool::new(false), last: None, finished: false };
-    let rx = Rx { port, state: Reader::Open(opened), decoder, buffer: vec![0; 4096] };
-    Ok(Link::new(tx, rx, profile, Peer::default()))
+/// How lines are opened.
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(crate) device: Open,
+    pub(crate) ledgers: Ledgers,
+}
+
+impl Line {
+    pub(crate) fn open(&self, settings: Settings) -> Result<Link, SerialError> {
+        let (profile, mtu, mode) = (settings.profile(), settings.mtu, settings.mode);
+        let (port, opened) = Port::open(settings, Arc::clone(&self.device), &self.ledgers)?;
+        let decoder = match mode {
+            Mode::Kiss => Decoder::Kiss(kiss::Decoder::new(mtu)),
+            _ => Decoder::Cobs(framing::Decoder::new(mtu)),
+        };
+        let tx = Tx { port: Arc::clone(&port), torn: AtomicBool::new(false), last: None, finished: false };
+        let rx = Rx { port, state: Reader::Open(opened), decoder, buffer: vec![0; 4096] };
+        Ok(Link::new(tx, rx, profile, Peer::default()))
+    }
 }
 
 /// After so long without a frame, a delimiter goes before the next one on a cable.
@@ -63,7 +72,9 @@ impl SendFrames for Tx {
         loop {
             let turn = self.port.access().turn(self.port.now(), on_air, answer);
             match turn {
-                Turn::Now => break,
+                Turn::Now if self.port.take(on_air) => break,
+                // The channel may be another one's afterwards.
+                Turn::Now => self.port.reserve(on_air).await?,
                 // Where nothing but the cable's own speed is in the way, the device knows best whether it still is.
                 Turn::At(_) if settings.is_free() && self.port.is_drained().await => break,
                 Turn::At(at) => self.port.sleep_until(at).await,

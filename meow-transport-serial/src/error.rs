@@ -17,6 +17,14 @@ pub(crate) enum SerialError {
     Permission(#[source] io::Error),
     #[error("the serial device cannot be set up like this; check baud and flow")]
     SetUp(#[source] io::Error),
+    #[error(
+        "the airtime of this device cannot be written down, without which its duty cycle cannot be kept; name a folder that can be written (MEOW_AIRTIME)"
+    )]
+    Ledger(#[source] io::Error),
+    #[error(
+        "there is no folder for the airtime of this device, without which its duty cycle cannot be kept; name one (MEOW_AIRTIME)"
+    )]
+    NoLedger,
     #[error("the randomness for the back-off is missing")]
     Random(#[source] meow_core::crypto::CryptoError),
     #[error("the line was closed; open it again")]
@@ -40,7 +48,11 @@ impl From<SerialError> for Error {
             SerialError::Option(_) => ErrorKind::Usage,
             SerialError::Taken => ErrorKind::AlreadyUsed,
             SerialError::Missing(_) | SerialError::Closed => ErrorKind::Unreachable,
-            SerialError::Permission(_) | SerialError::SetUp(_) | SerialError::Random(_) => ErrorKind::System,
+            SerialError::Permission(_)
+            | SerialError::SetUp(_)
+            | SerialError::Ledger(_)
+            | SerialError::NoLedger
+            | SerialError::Random(_) => ErrorKind::System,
         };
         let error = Self::new(kind, e.to_string());
         let error = if matches!(e, SerialError::Taken) { error.with_retry(Retry::After(5)) } else { error };

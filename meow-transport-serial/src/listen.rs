@@ -4,15 +4,15 @@ use meow_core::Result;
 use meow_core::transport::{Accept, Endpoint, Link, Listener};
 
 use crate::config::Settings;
-use crate::device::Open;
+use crate::dial;
 
 struct Line {
     link: Option<Link>,
     closed: bool,
 }
 
-pub(crate) fn listen(endpoint: &Endpoint, device: Open) -> Result<Listener> {
-    let link = crate::dial::open(Settings::of(endpoint)?, device)?;
+pub(crate) fn listen(endpoint: &Endpoint, line: &dial::Line) -> Result<Listener> {
+    let link = line.open(Settings::of(endpoint)?)?;
     Ok(Listener::new(Line { link: Some(link), closed: false }, endpoint.clone()))
 }
 

@@ -4,19 +4,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meow_core::crypto::{Random as _, SystemRandom};
-use meow_core::segment::Access;
+use meow_core::segment::{Access, Spent};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Settings;
 use crate::device::{Half, Open};
 use crate::error::SerialError;
+use crate::ledger::{Ledger, Ledgers};
+
+/// What the clock of a port shows when it is opened: airtime of the hour before has a place on it.
+const BEGIN: Duration = Duration::from_secs(2 * 3600);
 
 /// What both halves of a line share.
 pub(crate) struct Port {
     pub(crate) settings: Settings,
     device: Open,
     access: Mutex<Access>,
+    /// Where a duty cycle is to be kept. Given back before the device is closed, for whoever opens that next.
+    ledger: Mutex<Option<Ledger>>,
     start: Instant,
     /// None while the device is away.
     writer: tokio::sync::Mutex<Option<Half>>,
@@ -26,16 +32,23 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub(crate) fn open(settings: Settings, device: Open) -> Result<(Arc<Self>, Half), SerialError> {
+    pub(crate) fn open(
+        settings: Settings,
+        device: Open,
+        ledgers: &Ledgers,
+    ) -> Result<(Arc<Self>, Half), SerialError> {
         let mut seed = [0; 8];
         SystemRandom.fill(&mut seed).map_err(SerialError::Random)?;
         let opened = Half::new(device(&settings)?);
         let writer = opened.clone();
+        // Once the device is one's own, so is its ledger.
+        let (ledger, spent) = ledgers.open(settings.path(), &settings.rules, BEGIN)?.unzip();
         let access = Access::new(settings.rules.clone(), u64::from_le_bytes(seed));
         let port = Self {
             settings,
             device,
-            access: Mutex::new(access),
+            access: Mutex::new(access.resumed(BEGIN, spent.unwrap_or_default())),
+            ledger: Mutex::new(ledger),
             start: Instant::now(),
             writer: tokio::sync::Mutex::new(Some(writer)),
             changed: Notify::new(),
@@ -70,11 +83,37 @@ impl Port {
     }
 
     pub(crate) fn now(&self) -> Duration {
-        self.start.elapsed()
+        BEGIN + self.start.elapsed()
     }
 
     pub(crate) async fn sleep_until(&self, at: Duration) {
-        tokio::time::sleep_until(self.start + at).await;
+        tokio::time::sleep_until(self.start + at.saturating_sub(BEGIN)).await;
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Option<Ledger>> {
+        // Whoever panicked in there has written nothing down that could be used.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spent(&self) -> Vec<Spent> {
+        self.access().spent().copied().collect()
+    }
+
+    /// Takes the airtime of a frame of what is written down as used; false if it has to be [reserved](Self::reserve) first.
+    pub(crate) fn take(&self, on_air: usize) -> bool {
+        let airtime = self.settings.rules.airtime(on_air);
+        self.ledger().as_mut().is_none_or(|ledger| ledger.take(self.now(), airtime))
+    }
+
+    /// Writes airtime for this frame and some more down as used.
+    pub(crate) async fn reserve(self: &Arc<Self>, on_air: usize) -> Result<(), SerialError> {
+        let port = Arc::clone(self);
+        let write = move || {
+            let mut ledger = port.ledger();
+            let (now, airtime) = (port.now(), port.settings.rules.airtime(on_air));
+            ledger.as_mut().map_or(Ok(()), |ledger| ledger.reserve(now, &port.spent(), airtime))
+        };
+        tokio::task::spawn_blocking(write).await.map_err(|_| SerialError::Closed)?
     }
 
     /// Nobody will open the device again.
@@ -105,6 +144,15 @@ impl Port {
                     changed.await;
                 }
             }
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        let ledger = self.ledger().take();
+        if let Some(ledger) = ledger {
+            ledger.close(self.now(), &self.spent());
         }
     }
 }

@@ -5,9 +5,13 @@
 #[path = "common/radio.rs"]
 mod radio;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use meow_testkit::transport::air::{Air, Channel};
+use meow_transport::Transports;
+use meow_transport_serial::Serial;
 use radio::{chat, contend, deliver, on_virtual_time, packet, send, station};
 
 /// Two stations that begin at the same moment, again and again: what collides is sent again, and all arrives.
@@ -90,4 +94,53 @@ fn a42_the_duty_cycle_holds_on_the_air() {
         let most = samples.windows(61).map(|hour| hour[60] - hour[0]).max().unwrap();
         assert!(most > Duration::ZERO && most <= Duration::from_secs(36), "{most:?} within an hour");
     }
+}
+
+/// Attack 42: nor does a station that is opened anew for each message, and closed in between.
+#[test]
+fn a42_opening_a_device_again_gives_no_airtime() {
+    let (samples, sent) = on_virtual_time(async {
+        let air = Air::new(Channel::sf9(0, 5));
+        let far = station(&air, "&region=EU868");
+        let mut listener = far.transports.listen(&far.endpoint).await.unwrap();
+        tokio::spawn(async move {
+            while let Ok(Some(mut link)) = listener.accept().await {
+                tokio::spawn(async move {
+                    while let Ok(Some(_)) = link.rx.recv().await {}
+                    link.tx.finish().await.unwrap();
+                    // What was said last may have to be said again.
+                    std::mem::forget(link);
+                });
+            }
+        });
+        let (modems, opened) = (air.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&opened);
+        let serial = Serial::over(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(Box::new(modems.modem()))
+        });
+        let sending = tokio::spawn(async move {
+            for n in 0..20 {
+                let transports = Transports::new().with(serial.clone());
+                let mut link = transports.connect(&far.endpoint).await.unwrap();
+                send(&mut link, &[800]).await;
+                assert_eq!(link.rx.recv().await.unwrap(), None, "{n}");
+                drop(link);
+                // Longer than a bus stays open that nobody uses.
+                tokio::time::sleep(Duration::from_secs(20)).await;
+            }
+        });
+        let mut samples = Vec::new();
+        while !sending.is_finished() {
+            // The modem of the far side was plugged in first.
+            samples
+                .push((1..=opened.load(Ordering::Relaxed)).map(|modem| air.airtime(modem)).sum::<Duration>());
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        sending.await.unwrap();
+        (samples, opened.load(Ordering::Relaxed))
+    });
+    assert_eq!(sent, 20, "it was open once for each message");
+    let most = samples.windows(61).map(|hour| hour[60] - hour[0]).max().unwrap();
+    assert!(most > Duration::from_secs(25) && most <= Duration::from_secs(36), "{most:?} within an hour");
 }

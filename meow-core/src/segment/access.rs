@@ -16,7 +16,7 @@ const CROWD_SLOTS: u32 = 4;
 const MAX_CROWD: u32 = 60;
 /// Frames that follow each other without a new back-off.
 const BURST: u32 = 16;
-/// Parts of the period that airtime is counted by.
+/// Airtime that was used within one part of so many of the period is counted as one.
 const PARTS: u32 = 60;
 /// Share of the airtime that only short frames may use: one in so many.
 const RESERVE: u32 = 10;
@@ -81,6 +81,17 @@ pub enum Turn {
     At(Duration),
 }
 
+/// Airtime that a station has used: between when and when, and how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// When the first frame of it began.
+    pub from: Duration,
+    /// When the last frame of it was over.
+    pub until: Duration,
+    /// How long all of them were on the air.
+    pub airtime: Duration,
+}
+
 /// The channel as one station sees it. Time counts from a start of the caller's choice.
 #[derive(Debug)]
 pub struct Access {
@@ -97,8 +108,8 @@ pub struct Access {
     /// Nothing was heard since one's own last frame that was no answer: it may have met another one.
     alone: bool,
     drawn: Option<BackOff>,
-    /// Airtime by parts of the period: number of the part, and how much.
-    used: VecDeque<(u64, Duration)>,
+    /// Airtime within the period, oldest first.
+    spent: VecDeque<Spent>,
 }
 
 /// The wait of one frame. What was drawn stands until the frame has gone: while others are on the air it does not run on, so that
@@ -124,8 +135,21 @@ impl Access {
             heard: 0,
             alone: false,
             drawn: None,
-            used: VecDeque::new(),
+            spent: VecDeque::new(),
         }
+    }
+
+    /// The same for a station that begins at `now`, and before has used this airtime, oldest first. Of the channel it knows
+    /// nothing yet.
+    pub fn resumed(mut self, now: Duration, spent: impl IntoIterator<Item = Spent>) -> Self {
+        self.busy = now;
+        spent.into_iter().for_each(|spent| self.spend(spent));
+        self
+    }
+
+    /// The airtime that still counts against the duty cycle, oldest first: about 60 entries at most. None without a duty cycle.
+    pub fn spent(&self) -> impl Iterator<Item = &Spent> {
+        self.spent.iter()
     }
 
     /// The rules.
@@ -210,40 +234,45 @@ impl Access {
         self.alone |= !answer;
         (self.crowd, self.heard, self.drawn) = (self.heard, 0, None);
         if self.rules.duty_ppm.is_some() {
-            let part = self.part(now);
-            match self.used.back_mut() {
-                Some((last, used)) if *last == part => *used += airtime,
-                _ => self.used.push_back((part, airtime)),
+            let part = self.rules.period / PARTS;
+            match self.spent.back_mut() {
+                Some(last) if now < last.from + part => {
+                    last.until = last.until.max(self.own);
+                    last.airtime += airtime;
+                }
+                _ => self.spend(Spent { from: now, until: self.own, airtime }),
             }
         }
         self.own
     }
 
-    fn part(&self, now: Duration) -> u64 {
-        let length = (self.rules.period / PARTS).as_micros().max(1);
-        u64::try_from(now.as_micros() / length).unwrap_or(u64::MAX)
+    fn spend(&mut self, mut spent: Spent) {
+        // What began later counts for as long, at least: the oldest is always the first to go.
+        let latest = self.spent.back().map_or(Duration::ZERO, |last| last.until);
+        spent.until = spent.until.max(latest);
+        self.spent.push_back(spent);
     }
 
-    /// When there is airtime for this frame again; none if there is now. A part counts until a whole period after its end,
-    /// so no period at all, wherever it begins, holds more than the budget.
+    /// When there is airtime for this frame again; none if there is now. What is counted as one counts until a whole period
+    /// after the last of it, so no period at all, wherever it begins, holds more than the budget.
     fn out_of_budget(&mut self, now: Duration, bytes: usize) -> Option<Duration> {
         let budget = self.rules.budget(bytes <= SHORT)?;
-        let part = self.part(now);
-        while self.used.front().is_some_and(|(old, _)| old + u64::from(PARTS) < part) {
-            self.used.pop_front();
+        let period = self.rules.period;
+        while self.spent.front().is_some_and(|old| old.until + period <= now) {
+            self.spent.pop_front();
         }
-        let mut over = self.used.iter().map(|(_, used)| *used).sum::<Duration>() + self.rules.airtime(bytes);
-        for (old, used) in &self.used {
+        let mut over =
+            self.spent.iter().map(|spent| spent.airtime).sum::<Duration>() + self.rules.airtime(bytes);
+        for old in &self.spent {
             if over <= budget {
                 break;
             }
-            over = over.saturating_sub(*used);
+            over = over.saturating_sub(old.airtime);
             if over <= budget {
-                let next = u32::try_from(old + u64::from(PARTS) + 1).unwrap_or(u32::MAX);
-                return Some(self.rules.period / PARTS * next);
+                return Some(old.until + period);
             }
         }
-        (over > budget).then(|| now + self.rules.period)
+        (over > budget).then(|| now + period)
     }
 }
 

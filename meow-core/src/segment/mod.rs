@@ -24,7 +24,7 @@ mod tests;
 
 /// Lengths of packets that go over a bus as one frame without any header. No segment has one of these lengths.
 pub use crate::wire::THIN_SIZES;
-pub use access::{Access, AccessRules, Turn};
+pub use access::{Access, AccessRules, Spent, Turn};
 pub use config::{Config, MAX_PACKET, MIN_FRAME};
 pub use header::{Ack, DATA_HEADER, Data, MAX_WINDOW, Segment, SegmentError, Tag, is_answer};
 pub use link::{LinkId, Taken};

@@ -38,6 +38,30 @@ proptest! {
     }
 }
 
+/// Attack 42: who begins anew, again and again, goes on counting where he stopped; by small steps too.
+#[test]
+fn a42_a_station_that_begins_anew_has_no_more_airtime() {
+    let mut rules = AccessRules::new(8_000);
+    (rules.duty_ppm, rules.period) = (Some(100_000), Duration::from_secs(60));
+    let mut access = Access::new(rules.clone(), 1);
+    let (mut now, mut log) = (ms(500), Vec::new());
+    for n in 0..1000u64 {
+        while let Turn::At(at) = access.turn(now, 100, false) {
+            now = at;
+        }
+        log.push(now);
+        now = access.sent(now, 100, false) + ms(n % 7 * 100);
+        assert!(access.spent().count() <= 62);
+        // Of the past the new one knows when it was, on its own clock.
+        let past: Vec<_> = access.spent().copied().collect();
+        access = Access::new(rules.clone(), n).resumed(now, past);
+    }
+    let most =
+        log.iter().map(|start| log.iter().filter(|at| (*start..*start + rules.period).contains(at)).count());
+    // A tenth of 60 s, but for the last tenth of that, which is for short frames; and all of it is used.
+    assert_eq!(most.max(), Some(54));
+}
+
 #[test]
 fn the_last_tenth_is_for_short_frames() {
     let mut rules = AccessRules::new(8_000);

@@ -41,6 +41,12 @@ impl Data {
         })
     }
 
+    /// Where the airtime of radios is kept: here, or where all programs keep it that share one.
+    pub(crate) fn airtime(&self) -> PathBuf {
+        let shared = std::env::var_os("MEOW_AIRTIME").filter(|folder| !folder.is_empty());
+        shared.map_or_else(|| self.dir.join("airtime"), PathBuf::from)
+    }
+
     /// Takes the folder for one relay, as long as the value lives.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ async fn serve(settings: &Settings) -> Result<()> {
         .with(http)
         .with(udp(settings, &identity))
         .with(mqtt(settings, &identity))
-        .with(Serial::new());
+        .with(Serial::new().airtime_in(data.airtime()));
     for url in settings.public_url.iter().flatten() {
         // No client could use it, so it is a slip.
         transports.get(url)?;
