@@ -24,8 +24,9 @@ pub struct RelayLimits {
     pub active_per_address: u32,
     /// Requests that are opened at once: public-key work (default: one for each processor).
     pub opening: usize,
-    /// Sessions that are kept, about 8 KiB each (default 4096). The one not used for longest makes room for another. With 0,
-    /// none is granted.
+    /// Sessions that are kept, about 8 KiB each (default 4096). The one not used for longest makes room for another; but those
+    /// without an address (of one listener, of this machine, through chains), which may take what is free, make it first when
+    /// they have more than an eighth. With 0, none is granted.
     pub sessions: usize,
     /// Sessions of one address (default 256). Loopback is exempt.
     pub sessions_per_address: usize,

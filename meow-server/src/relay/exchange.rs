@@ -122,7 +122,7 @@ pub(super) async fn inside(node: &Node, packet: Vec<u8>) -> Frame {
         let seat = Seat::take(&node.seats).ok_or(ClearCode::Busy)?.hidden();
         match asked {
             Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
-            Asked::Sealed(number) => sealed(node, number, packet, Peer::default(), seat).await,
+            Asked::Sealed(number) => sealed(node, number, packet, (Peer::default(), None), seat).await,
             Asked::Session(tag) => in_session(node, &tag, &packet, Peer::default(), seat).await,
             Asked::Onion(..) => Err(ClearCode::Unreadable),
         }
@@ -147,7 +147,7 @@ async fn checked(node: &Arc<Node>, packet: Frame, peer: Peer, listener: usize) -
     let seat = seat.with_hop(hop);
     match asked {
         Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
-        Asked::Sealed(number) => sealed(node, number, packet, peer, seat).await,
+        Asked::Sealed(number) => sealed(node, number, packet, (peer, Some(source)), seat).await,
         Asked::Session(tag) => in_session(node, &tag, &packet, peer, seat).await,
         Asked::Onion(key, relayed) => hop::take(node, (key, relayed), packet, source, seat).await,
     }
@@ -157,7 +157,7 @@ async fn sealed(
     node: &Node,
     number: u32,
     packet: Frame,
-    peer: Peer,
+    (peer, source): (Peer, Option<Source>),
     seat: Seat,
 ) -> Result<Served, ClearCode> {
     // 4. The seal. What only looks like a thin request may be a packet of a session that is known no more.
@@ -172,7 +172,9 @@ async fn sealed(
     let OpenedRequest { request, reply } = opened;
     let mut caller = Caller::new(peer, reply.room(), seat);
     let answer = match request.kind {
-        RequestKind::SessionOpen(body) => session::open(node, body, reply.session_export(), &caller).await,
+        RequestKind::SessionOpen(body) => {
+            session::open(node, body, reply.session_export(), source, &caller).await
+        }
         kind => answer(node, kind, &mut caller).await,
     };
     let sealed = reply.seal(&answer, &mut **node.random()).map_err(|e| {

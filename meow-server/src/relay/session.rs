@@ -15,6 +15,7 @@ use meow_core::wire::{Blob, Fixed, Wire, size_of_class};
 
 use super::exchange;
 use super::node::Node;
+use crate::engine::Source;
 use crate::service::{BUSY_RETRY, Caller, Proved, Seat, busy, refuse, stale, unexpected};
 use crate::session::{AHEAD, Digest, Facts, Found, Seen};
 
@@ -27,9 +28,15 @@ const OPENED: usize = 1 + 1 + 1120 + 5 + 3;
 const OPENED_THIN: usize = 1 + 1 + 32 + 5 + 3;
 
 /// Opens a session, once its owner is proved and counted. A depositor proves nothing here: the store looks at the token
-/// of each deposit.
-pub(super) async fn open(node: &Node, body: SessionOpen, export: &Secret, caller: &Caller) -> Answer {
-    opened(node, body, export, caller).await.unwrap_or_else(|refusal| {
+/// of each deposit. So a session counts for the source that it was opened from, `None` for a chain.
+pub(super) async fn open(
+    node: &Node,
+    body: SessionOpen,
+    export: &Secret,
+    source: Option<Source>,
+    caller: &Caller,
+) -> Answer {
+    opened(node, body, export, source, caller).await.unwrap_or_else(|refusal| {
         if let Answer::Refused(refused) = &refusal {
             tracing::debug!(code = ?refused.code, "a session was refused");
         }
@@ -37,7 +44,13 @@ pub(super) async fn open(node: &Node, body: SessionOpen, export: &Secret, caller
     })
 }
 
-async fn opened(node: &Node, body: SessionOpen, export: &Secret, caller: &Caller) -> Result<Answer, Answer> {
+async fn opened(
+    node: &Node,
+    body: SessionOpen,
+    export: &Secret,
+    source: Option<Source>,
+    caller: &Caller,
+) -> Result<Answer, Answer> {
     if !caller.seat.charge(OPENING, node.clock.elapsed()) {
         return Err(busy(OPENING.div_ceil(node.limits.rate)));
     }
@@ -76,8 +89,8 @@ async fn opened(node: &Node, body: SessionOpen, export: &Secret, caller: &Caller
             }
         })?
     };
-    let address = caller.peer.address.filter(|address| !address.to_canonical().is_loopback());
-    node.sessions.keep(Facts { keys, role, mailbox: body.mailbox, token }, address, node.clock.elapsed());
+    let facts = Facts { keys, role, mailbox: body.mailbox, token };
+    node.sessions.keep(facts, source, node.clock.elapsed());
     let lasts_secs = u32::try_from(node.limits.session_time.as_secs()).unwrap_or(u32::MAX);
     Ok(Answer::Opened(Opened { share, lasts_secs, ahead: AHEAD as u16 }))
 }

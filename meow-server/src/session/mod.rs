@@ -3,7 +3,7 @@
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +12,12 @@ use meow_core::session::{Direction, SessionKeys, SessionRole, Tag};
 use meow_core::transport::Network;
 use meow_core::wire::Fixed;
 
+use crate::engine::Source;
 use window::Window;
 pub(crate) use window::{AHEAD, Digest, Seen, Turn};
 
-/// A site of addresses has one in so many of all sessions, or as many as one address may have.
+/// A site of addresses has one in so many of all sessions, or as many as one address may have. Those without an address that
+/// count together keep as many when there is no room.
 const SITES: usize = 8;
 
 /// What a session was opened for.
@@ -55,6 +57,8 @@ struct Table {
     uses: BTreeMap<u64, u64>,
     /// By address, and by site of addresses.
     of_network: HashMap<Network, BTreeSet<u64>>,
+    /// Those without an address: of a listener, of this machine, and (`None`) through chains.
+    of_line: HashMap<Option<Source>, BTreeSet<u64>>,
 }
 
 #[derive(Debug)]
@@ -63,7 +67,7 @@ struct Session {
     window: Window,
     ends: Duration,
     used: u64,
-    address: Option<Network>,
+    source: Option<Source>,
 }
 
 impl Sessions {
@@ -77,29 +81,31 @@ impl Sessions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a session. Where there is no room, in all, for its address or for the site of that, the one that was not used for
-    /// longest goes: so nobody takes those of all others by many addresses.
-    pub(crate) fn keep(&self, facts: Facts, address: Option<IpAddr>, now: Duration) {
+    /// Keeps a session that was opened from here; `None` for one that came through a chain. Where there is no room, in all, for
+    /// its address or for the site of that, the one that was not used for longest goes: so nobody takes those of all others by
+    /// many addresses. Whoever has no address may take what is free, and no more than a share of what is not.
+    pub(crate) fn keep(&self, facts: Facts, source: Option<Source>, now: Duration) {
         let mut table = self.table();
-        let address = address.map(Network::of);
-        for (network, most) in address.into_iter().flat_map(|address| {
-            let most_of_site = (self.most / SITES).max(self.most_per_address);
-            [(address, self.most_per_address), (address.site(), most_of_site)]
-        }) {
+        let share = self.most / SITES;
+        for (network, most) in networks(source)
+            .into_iter()
+            .flatten()
+            .zip([self.most_per_address, share.max(self.most_per_address)])
+        {
             let own = table.of_network.get(&network).filter(|own| own.len() >= most);
             if let Some(oldest) = own.and_then(BTreeSet::first).copied() {
                 table.forget_use(oldest);
             }
         }
         while table.by_id.len() >= self.most {
-            let Some(oldest) = table.uses.keys().next().copied() else { break };
+            let Some(oldest) = table.to_go(source, share) else { break };
             table.forget_use(oldest);
         }
         let (id, used) = (table.tick(), table.tick());
         let (facts, window) = (Arc::new(facts), Window::new());
         table.tag(&facts.keys, id, window.accepted());
-        table.by_id.insert(id, Session { facts, window, ends: now.saturating_add(self.time), used, address });
-        table.note_use(id, used, address);
+        table.by_id.insert(id, Session { facts, window, ends: now.saturating_add(self.time), used, source });
+        table.note_use(id, used, source);
     }
 
     /// Whether a session has this tag.
@@ -132,13 +138,13 @@ impl Sessions {
         }
         let seen = session.window.note(found.counter, digest);
         let after = session.window.accepted();
-        let (was, address) = (std::mem::replace(&mut session.used, used), session.address);
+        let (was, source) = (std::mem::replace(&mut session.used, used), session.source);
         for gone in before.start..after.start.min(before.end) {
             table.tags.remove(&found.facts.keys.tag(Direction::Up, gone));
         }
         table.tag(&found.facts.keys, found.id, before.end.max(after.start)..after.end);
-        table.drop_use(was, address);
-        table.note_use(found.id, used, address);
+        table.drop_use(was, source);
+        table.note_use(found.id, used, source);
         Some(seen)
     }
 
@@ -172,22 +178,31 @@ impl Table {
         }
     }
 
-    fn note_use(&mut self, id: u64, used: u64, address: Option<Network>) {
+    /// The use whose session makes room for one from here, where all places are taken: the oldest of one's own who have no
+    /// address, once they have their share; else of those of them who have most, beyond their share; else of all.
+    fn to_go(&self, source: Option<Source>, share: usize) -> Option<u64> {
+        let own = self.of_line.get(&source).filter(|own| own.len() >= share);
+        let most = || self.of_line.values().filter(|own| own.len() > share).max_by_key(|own| own.len());
+        own.or_else(most).and_then(BTreeSet::first).or_else(|| self.uses.keys().next()).copied()
+    }
+
+    fn note_use(&mut self, id: u64, used: u64, source: Option<Source>) {
         self.uses.insert(used, id);
-        for network in address.into_iter().flat_map(|address| [address, address.site()]) {
-            self.of_network.entry(network).or_default().insert(used);
+        match networks(source) {
+            Some(networks) => networks.into_iter().for_each(|network| {
+                self.of_network.entry(network).or_default().insert(used);
+            }),
+            None => drop(self.of_line.entry(source).or_default().insert(used)),
         }
     }
 
-    fn drop_use(&mut self, used: u64, address: Option<Network>) {
+    fn drop_use(&mut self, used: u64, source: Option<Source>) {
         self.uses.remove(&used);
-        for network in address.into_iter().flat_map(|address| [address, address.site()]) {
-            if let Some(own) = self.of_network.get_mut(&network) {
-                own.remove(&used);
-                if own.is_empty() {
-                    self.of_network.remove(&network);
-                }
+        match networks(source) {
+            Some(networks) => {
+                networks.iter().for_each(|network| without(&mut self.of_network, network, used))
             }
+            None => without(&mut self.of_line, &source, used),
         }
     }
 
@@ -199,12 +214,29 @@ impl Table {
 
     fn forget(&mut self, id: u64) {
         let Some(session) = self.by_id.remove(&id) else { return };
-        self.drop_use(session.used, session.address);
+        self.drop_use(session.used, session.source);
         for counter in session.window.accepted() {
             let tag = session.facts.keys.tag(Direction::Up, counter);
             if self.tags.get(&tag).is_some_and(|(of, _)| *of == id) {
                 self.tags.remove(&tag);
             }
+        }
+    }
+}
+
+/// The address of a source, and its site.
+fn networks(source: Option<Source>) -> Option<[Network; 2]> {
+    match source {
+        Some(Source::Address(address)) => Some([address, address.site()]),
+        _ => None,
+    }
+}
+
+fn without<K: Eq + Hash>(of: &mut HashMap<K, BTreeSet<u64>>, key: &K, used: u64) {
+    if let Some(own) = of.get_mut(key) {
+        own.remove(&used);
+        if own.is_empty() {
+            of.remove(key);
         }
     }
 }

@@ -9,7 +9,7 @@ use meow_core::session::{
     Direction, ITEM_DEPOSIT, SessionBinding, SessionKeys, SessionKind, SessionRequest, SessionRole,
     ShareSecret,
 };
-use meow_core::transport::Frame;
+use meow_core::transport::{Endpoint, Frame};
 use meow_core::wire::{Fixed, Wire};
 use meow_server::RelayBuilder;
 
@@ -273,6 +273,23 @@ async fn a26_floods_of_tags_and_of_sessions_leave_others_served() {
     idle = Session::open(client, &mut owner, SessionRole::Depositor).await;
     assert_eq!(idle.ask(deposit(&[1; 96])).await, Answer::Done);
     assert_eq!(items(reader.ask(LOOK).await).items.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a26_who_comes_by_a_listener_without_addresses_pushes_out_only_their_own_sessions() {
+    let mut limits = meow_server::RelayLimits::default();
+    limits.sessions = 8;
+    let other = "memory://other".parse::<Endpoint>().unwrap();
+    let setup = Setup::with(MEMORY, |builder| builder.listen(other.clone()).limits(limits)).await;
+    let client = &setup.client;
+    let mut owner = Owner::registered(client).await;
+    let mut idle = Session::open(client, &mut owner, SessionRole::Owner).await;
+    let flooding = Client { endpoint: other, ..client.clone() };
+    for _ in 0..20 {
+        let secret = ShareSecret::thin(&mut SystemRandom).unwrap();
+        Session::with(&flooding, &mut owner, SessionRole::Depositor, secret).await;
+    }
+    assert!(items(idle.ask(LOOK).await).items.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
