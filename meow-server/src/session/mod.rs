@@ -2,6 +2,7 @@
 
 mod window;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -139,9 +140,7 @@ impl Sessions {
         let seen = session.window.note(found.counter, digest);
         let after = session.window.accepted();
         let (was, source) = (std::mem::replace(&mut session.used, used), session.source);
-        for gone in before.start..after.start.min(before.end) {
-            table.tags.remove(&found.facts.keys.tag(Direction::Up, gone));
-        }
+        table.untag(&found.facts.keys, found.id, before.start..after.start.min(before.end));
         table.tag(&found.facts.keys, found.id, before.end.max(after.start)..after.end);
         table.drop_use(was, source);
         table.note_use(found.id, used, source);
@@ -175,6 +174,17 @@ impl Table {
     fn tag(&mut self, keys: &SessionKeys, id: u64, counters: std::ops::Range<u64>) {
         for counter in counters {
             self.tags.entry(keys.tag(Direction::Up, counter)).or_insert((id, counter));
+        }
+    }
+
+    /// Takes away those that are this session's.
+    fn untag(&mut self, keys: &SessionKeys, id: u64, counters: std::ops::Range<u64>) {
+        for counter in counters {
+            if let Entry::Occupied(tag) = self.tags.entry(keys.tag(Direction::Up, counter))
+                && tag.get().0 == id
+            {
+                tag.remove();
+            }
         }
     }
 
@@ -215,12 +225,7 @@ impl Table {
     fn forget(&mut self, id: u64) {
         let Some(session) = self.by_id.remove(&id) else { return };
         self.drop_use(session.used, session.source);
-        for counter in session.window.accepted() {
-            let tag = session.facts.keys.tag(Direction::Up, counter);
-            if self.tags.get(&tag).is_some_and(|(of, _)| *of == id) {
-                self.tags.remove(&tag);
-            }
-        }
+        self.untag(&session.facts.keys, id, session.window.accepted());
     }
 }
 

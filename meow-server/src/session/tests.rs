@@ -105,3 +105,17 @@ fn tags_follow_the_window() {
     let late = Found { id: 1, counter: 0, facts: Arc::new(facts(1)) };
     assert!(sessions.note(&late, [0; 16]).is_none());
 }
+
+#[test]
+fn a_tag_that_two_sessions_have_stays_that_of_the_first() {
+    let sessions = Sessions::new(10, 2, DAY);
+    // The same keys give the same tags, which happens to others by chance only.
+    (0..2).for_each(|_| sessions.keep(facts(1), None, Duration::ZERO));
+    let first = known(&sessions, 1, 0).unwrap();
+    let second = *sessions.table().by_id.keys().max().unwrap();
+    for counter in [31, 63, 95] {
+        let found = Found { id: second, counter, facts: Arc::new(facts(1)) };
+        assert!(sessions.note(&found, [0; 16]).is_some());
+    }
+    assert!(known(&sessions, 1, 0).is_some_and(|found| found.id == first.id));
+}
