@@ -50,15 +50,21 @@ const PAGE: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) fingerprint: [u8; 32],
-    pub(crate) urls: Vec<Endpoint>,
+    pub(crate) ways: Vec<Way>,
     waiting: Arc<Semaphore>,
     links: Arc<Semaphore>,
-    /// Until when its proof is believed, by the relay's monotonic clock.
-    proven: Mutex<Duration>,
     /// What it said of itself last, verified.
     told: Mutex<Option<Told>>,
     /// The networks in which it said so, the last one first.
     found: Mutex<Vec<Subnet>>,
+}
+
+/// One of its URLs. What was proven at one says nothing of who answers at another.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) url: Endpoint,
+    /// Until when the proof is believed that the server is there, by the relay's monotonic clock.
+    proven: Mutex<Duration>,
 }
 
 #[derive(Debug)]
@@ -87,10 +93,9 @@ impl Catalog {
                 order.push(id);
                 Target {
                     fingerprint: server.fingerprint,
-                    urls: Vec::new(),
+                    ways: Vec::new(),
                     waiting: Arc::new(Semaphore::new(limits.per_target)),
                     links: Arc::new(Semaphore::new(limits.links_per_target)),
-                    proven: Mutex::default(),
                     told: Mutex::default(),
                     found: Mutex::default(),
                 }
@@ -101,7 +106,8 @@ impl Catalog {
                 return Err(Error::new(ErrorKind::Usage, text));
             }
             // A broker has to be told which of the servers behind it is meant.
-            target.urls.push(server.url.with_server(server.fingerprint));
+            let url = server.url.with_server(server.fingerprint);
+            target.ways.push(Way { url, proven: Mutex::default() });
         }
         if order.len() > MAX_ONWARD {
             let text = format!("a hop sends on to at most {MAX_ONWARD} servers");
@@ -169,7 +175,7 @@ impl Catalog {
     }
 
     pub(crate) fn urls(&self) -> impl Iterator<Item = &Endpoint> {
-        self.targets.values().flat_map(|target| &target.urls)
+        self.targets.values().flat_map(|target| target.urls())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -216,10 +222,14 @@ fn literal(host: &Host) -> Option<IpAddr> {
 }
 
 impl Target {
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &Endpoint> {
+        self.ways.iter().map(|way| &way.url)
+    }
+
     /// The hosts of those URLs at which the server itself is, not a broker.
     fn hosts(&self) -> impl Iterator<Item = &Host> {
         let own = |url: &&Endpoint| matches!(url.scheme(), "http" | "https" | "udp");
-        self.urls.iter().filter(own).filter_map(Endpoint::host)
+        self.urls().filter(own).filter_map(Endpoint::host)
     }
 
     /// A place among the packets that wait for this server.
@@ -267,7 +277,9 @@ impl Target {
         found.sort();
         Some(Listed { signed, found: List::take(found) })
     }
+}
 
+impl Way {
     pub(crate) fn is_proven(&self, now: Duration) -> bool {
         now < *self.proven.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -303,8 +315,8 @@ mod tests {
         let all = SCHEMES.map(|scheme| reference(&format!("{scheme}://{}", place(scheme)), 1, 1));
         let catalog = Catalog::new(all.to_vec(), &limits).unwrap();
         let target = catalog.find(&HopId([1; 16])).unwrap();
-        assert_eq!((catalog.len(), target.urls.len()), (1, 6));
-        assert!(target.urls.iter().all(|url| url.server() == Some(&target.fingerprint)));
+        assert_eq!((catalog.len(), target.urls().count()), (1, 6));
+        assert!(target.urls().all(|url| url.server() == Some(&target.fingerprint)));
         Catalog::new(vec![reference("mqtts://cat:fish@broker.example/p", 1, 1)], &limits).unwrap();
         assert!(catalog.find(&HopId([2; 16])).is_none());
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use meow_core::onion::mark_relayed;
 use meow_core::request::{ClearAnswer, ClearCode, DESCRIBE};
-use meow_core::transport::{Endpoint, Frame, Link};
+use meow_core::transport::{Frame, Link};
 use meow_core::{Error, ErrorKind, Result};
 use meow_transport::Transports;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::{HopLimits, Target};
+use super::{HopLimits, Target, Way};
 use crate::Clock;
 
 /// Time for one exchange with the next server.
@@ -81,13 +81,13 @@ impl Forwarder {
     async fn attempt(&self, target: &Target, packet: &Frame) -> Result<Attempt> {
         let Some(_link) = target.link().await else { return Ok(Attempt::Refused) };
         let mut last = Error::new(ErrorKind::Unreachable, "the server has no URL");
-        for url in &target.urls {
+        for way in &target.ways {
             // An estimate was made when the relay started.
             let slow = self
                 .transports
-                .estimate(url)
+                .estimate(&way.url)
                 .map_or(Duration::ZERO, |profile| on_the_way(packet.len(), profile.bit_rate));
-            match timeout(PATIENCE + slow, self.exchange(target, url, packet)).await {
+            match timeout(PATIENCE + slow, self.exchange(target, way, packet)).await {
                 Ok(Ok(attempt)) => return Ok(attempt),
                 Ok(Err(e)) => last = e,
                 Err(_) => last = Error::new(ErrorKind::Unreachable, "no answer in time"),
@@ -102,7 +102,7 @@ impl Forwarder {
     /// That of the last URL.
     pub(crate) async fn describe(&self, target: &Target) -> Result<()> {
         let mut last = Error::new(ErrorKind::Unreachable, "the server has no URL");
-        for url in &target.urls {
+        for url in target.urls() {
             let asked = async {
                 let link = self.transports.connect(url).await?;
                 described(link, target).await
@@ -116,8 +116,8 @@ impl Forwarder {
         Err(last)
     }
 
-    async fn exchange(&self, target: &Target, url: &Endpoint, packet: &Frame) -> Result<Attempt> {
-        let link = self.proven(target, url).await?;
+    async fn exchange(&self, target: &Target, way: &Way, packet: &Frame) -> Result<Attempt> {
+        let link = self.proven(target, way).await?;
         let answer = ask(link, packet.clone()).await?;
         match ClearAnswer::from_packet(&answer)? {
             ClearAnswer::Taken => Ok(Attempt::Taken),
@@ -130,18 +130,18 @@ impl Forwarder {
     }
 
     /// A link to the server that proved to be the one of the catalog. Where the link does not prove it, the server's
-    /// signed descriptor does, asked for before any packet is shown.
-    async fn proven(&self, target: &Target, url: &Endpoint) -> Result<Link> {
-        let link = self.transports.connect(url).await?;
+    /// signed descriptor does, asked for by the same URL before any packet is shown.
+    async fn proven(&self, target: &Target, way: &Way) -> Result<Link> {
+        let link = self.transports.connect(&way.url).await?;
         match link.peer.server {
             Some(server) if server == target.fingerprint => return Ok(link),
             Some(_) => return Err(Error::new(ErrorKind::WrongPeer, "another server answers at this URL")),
-            None if target.is_proven(self.clock.elapsed()) => return Ok(link),
+            None if way.is_proven(self.clock.elapsed()) => return Ok(link),
             None => {}
         }
         described(link, target).await?;
-        target.prove(self.clock.elapsed() + self.proof);
-        self.transports.connect(url).await
+        way.prove(self.clock.elapsed() + self.proof);
+        self.transports.connect(&way.url).await
     }
 }
 

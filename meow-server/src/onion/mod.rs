@@ -9,7 +9,7 @@ mod forward;
 mod held;
 mod tags;
 
-pub(crate) use catalog::{Catalog, Target};
+pub(crate) use catalog::{Catalog, Target, Way};
 pub use counts::HopCounts;
 pub(crate) use counts::{Counters, hourly};
 pub(crate) use forward::{Forwarder, Sent};
@@ -52,7 +52,7 @@ pub struct HopLimits {
     /// Beyond, packets are answered "busy" until the key turns. One network of 24 bits (IPv4) or 48 (IPv6) fills an eighth, all
     /// addresses together three quarters, a server of the catalog or a listener without addresses half of what is left.
     pub tags: usize,
-    /// How long a server's proof, where its links have none of their own, is believed (default 1 h).
+    /// How long a server's proof, where its links have none of their own, is believed for the URL that it was had by (default 1 h).
     pub proof: Duration,
 }
 

@@ -46,6 +46,33 @@ async fn a44_a_stranger_at_the_url_of_the_next_server_is_shown_no_packet() {
     assert!((1..OnionClass::Small.len()).contains(&most), "{most} bytes on one connection");
 }
 
+/// A server has two URLs, and proved who it is at the first one. What answers at the second one is somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a44_a_proof_at_one_url_is_none_for_a_stranger_at_another() {
+    let (second, stranger, other) = (Plan::new(), Plan::new(), Plan::new().url);
+    let elsewhere = ServerReference { url: other.clone(), ..second.reference() };
+    let mut limits = HopLimits::default();
+    limits.life = Duration::from_millis(2500);
+    let entry = Plan::new().start(Some(hop(&[second.reference(), elsewhere], limits))).await;
+    let second = second.start(Some(hop(&[], HopLimits::default()))).await;
+    let (near, far) = (client(&entry).await, client(&second).await);
+    let send = async || {
+        let route = [step(&near, Delay::NONE), step(&far, Delay::NONE)];
+        let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
+        near.exchange(packet).await.unwrap();
+    };
+    send().await;
+    until(&entry, |c| c.forwarded == 1).await;
+    let seen = watched(&other, &stranger.url).await;
+    let stranger = stranger.start(Some(hop(&[], HopLimits::default()))).await;
+    second.shutdown().await;
+    send().await;
+    until(&entry, |c| c.failed == 1).await;
+    assert_eq!((counts(&stranger).taken, counts(&entry).forwarded), (0, 1));
+    let most = seen.load(Ordering::SeqCst);
+    assert!((1..OnionClass::Small.len()).contains(&most), "{most} bytes on one connection");
+}
+
 /// Passes on what comes to a URL, and counts the most bytes that came on one connection.
 async fn watched(at: &Endpoint, to: &Endpoint) -> Arc<AtomicUsize> {
     let listener = tokio::net::TcpListener::bind(at.authority()).await.unwrap();
