@@ -38,6 +38,11 @@ impl<K: Copy + Eq + Hash + Send + 'static, V> Held<K, V> {
         self.open.get(key).map(|(by, _)| by)
     }
 
+    /// The keys whose tasks run, each with what it was started by.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.open.iter().map(|(key, (by, _))| (key, by))
+    }
+
     /// Starts the task of a key, in place of the one before.
     pub(crate) fn start(&mut self, key: K, by: V, task: impl Future<Output = Result<()>> + Send + 'static) {
         let started = self.running.spawn(async move { (key, task.await) });

@@ -16,18 +16,19 @@ use crate::records::{load, next_number};
 /// How often the store is looked at for what other processes put there.
 const GLANCE: Duration = Duration::from_secs(3);
 
-/// Counts changes of the set of mailboxes.
+/// Counts changes of the set of mailboxes, and of policies.
 const MAILBOXES: &[u8] = b"mailboxes";
 /// Counts entries of the outbox.
 pub(crate) const OUTBOX: &[u8] = b"outbox";
 
-/// Notes that mailboxes were added or taken away: all who run on this store learn of it.
+/// Notes that mailboxes were added or taken away, or that a policy has changed: all who run on this store learn of it.
 pub(crate) fn mailboxes_changed(txn: &mut dyn StoreTxn) -> Result<()> {
     next_number(txn, MAILBOXES).map(|_| ())
 }
 
 impl Inner {
-    /// Wakes the other loops when another process has queued something, or changed the set of mailboxes or cover traffic.
+    /// Wakes the other loops when another process has queued something, or changed the set of mailboxes, a policy or
+    /// cover traffic.
     pub(crate) async fn glance_loop(self: &Arc<Self>) -> Result<()> {
         // At first both count as changed: something may have come before this loop began.
         let mut known = (None, None, None);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meow_core::policy::{Policy, Route};
+use meow_core::policy::Policy;
 use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -109,11 +109,11 @@ impl Inner {
     async fn change_policy(self: &Arc<Self>, name: &str, policy: Policy, weaken: bool) -> Result<()> {
         policy.check()?;
         let name = name.to_owned();
-        self.write(move |txn, inner| {
+        let set = policy.clone();
+        let change = move |txn: &mut dyn StoreTxn, inner: &Self| {
             let id = contact_of(txn, &name)?;
             let mut record = contact(txn, &id)?;
             may_replace(&record.policy, &policy, weaken)?;
-            let rerouted = record.policy.routes != policy.routes;
             let covered = record.policy.cover.is_some();
             let recopied = record.policy.copies != policy.copies;
             record.policy = policy;
@@ -132,15 +132,13 @@ impl Inner {
             if inner.is_fresh(&id) {
                 inner.answer(txn, &id, &mut record)?;
             }
-            if rerouted {
-                mailboxes_changed(txn)?;
-            }
-            if !record.policy.routes.contains(&Route::Direct) {
-                inner.direct.hang_up_on(&id);
-            }
-            save(txn, Table::Contacts, id.as_bytes(), &record)
-        })
-        .await?;
+            mailboxes_changed(txn)?;
+            save(txn, Table::Contacts, id.as_bytes(), &record)?;
+            Ok(id)
+        };
+        let id = self.write(change).await?;
+        // Only now, when whatever is begun finds the new policy.
+        self.direct.obey(&id, &set);
         // Polls that are under way go by the old routes: they start over.
         self.mailboxes.notify_waiters();
         self.outbox.notify_one();

@@ -47,6 +47,7 @@ impl Client {
                 Ok(id)
             })
             .await?;
+        inner.direct.hang_up_on(&id);
         inner.sessions.forget(&id);
         inner.mailboxes.notify_waiters();
         match inner.close_left_over().await {

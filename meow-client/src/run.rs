@@ -49,6 +49,7 @@ impl Client {
         let inner = &self.inner;
         let until = Instant::now() + wait;
         let mut report = SyncReport::default();
+        inner.obey_policies().await?;
         inner.send_round(&mut report).await?;
         inner.fetch_round(&mut report, None).await?;
         inner.send_round(&mut report).await?;

@@ -18,8 +18,9 @@ use tokio::time::timeout;
 use super::leave::{Leave, answered, give_back, leave};
 use super::link;
 use super::listen::GREETING;
-use super::offer::{direct_record, may_go_directly};
+use super::offer::direct_record;
 use super::places::{Places, address};
+use super::tie::{May, Tie, over};
 use crate::client::Inner;
 use crate::records::contact;
 use crate::run::{of_the_store, task_ended};
@@ -60,6 +61,9 @@ impl How {
 pub(super) struct Whom {
     pub(super) id: ContactId,
     pub(super) name: String,
+    /// What allows it, for as long as it does.
+    pub(super) may: May,
+    pub(super) tie: Tie,
     /// What the contact has offered.
     pub(super) secret: Secret,
     pub(super) own: VerifyKey,
@@ -85,10 +89,10 @@ impl Inner {
         if self.hand_to_links(id, item).await {
             return Ok(());
         }
-        let whom = self.whom(id).await?;
+        let whom = self.whom(id, May::Dial).await?;
         let (name, inner) = (whom.name.clone(), Arc::clone(self));
         // It goes on when it takes longer: what waits is sent again once a link is up.
-        let reaching = tokio::spawn(async move { inner.reach(&whom).await });
+        let reaching = tokio::spawn(async move { whom.tie.clone().hold(inner.reach(&whom)).await });
         match timeout(HEAD_START, reaching).await {
             Ok(reached) => reached.map_err(task_ended)??,
             Err(_) => return Err(away(&name, HEAD_START)),
@@ -104,7 +108,7 @@ impl Inner {
         if !self.direct.links(&id).is_empty() {
             return Ok(());
         }
-        let whom = self.whom(id).await?;
+        let whom = self.whom(id, May::Dial).await?;
         if whom.urls.is_empty() && !self.still_allows(id, &Route::Server).await? {
             let text = format!(
                 "no server is asked where {} is, since the policy hides this device from servers; name a place with `meow direct {} --at URL`",
@@ -136,12 +140,14 @@ impl Inner {
         false
     }
 
-    pub(super) async fn whom(self: &Arc<Self>, id: ContactId) -> Result<Whom> {
+    /// A contact to be dialled, where the policy allows it.
+    pub(super) async fn whom(self: &Arc<Self>, id: ContactId, may: May) -> Result<Whom> {
+        let tie = self.direct.tie(id, may);
         self.read(move |txn| {
             let record = contact(txn, &id)?;
             let direct = direct_record(txn, &id)?;
             let name = record.name;
-            if !may_go_directly(&record.policy) {
+            if !may.under(&record.policy) {
                 let text = format!("the policy of {name} allows no direct link");
                 return Err(Error::new(ErrorKind::Refused, text));
             }
@@ -151,7 +157,7 @@ impl Inner {
                 );
                 return Err(Error::new(ErrorKind::Unreachable, text).with_retry(Retry::After(60)));
             };
-            Ok(Whom { id, name, secret, own, contact, urls: direct.urls, seen_ms: direct.seen_ms })
+            Ok(Whom { id, name, may, tie, secret, own, contact, urls: direct.urls, seen_ms: direct.seen_ms })
         })
         .await
     }
@@ -183,8 +189,9 @@ impl Inner {
     /// contact, or the contact has come here meanwhile.
     ///
     /// # Errors
-    /// Those of the store: nothing leaves that is not noted first.
+    /// Those of the store: nothing leaves that is not noted first. `Unreachable` where the policy forbids it by now.
     pub(super) async fn dial(self: &Arc<Self>, whom: &Whom, places: &Places) -> Result<bool> {
+        self.still_tied(whom).await?;
         let hows = self.hows(whom.id, places).await?;
         let all = places.all.iter().zip(hows);
         let mut dialling: FuturesUnordered<_> =
@@ -195,6 +202,11 @@ impl Inner {
             }
         }
         Ok(!self.direct.links(&whom.id).is_empty())
+    }
+
+    /// The policy may have changed since the contact was looked up, by another process too.
+    async fn still_tied(self: &Arc<Self>, whom: &Whom) -> Result<()> {
+        if self.still_may(whom.id, whom.may).await? { Ok(()) } else { Err(over()) }
     }
 
     /// How each of these places is dialled now; `None` for not at all.
@@ -276,9 +288,11 @@ impl Inner {
         let nobody = || Error::new(ErrorKind::WrongPeer, "somebody else answers there");
         let welcome = link.rx.recv().await?.ok_or_else(nobody)?;
         let mut keys = dialling.finish(&welcome, &whom.binding()).map_err(|_| nobody())?;
+        // Both may have taken long.
+        self.still_tied(whom).await?;
         let (ready, _) = keys.seal(&DirectFrame::Ready)?;
         link.tx.send(ready.into()).await?;
-        link::start(self, whom.id, at.clone(), link, keys);
+        link::start(self, whom.id, whom.tie.clone(), at.clone(), link, keys);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use meow_core::{Error, ErrorKind, Result};
 use super::dial::Whom;
 use super::offer::{direct_record, save_direct};
 use super::places::{self, Places};
+use super::tie::May;
 use crate::client::{Client, Inner};
 use crate::mailbox::unexpected;
 use crate::records::{contact, contact_of};
@@ -45,7 +46,7 @@ impl Client {
     pub async fn presence(&self, name: &str) -> Result<Presence> {
         let (inner, name) = (&self.inner, name.to_owned());
         let id = inner.read(move |txn| contact_of(txn, &name)).await?;
-        let whom = match inner.whom(id).await {
+        let whom = match inner.whom(id, May::Dial).await {
             Ok(whom) => whom,
             Err(e) if e.kind() == ErrorKind::Unreachable => return Ok(Presence::Unknown),
             Err(e) => return Err(e),
@@ -105,7 +106,7 @@ impl Inner {
         let mut all = Vec::new();
         for (server, mailbox) in self.mailboxes_of(whom).await? {
             // The server before may have taken long.
-            if !self.still_allows(whom.id, &Route::Server).await? {
+            if !self.still_seeks(whom).await? {
                 break;
             }
             let found = match self.ask_where(whom, &server, &mailbox).await {
@@ -120,7 +121,7 @@ impl Inner {
             let Some((found, reach)) = found.filter(|(found, _)| found.online) else { continue };
             let named = places::allowed(&reach, &self.direct.addresses);
             let mut places = Places { all: named, ..Places::default() };
-            if !places.all.is_empty() {
+            if !places.all.is_empty() && self.still_seeks(whom).await? {
                 match self.knock(whom, &server, &mailbox, found.seen, &mut places).await {
                     Err(e) if of_the_store(&e) => return Err(e),
                     Err(e) => {
@@ -132,6 +133,12 @@ impl Inner {
             all.push(places);
         }
         Ok(all)
+    }
+
+    /// Whether the policy still lets this device dial a contact, and ask straight at servers where it is.
+    async fn still_seeks(self: &Arc<Self>, whom: &Whom) -> Result<bool> {
+        let may = whom.may;
+        self.policy_says(whom.id, move |policy| may.under(policy) && policy.shows_to_servers()).await
     }
 
     async fn mailboxes_of(self: &Arc<Self>, whom: &Whom) -> Result<Vec<(ServerRef, Theirs)>> {

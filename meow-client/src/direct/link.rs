@@ -14,6 +14,7 @@ use meow_core::{Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::tie::Tie;
 use crate::client::Inner;
 use crate::run::of_the_store;
 
@@ -38,6 +39,7 @@ struct HandOver {
 #[derive(Clone)]
 pub(super) struct Live {
     items: mpsc::Sender<HandOver>,
+    tie: Tie,
     /// Where it leads, or where it came in.
     at: Endpoint,
     patience: Duration,
@@ -54,7 +56,7 @@ impl Live {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        !self.items.is_closed()
+        !self.items.is_closed() && !self.tie.is_cut()
     }
 
     /// Hands an item over; true once the contact has said that it is durable there.
@@ -72,15 +74,32 @@ impl Live {
     }
 }
 
-/// Starts a link that both sides have proved, which leads, or came in, there.
-pub(super) fn start(inner: &Arc<Inner>, id: ContactId, at: Endpoint, link: Link, keys: DirectLink) {
+/// Starts a link that both sides have proved, which leads, or came in, there. It lasts no longer than its tie.
+pub(super) fn start(
+    inner: &Arc<Inner>,
+    id: ContactId,
+    mut tie: Tie,
+    at: Endpoint,
+    link: Link,
+    keys: DirectLink,
+) {
     let (items, queue) = mpsc::channel(UNDER_WAY);
     // The longest item, three times over.
     let on_the_way = Duration::from_millis(3000 * 8 * 32_768 / link.profile.bit_rate.max(1));
-    inner.direct.add(id, Live { items, at, patience: ANSWER + on_the_way });
-    let running = Running { inner: Arc::downgrade(inner), id, link, keys, said: Instant::now() };
+    inner.direct.add(id, Live { items, tie: tie.clone(), at, patience: ANSWER + on_the_way });
+    let mut running = Running { inner: Arc::downgrade(inner), id, link, keys, said: Instant::now() };
     tokio::spawn(async move {
-        match running.run(queue).await {
+        let ended = tokio::select! {
+            biased;
+            () = tie.cut() => None,
+            ended = running.run(queue) => Some(ended),
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            // What was being said may be lost, which ends the link there all the same.
+            None => running.farewell().await,
+        };
+        match ended {
             Ok(()) => tracing::debug!("a direct link ended"),
             Err(e) => tracing::debug!(kind = e.kind().name(), "a direct link broke: {e}"),
         }
@@ -99,7 +118,7 @@ struct Running {
 }
 
 impl Running {
-    async fn run(mut self, mut queue: mpsc::Receiver<HandOver>) -> Result<()> {
+    async fn run(&mut self, mut queue: mpsc::Receiver<HandOver>) -> Result<()> {
         // What is dropped with this map was not taken.
         let mut waiting: HashMap<u64, oneshot::Sender<bool>> = HashMap::new();
         let mut heard = Instant::now();
@@ -125,8 +144,7 @@ impl Running {
                 }
                 given = queue.recv(), if waiting.len() < UNDER_WAY => {
                     let Some(HandOver { item, taken }) = given else {
-                        self.say(&DirectFrame::Bye).await?;
-                        return self.link.tx.finish().await;
+                        return self.farewell().await;
                     };
                     let number = self.say(&DirectFrame::Item(item)).await?;
                     // Those whose senders gave up make room.
@@ -143,6 +161,11 @@ impl Running {
                 }
             }
         }
+    }
+
+    async fn farewell(&mut self) -> Result<()> {
+        self.say(&DirectFrame::Bye).await?;
+        self.link.tx.finish().await
     }
 
     async fn say(&mut self, frame: &DirectFrame) -> Result<u64> {

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::link;
-use super::offer::{Dialled, may_be_found, whose};
+use super::offer::{Dialled, whose};
+use super::tie::May;
 use crate::client::Inner;
 use crate::records::contact;
 
@@ -83,8 +84,13 @@ impl Inner {
         if frame != DirectFrame::Ready {
             return None;
         }
+        // Since the hello another word may have been said.
+        let (id, tie) = (dialled.id, self.direct.tie(dialled.id, May::BeFound));
+        if !self.still_may(id, May::BeFound).await.ok()? {
+            return None;
+        }
         let from = link.peer.address;
-        link::start(self, dialled.id, at.clone(), link, keys);
+        link::start(self, id, tie, at.clone(), link, keys);
         if let Err(e) = self.is_at(from).await {
             tracing::warn!("cannot note where a contact is: {e}");
         }
@@ -95,7 +101,7 @@ impl Inner {
 /// The contact whose hello this is, if its policy still lets it find this device.
 fn welcome(txn: &dyn StoreTxn, hello: &Hello) -> Result<Option<Dialled>> {
     let Some(dialled) = whose(txn, hello)? else { return Ok(None) };
-    let allowed = may_be_found(&contact(txn, &dialled.id)?.policy);
+    let allowed = May::BeFound.under(&contact(txn, &dialled.id)?.policy);
     Ok(allowed.then_some(dialled))
 }
 

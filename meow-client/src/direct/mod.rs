@@ -11,6 +11,7 @@ mod listen;
 mod offer;
 mod places;
 mod present;
+mod tie;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +29,7 @@ pub use find::Presence;
 pub(crate) use leave::disown;
 use link::Live;
 pub(crate) use offer::{DIRECT, note_offer, offer_again};
+use tie::{May, Ties};
 
 /// Links of one contact at a time: a fifth takes the place of the oldest.
 const MAX_LINKS: usize = 4;
@@ -54,6 +56,7 @@ pub(crate) struct Direct {
 struct State {
     links: HashMap<ContactId, Vec<Live>>,
     tries: HashMap<ContactId, Tries>,
+    ties: Ties,
     /// Where this client listens, while it runs.
     local: Vec<Endpoint>,
     hellos: Hellos,
@@ -151,8 +154,12 @@ impl Direct {
         }
     }
 
+    /// Adds a link, unless it was to end before it began.
     fn add(&self, id: ContactId, live: Live) {
         let mut state = self.state();
+        if !live.is_up() {
+            return;
+        }
         state.tries.remove(&id);
         let links = state.links.entry(id).or_default();
         links.retain(Live::is_up);
@@ -162,18 +169,24 @@ impl Direct {
         links.push(live);
     }
 
-    /// Ends all links: the client sleeps, ends or moves to another network.
+    /// Ends all links, and what is under way to become one: the client sleeps, ends or moves to another network.
     pub(crate) fn hang_up(&self) {
-        let mut state = self.state();
-        state.links.clear();
-        state.tries.clear();
+        self.cut(|_, _| true);
     }
 
-    /// Ends the links to a contact that may not be reached directly any more.
+    /// The same with a contact that is gone.
     pub(crate) fn hang_up_on(&self, id: &ContactId) {
+        self.cut(|other, _| other == id);
+    }
+
+    fn cut(&self, which: impl Fn(&ContactId, May) -> bool) {
         let mut state = self.state();
-        state.links.remove(id);
-        state.tries.remove(id);
+        state.ties.cut(&which);
+        state.tries.retain(|id, _| !which(id, May::Dial));
+        state.links.retain(|_, links| {
+            links.retain(Live::is_up);
+            !links.is_empty()
+        });
     }
 
     /// How long a contact must not be dialled yet; if it may be, this counts as a failure until a link is up.

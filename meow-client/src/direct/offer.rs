@@ -5,7 +5,6 @@ use meow_core::crypto::{Secret, VerifyKey};
 use meow_core::direct::{DirectBinding, DirectOffer, Hello};
 use meow_core::identity::ContactId;
 use meow_core::message::Content;
-use meow_core::policy::{Policy, Route};
 use meow_core::store::{StoreTxn, Table};
 use meow_core::transport::Endpoint;
 use meow_core::{Error, ErrorKind, Result};
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use std::sync::Arc;
 
+use super::tie::May;
 use crate::client::Inner;
 use crate::others::mailboxes_changed;
 use crate::outbox::put_items;
@@ -78,16 +78,6 @@ pub(crate) fn offer_again(txn: &mut dyn StoreTxn, id: &ContactId) -> Result<()> 
     save_direct(txn, id, &record)
 }
 
-/// Whether a policy lets the contact find this device.
-pub(super) fn may_be_found(policy: &Policy) -> bool {
-    policy.presence && may_go_directly(policy)
-}
-
-/// Whether a policy lets this device dial the contact.
-pub(super) fn may_go_directly(policy: &Policy) -> bool {
-    policy.routes.iter().any(|route| matches!(route, Route::Direct))
-}
-
 impl Inner {
     /// Says to the contact what the policy wishes it to know of being reached directly, where that has changed: an offer
     /// for each mailbox, and after a renewal of keys; or that there is none any more. Only for a store that is proven
@@ -104,7 +94,7 @@ impl Inner {
         let mut direct = direct_record(txn, id)?;
         let first = record.machine.current_mailboxes().next().map(|mailbox| mailbox.lkp.public());
         let (Some(lkp), Some((own, contact))) = (first, record.machine.ckps()) else { return Ok(()) };
-        let mine = match (&direct.mine, may_be_found(&record.policy)) {
+        let mine = match (&direct.mine, May::BeFound.under(&record.policy)) {
             (Some(mine), true) if mine.lkp == lkp => return Ok(()),
             (None, false) => return Ok(()),
             (_, true) => {
@@ -115,9 +105,6 @@ impl Inner {
         };
         let offer = DirectOffer { secret: mine.as_ref().map(|mine| mine.secret.clone()) };
         let out = record.machine.send(&Content::Direct(offer), &mut *self.random.lock())?;
-        if mine.is_none() {
-            self.direct.hang_up_on(id);
-        }
         direct.mine = mine;
         save_direct(txn, id, &direct)?;
         put_items(txn, self, id, [out])?;

@@ -14,8 +14,9 @@ use meow_core::{ErrorKind, Result};
 use tokio::time::{Instant, sleep};
 
 use super::find::CLASS;
-use super::offer::{direct_record, may_be_found};
+use super::offer::direct_record;
 use super::places::{self, Places};
+use super::tie::May;
 use crate::client::Inner;
 use crate::contacts::{every_contact, own_mailboxes};
 use crate::held::{Held, asked_by, pause_after};
@@ -67,6 +68,8 @@ struct Wishes {
     offers: Vec<ContactId>,
     /// The mailboxes at which this device is to be shown.
     shown: Vec<Shown>,
+    /// Contacts who may find this device.
+    found: HashSet<ContactId>,
     /// The mailboxes whose servers may not see this device.
     hidden: HashSet<[u8; 64]>,
 }
@@ -76,7 +79,7 @@ impl Inner {
         self.read(|txn| {
             let mut wishes = Wishes::default();
             for (contact, record) in every_contact(txn)? {
-                let (mine, found) = (direct_record(txn, &contact)?.mine, may_be_found(&record.policy));
+                let (mine, found) = (direct_record(txn, &contact)?.mine, May::BeFound.under(&record.policy));
                 if mine.is_some() != found {
                     wishes.offers.push(contact);
                 }
@@ -84,7 +87,11 @@ impl Inner {
                     wishes.hidden.extend(own_mailboxes(&record).iter().map(OwnMailbox::key));
                     continue;
                 }
-                let Some(mine) = mine.filter(|_| found) else { continue };
+                if !found {
+                    continue;
+                }
+                wishes.found.insert(contact);
+                let Some(mine) = mine else { continue };
                 let ways = Ways::of(&record);
                 wishes.shown.extend(record.machine.current_mailboxes().map(|mailbox| Shown {
                     contact,
@@ -100,21 +107,32 @@ impl Inner {
 
     /// Shows this device wherever the policies say so, until the store fails.
     pub(super) async fn presence_loop(self: &Arc<Self>) -> Result<()> {
-        let mut held: Held<Key> = Held::default();
+        // `None` for a server that is told that this device is shown no more.
+        let mut held: Held<Key, Option<Shown>> = Held::default();
         loop {
             let (changed, network) = (self.mailboxes.notified(), self.network.notified());
             let began = Instant::now();
-            let Wishes { offers, shown, hidden } = self.wishes().await?;
+            self.obey_policies().await?;
+            let Wishes { offers, shown, found, hidden } = self.wishes().await?;
             let took = began.elapsed();
             // Where servers may not see this device any more, no request is held at them for the rest of its time.
             held.retain(|(mailbox, _)| !hidden.contains(mailbox));
+            // A contact who may not find this device any more learns it now, not when the time of a request is over.
+            let over = |shown: &&Shown| !found.contains(&shown.contact);
+            let over: Vec<_> = held
+                .all()
+                .filter_map(|(key, shown)| shown.as_ref().filter(over).map(|shown| (*key, shown.clone())))
+                .collect();
+            for (key, shown) in over {
+                held.start(key, None, Arc::clone(self).show_no_more(shown));
+            }
             // That changes what is to be shown, of which this loop hears.
             self.make_offers(offers).await?;
             let listens = !self.direct.state().local.is_empty();
             for shown in shown.into_iter().filter(|_| listens) {
                 let key = (shown.mailbox.key(), key_commitment(&shown.secret));
                 if held.get(&key).is_none() {
-                    held.start(key, (), Arc::clone(self).show(shown));
+                    held.start(key, Some(shown.clone()), Arc::clone(self).show(shown));
                 }
             }
             if held.wait(changed, network, took).await? {
@@ -129,14 +147,7 @@ impl Inner {
         loop {
             match self.wish(&shown).await? {
                 Wish::Show => {}
-                Wish::Hide => return Ok(()),
-                Wish::Withdraw => {
-                    return match self.present(&shown, Showing::Nothing, Duration::ZERO).await {
-                        Err(e) if of_the_store(&e) => Err(e),
-                        // A server that does not answer forgets within minutes.
-                        Ok(_) | Err(_) => Ok(()),
-                    };
-                }
+                Wish::Withdraw | Wish::Hide => return self.show_no_more(shown).await,
             }
             let began = Instant::now();
             match self.wait_at(&shown, &mut seen, &mut knocked).await {
@@ -157,6 +168,18 @@ impl Inner {
         }
     }
 
+    /// Takes away what is shown at one mailbox, if that is wished.
+    async fn show_no_more(self: Arc<Self>, shown: Shown) -> Result<()> {
+        if !matches!(self.wish(&shown).await?, Wish::Withdraw) {
+            return Ok(());
+        }
+        match self.present(&shown, Showing::Nothing, Duration::ZERO).await {
+            Err(e) if of_the_store(&e) => Err(e),
+            // A server that does not answer forgets within minutes.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     async fn wish(self: &Arc<Self>, shown: &Shown) -> Result<Wish> {
         let (id, lkp, secret) = (shown.contact, shown.mailbox.lkp.public(), shown.secret.clone());
         self.read(move |txn| match contact(txn, &id) {
@@ -164,7 +187,8 @@ impl Inner {
             Ok(record) => {
                 let current = record.machine.current_mailboxes().any(|m| m.lkp.public() == lkp);
                 let mine = direct_record(txn, &id)?.mine;
-                let wished = may_be_found(&record.policy) && mine.is_some_and(|mine| mine.secret == secret);
+                let wished =
+                    May::BeFound.under(&record.policy) && mine.is_some_and(|mine| mine.secret == secret);
                 Ok(if current && wished { Wish::Show } else { Wish::Withdraw })
             }
             // Its mailboxes are closed, by the routes that its policy had.
@@ -214,7 +238,10 @@ impl Inner {
         // It is our own server that says from where it came.
         let all = places::allowed(reach, &self.direct.addresses);
         let places = Places { all, users: false, proven: from };
-        let dialled = async { self.dial(&self.whom(id).await?, &places).await };
+        let dialled = async {
+            let whom = self.whom(id, May::BeFound).await?;
+            whom.tie.clone().hold(self.dial(&whom, &places)).await
+        };
         match dialled.await {
             Ok(_) => {}
             Err(e) if of_the_store(&e) => tracing::warn!("a contact that knocked is not dialled: {e}"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use meow_core::identity::ContactId;
 use meow_core::lane::{Lookup, ServerRef};
-use meow_core::policy::{MAX_ROUTES, Route};
+use meow_core::policy::{MAX_ROUTES, Policy, Route};
 use meow_core::request::{Answer, RequestKind};
 use meow_core::wire::{Fixed, List};
 use meow_core::{Error, ErrorKind, Result, Retry};
@@ -71,20 +71,32 @@ impl Ways {
 }
 
 impl Inner {
-    /// Whether the policy of a contact still allows a route, to the contact or to servers: it can change while something is
-    /// under way.
+    /// Whether the policy of a contact says so now: it can change while something is under way. That of a contact who is gone
+    /// says nothing.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn policy_says(
+        self: &Arc<Self>,
+        id: ContactId,
+        what: impl Fn(&Policy) -> bool + Send + 'static,
+    ) -> Result<bool> {
+        self.read(move |txn| match contact(txn, &id) {
+            Ok(record) => Ok(what(&record.policy)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        })
+        .await
+    }
+
+    /// Whether the policy of a contact still allows a route, to the contact or to servers.
     ///
     /// # Errors
     /// Those of the store.
     pub(crate) async fn still_allows(self: &Arc<Self>, id: ContactId, route: &Route) -> Result<bool> {
         let route = route.clone();
-        self.read(move |txn| match contact(txn, &id) {
-            Ok(record) => {
-                let routes = &record.policy.routes;
-                Ok(routes.contains(&route) || Route::to_servers(routes).any(|other| *other == route))
-            }
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
+        self.policy_says(id, move |policy| {
+            policy.routes.contains(&route) || Route::to_servers(&policy.routes).any(|other| *other == route)
         })
         .await
     }

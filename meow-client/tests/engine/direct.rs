@@ -14,17 +14,17 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::support::{User, World, delivery, key, received, send, sync};
 
 /// How long a slow machine may take for anything here.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-fn policy(routes: impl IntoIterator<Item = Route>, presence: bool) -> Policy {
+pub(crate) fn policy(routes: impl IntoIterator<Item = Route>, presence: bool) -> Policy {
     Policy { routes: List::take(routes), presence, ..Policy::default() }
 }
 
 /// A client that is driven until this is dropped.
-struct Running(JoinHandle<()>);
+pub(crate) struct Running(JoinHandle<()>);
 
 impl Running {
-    fn new(client: &Client) -> Self {
+    pub(crate) fn new(client: &Client) -> Self {
         let client = client.clone();
         Self(tokio::spawn(async move { client.run().await.unwrap() }))
     }
@@ -36,7 +36,7 @@ impl Drop for Running {
     }
 }
 
-async fn until(what: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: impl AsyncFn() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !what().await {
         assert!(Instant::now() < end, "it did not happen");
@@ -44,7 +44,7 @@ async fn until(what: impl AsyncFn() -> bool) {
     }
 }
 
-async fn listening(user: &User, at: &str) -> Client {
+pub(crate) async fn listening(user: &User, at: &str) -> Client {
     let builder = user.builder().direct_at(at.parse().unwrap());
     builder.direct_addresses(Addresses::public()).open(&key()).await.unwrap()
 }
@@ -72,7 +72,7 @@ async fn pair(world: &World, routes: &[Route]) -> (Client, Client) {
 }
 
 /// Waits until somebody listens there.
-async fn listens(world: &World, at: &str) {
+pub(crate) async fn listens(world: &World, at: &str) {
     let at: Endpoint = at.parse().unwrap();
     until(async || world.transports.connect(&at).await.is_ok()).await;
 }
