@@ -54,6 +54,24 @@ struct Tx {
     finished: bool,
 }
 
+impl Tx {
+    /// Waits until a frame may go, and its airtime is written down.
+    async fn turn(&self, on_air: usize, answer: bool) -> Result<(), SerialError> {
+        let port = &self.port;
+        loop {
+            let turn = port.access().turn(port.now(), on_air, answer);
+            match turn {
+                Turn::Now if port.take(on_air) => return Ok(()),
+                // The channel may be another one's afterwards.
+                Turn::Now => port.reserve(on_air).await?,
+                // Where nothing but the cable's own speed is in the way, the device knows best whether it still is.
+                Turn::At(_) if port.settings.is_free() && port.is_drained().await => return Ok(()),
+                Turn::At(at) => port.sleep_until(at).await,
+            }
+        }
+    }
+}
+
 impl SendFrames for Tx {
     /// Waits for its turn on the channel; on a radio it also waits until the frame has left.
     async fn send(&mut self, frame: Frame) -> Result<()> {
@@ -62,35 +80,29 @@ impl SendFrames for Tx {
         if self.finished {
             return Err(SerialError::Option("this line was finished; open it again".into()).into());
         }
-        let (mut line, delimiter) = match settings.mode {
+        let (frame_bytes, delimiter) = match settings.mode {
             Mode::Kiss => (kiss::encode(&frame), 0xc0),
             _ => (framing::encode(&frame), 0),
         };
         // A TNC sends the frame without what stands round it on the line.
-        let on_air = if settings.mode == Mode::Kiss { frame.len() } else { line.len() };
+        let on_air = if settings.mode == Mode::Kiss { frame.len() } else { frame_bytes.len() };
+        let line = [&[delimiter], &*frame_bytes].concat();
         let answer = is_answer(&frame);
-        loop {
-            let turn = self.port.access().turn(self.port.now(), on_air, answer);
-            match turn {
-                Turn::Now if self.port.take(on_air) => break,
-                // The channel may be another one's afterwards.
-                Turn::Now => self.port.reserve(on_air).await?,
-                // Where nothing but the cable's own speed is in the way, the device knows best whether it still is.
-                Turn::At(_) if settings.is_free() && self.port.is_drained().await => break,
-                Turn::At(at) => self.port.sleep_until(at).await,
+        let end = loop {
+            self.port.is_there().await?;
+            self.turn(on_air, answer).await?;
+            // What noise left on a quiet cable is cut off from the frame. A modem passes on what it received and no noise.
+            let quiet = settings.mode == Mode::Cable && self.last.is_none_or(|last| last.elapsed() >= QUIET);
+            let cut = self.torn.swap(true, Ordering::Relaxed) || quiet;
+            let line = if cut { &*line } else { &*frame_bytes };
+            // A frame that was broken off is another one the next time: with a turn and airtime of its own.
+            if let Some(end) = self.port.write(line, on_air, answer).await? {
+                break end;
             }
-        }
-        // What noise left on a quiet cable is cut off from the frame. A modem passes on what it received and no noise.
-        let quiet = settings.mode == Mode::Cable && self.last.is_none_or(|last| last.elapsed() >= QUIET);
-        if self.torn.swap(true, Ordering::Relaxed) || quiet {
-            line.insert(0, delimiter);
-        }
-        // Counted before it is written: what is written in part is on the air too.
-        let end = self.port.access().sent(self.port.now(), on_air, answer);
-        self.port.write(&line).await?;
+        };
         self.torn.store(false, Ordering::Relaxed);
         self.last = Some(Instant::now());
-        if self.port.settings.is_radio() {
+        if settings.is_radio() {
             self.port.sleep_until(end).await;
         }
         Ok(())

@@ -122,27 +122,40 @@ impl Port {
         self.changed.notify_waiters();
     }
 
-    /// Writes all of it, once the device is there.
-    pub(crate) async fn write(&self, bytes: &[u8]) -> Result<(), SerialError> {
-        use tokio::io::AsyncWriteExt as _;
+    /// Waits until the device is there.
+    pub(crate) async fn is_there(&self) -> Result<(), SerialError> {
         loop {
             let changed = self.changed.notified();
             if self.reader_gone.load(std::sync::atomic::Ordering::SeqCst) {
                 return Err(SerialError::Closed);
             }
-            let mut writer = self.writer.lock().await;
-            match writer.as_mut() {
-                Some(device) => match device.write_all(bytes).await {
-                    Ok(()) => return Ok(()),
-                    Err(e) => {
-                        tracing::debug!("a serial device was lost while writing: {e}");
-                        *writer = None;
-                    }
-                },
-                None => {
-                    drop(writer);
-                    changed.await;
-                }
+            if self.writer.lock().await.is_some() {
+                return Ok(());
+            }
+            changed.await;
+        }
+    }
+
+    /// Writes a frame whose turn it is, and gives the end of its time on the air. None if the device is away, or went away
+    /// meanwhile.
+    pub(crate) async fn write(
+        &self,
+        line: &[u8],
+        on_air: usize,
+        answer: bool,
+    ) -> Result<Option<Duration>, SerialError> {
+        use tokio::io::AsyncWriteExt as _;
+        let mut writer = self.writer.lock().await;
+        let Some(device) = writer.as_mut() else { return Ok(None) };
+        // Counted before it is written: what is written in part is on the air too.
+        let end = self.access().sent(self.now(), on_air, answer);
+        match device.write_all(line).await {
+            Ok(()) => Ok(Some(end)),
+            Err(e) => {
+                tracing::debug!("a serial device was lost while writing: {e}");
+                *writer = None;
+                self.access().broken_off();
+                Ok(None)
             }
         }
     }

@@ -246,6 +246,11 @@ impl Access {
         self.own
     }
 
+    /// The last frame was broken off, for want of the device: the channel is one's own no more.
+    pub fn broken_off(&mut self) {
+        self.burst = 0;
+    }
+
     fn spend(&mut self, mut spent: Spent) {
         // What began later counts for as long, at least: the oldest is always the first to go.
         let latest = self.spent.back().map_or(Duration::ZERO, |last| last.until);
