@@ -16,6 +16,8 @@ pub const MIN_MTU: usize = 64;
 pub const MAX_MTU: usize = 4096;
 const MTU: usize = 252;
 const BAUD: u32 = 115_200;
+/// See [`Settings::patience`].
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that framing adds on the air: see [`crate::framing`].
 const FRAMING: usize = 4;
 /// Bytes after which a station is heard by others: those of a whole answer, since many a modem passes whole frames on.
@@ -200,6 +202,12 @@ impl Settings {
 
     pub(crate) fn is_radio(&self) -> bool {
         self.mode != Mode::Cable
+    }
+
+    /// How long a frame waits for a device that is away or takes nothing: a minute, as a far side that is silent is waited for at
+    /// least, in which a modem has started anew; on a slow radio 20 largest frames, that a modem may have to send first.
+    pub(crate) fn patience(&self) -> Duration {
+        PATIENCE.max(self.rules.unheard * 20)
     }
 
     /// A cable on which nothing has to be waited for but the last frame.

@@ -27,6 +27,10 @@ pub(crate) enum SerialError {
     NoLedger,
     #[error("the randomness for the back-off is missing")]
     Random(#[source] meow_core::crypto::CryptoError),
+    #[error("the serial device is away; plug it in again")]
+    Away,
+    #[error("the serial device takes nothing; is the modem on, and is flow right?")]
+    Stuck,
     #[error("the line was closed; open it again")]
     Closed,
 }
@@ -47,7 +51,9 @@ impl From<SerialError> for Error {
         let kind = match e {
             SerialError::Option(_) => ErrorKind::Usage,
             SerialError::Taken => ErrorKind::AlreadyUsed,
-            SerialError::Missing(_) | SerialError::Closed => ErrorKind::Unreachable,
+            SerialError::Missing(_) | SerialError::Away | SerialError::Stuck | SerialError::Closed => {
+                ErrorKind::Unreachable
+            }
             SerialError::Permission(_)
             | SerialError::SetUp(_)
             | SerialError::Ledger(_)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use meow_core::crypto::{Random as _, SystemRandom};
 use meow_core::segment::{Access, Spent};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::config::Settings;
 use crate::device::{Half, Open};
@@ -122,8 +122,12 @@ impl Port {
         self.changed.notify_waiters();
     }
 
-    /// Waits until the device is there.
+    /// Waits until the device is there, for as long as its settings say.
     pub(crate) async fn is_there(&self) -> Result<(), SerialError> {
+        timeout(self.settings.patience(), self.comes()).await.map_err(|_| SerialError::Away)?
+    }
+
+    async fn comes(&self) -> Result<(), SerialError> {
         loop {
             let changed = self.changed.notified();
             if self.reader_gone.load(std::sync::atomic::Ordering::SeqCst) {
@@ -149,9 +153,10 @@ impl Port {
         let Some(device) = writer.as_mut() else { return Ok(None) };
         // Counted before it is written: what is written in part is on the air too.
         let end = self.access().sent(self.now(), on_air, answer);
-        match device.write_all(line).await {
-            Ok(()) => Ok(Some(end)),
-            Err(e) => {
+        match timeout(self.settings.patience(), device.write_all(line)).await {
+            Ok(Ok(())) => Ok(Some(end)),
+            Err(_) => Err(SerialError::Stuck),
+            Ok(Err(e)) => {
                 tracing::debug!("a serial device was lost while writing: {e}");
                 *writer = None;
                 self.access().broken_off();

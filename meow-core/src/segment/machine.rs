@@ -30,8 +30,8 @@ pub enum Broken {
     /// Nothing was heard of the far side for too long.
     #[error("the far side is silent")]
     Vanished,
-    /// The medium itself is gone.
-    #[error("the medium is gone")]
+    /// The medium itself is gone, or takes nothing.
+    #[error("the medium is gone, or takes nothing")]
     Medium,
     /// The far side broke the rules.
     #[error("the far side broke the rules of segments")]
@@ -342,7 +342,8 @@ impl Machine {
         self.events.pop_front()
     }
 
-    /// The medium is gone, and all links with it. What has arrived can still be read.
+    /// The medium is gone, and all links with it, and what was to be sent. What has arrived can still be read. A medium that is
+    /// there again is [listened](Self::listen) at anew.
     pub fn lost(&mut self) {
         for (id, link) in &mut self.links {
             link.break_off(Broken::Medium);
@@ -351,6 +352,9 @@ impl Machine {
         self.listening = false;
         let ids: Vec<_> = self.links.keys().copied().collect();
         ids.into_iter().for_each(|id| self.sweep(id));
+        self.strays.clear();
+        self.resets.clear();
+        self.raws.clear();
     }
 
     /// Breaks the links that others opened, and says so to them; what this side dialled goes on. What has arrived can still

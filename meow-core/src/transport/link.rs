@@ -28,7 +28,8 @@ pub fn check_frame(frame: &Frame, max_frame: usize) -> Result<()> {
 /// The sending half that an implementer writes.
 pub trait SendFrames: Send {
     /// Sends one frame. A frame over `max_frame`, or an empty one, is an error of kind `Limit` or `Usage`
-    /// and leaves the link usable. Waits when the link is congested (back-pressure).
+    /// and leaves the link usable. Waits when the link is congested (back-pressure). After another error the link is
+    /// lost; but a bus is lost only once `recv` says so: it may take the next frame.
     ///
     /// # Cancel safety
     /// A dropped `send` leaves the frame unsent or the link closed, never half a frame.

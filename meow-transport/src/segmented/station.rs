@@ -212,6 +212,18 @@ impl Station {
         state.arrivals = None;
         state.tell();
     }
+
+    /// A bus takes nothing: all its links are broken. False if nobody is left who waits for links of others.
+    fn outlasts_its_links(&self) -> bool {
+        let mut state = self.state();
+        let listens = self.bus && state.arrivals.is_some();
+        if listens {
+            state.machine.lost();
+            state.machine.listen(true);
+            state.tell();
+        }
+        listens
+    }
 }
 
 impl State {
@@ -273,13 +285,21 @@ impl Task {
                 () = self.station.wake.notified() => {}
                 (tx, sent) = wait(&mut sending) => {
                     sending = None;
-                    if let Err(e) = sent {
-                        tracing::debug!(kind = e.kind().name(), "a medium was lost while sending: {e}");
-                        break;
+                    match sent {
+                        Ok(()) => {
+                            let now = self.station.now();
+                            self.station.state().machine.sent(now);
+                        }
+                        // It is heard of again, or `recv` says that it is gone.
+                        Err(e) if self.station.outlasts_its_links() => {
+                            tracing::warn!(kind = e.kind().name(), "the links of a bus are broken: {e}");
+                        }
+                        Err(e) => {
+                            tracing::debug!(kind = e.kind().name(), "a medium was lost while sending: {e}");
+                            break;
+                        }
                     }
                     idle = Some(tx);
-                    let now = self.station.now();
-                    self.station.state().machine.sent(now);
                 }
                 frame = self.rx.recv(), if plan.may_receive && !heard_all => match frame {
                     Ok(Some(frame)) => {
