@@ -61,7 +61,7 @@ impl Inbound {
 
     /// Takes a piece, if it is within the window and there are `room` bytes.
     pub(super) fn take_piece(&mut self, data: Data, max_packet: usize, room: usize) -> Took {
-        let seq = expand(self.base, data.seq);
+        let Some(seq) = expand(self.base, data.seq) else { return Took::Quiet };
         if seq < self.base || seq >= self.base + self.open() || self.ended || data.data.len() > room {
             return Took::Quiet;
         }

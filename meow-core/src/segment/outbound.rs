@@ -197,7 +197,7 @@ impl Outbound {
 
     /// Takes an acknowledgement in. False for one that cannot be true.
     pub(super) fn acknowledge(&mut self, ack: &Ack) -> bool {
-        let base = expand(self.base, ack.base);
+        let Some(base) = expand(self.base, ack.base) else { return false };
         if base < self.base {
             return true; // overtaken by a later one
         }
@@ -234,10 +234,10 @@ impl Outbound {
     }
 }
 
-/// The whole number that `short` stands for, next to `near`.
-pub(super) fn expand(near: u64, short: u16) -> u64 {
+/// The whole number that `short` stands for, next to `near`. None before the first: nothing has such a number.
+pub(super) fn expand(near: u64, short: u16) -> Option<u64> {
     let off = short.wrapping_sub(near as u16) as i16;
-    near.saturating_add_signed(off.into())
+    near.checked_add_signed(off.into())
 }
 
 impl Outbound {

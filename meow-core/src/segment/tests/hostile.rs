@@ -55,6 +55,34 @@ fn a42_hostile_transmitter_costs_bounded_memory_and_locks_nobody_out() {
     assert_eq!((world.stations[1].open_links(), world.stations[1].memory()), (0, 0));
 }
 
+/// Attack 42: a number from before the first piece stands for nothing, and for no piece 0.
+#[test]
+fn a42_a_number_before_the_first_is_nobodys() {
+    let mut world = World::new(2, &config(252), 1, Harm::default());
+    world.stations[1].listen(true);
+    let tag = header::tag_from([7; 6]);
+    let piece = |seq| {
+        let (acceptor, poll, data) = (false, false, Bytes::from_static(b"one"));
+        Segment::Data(Data { tag, acceptor, open: true, poll, end: true, fin: false, seq, data }).encode()
+    };
+    for seq in [u16::MAX, 0x8000] {
+        world.stations[1].receive(world.now, &piece(seq));
+        assert_eq!(world.stations[1].accept(), None, "{seq}");
+    }
+    world.stations[1].receive(world.now, &piece(0));
+    assert!(world.stations[1].accept().is_some());
+    // Nor has anything been sent that such an acknowledgement could be for.
+    let near = world.stations[0].open(world.now);
+    world.stations[0].send(near, packet(3000, 7), world.now, &mut SeededRandom::new(1)).unwrap();
+    let Some(Ok(Segment::Data(first))) = world.stations[0].transmit(world.now).map(|f| Segment::decode(&f))
+    else {
+        panic!("no piece")
+    };
+    let ack = Ack { tag: first.tag, acceptor: true, poll: false, base: u16::MAX, window: 8, bitmap: 0 };
+    world.stations[0].receive(world.now, &Segment::Ack(ack).encode());
+    assert_eq!(world.stations[0].broken(near), Some(Broken::Violation));
+}
+
 /// Attack 42: a transmitter that sends whole packets, is answered, and acknowledges nothing.
 #[test]
 fn a42_who_never_acknowledges_an_answer_locks_nobody_out() {
