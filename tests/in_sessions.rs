@@ -30,6 +30,7 @@ use meow::http::{ClientConfig, Http, Identity, Roots, ServerConfig};
 use meow::mqtt::{self, Mqtt};
 use meow::serial::Serial;
 use meow::server::{Admission, Relay, RelayHandle, ServerIdentity};
+use meow::transport::Memory;
 use meow::udp::{self, Udp};
 use meow::{CardFile, Client, Content, Result, ServerReference, Transports, Unlock};
 use meow_testkit::mqtt::{Mosquitto, readable};
@@ -242,6 +243,14 @@ fn same(url: &str, _person: usize) -> String {
     url.to_owned()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory() {
+    let memory = Memory::new();
+    let relays = memory.clone();
+    let relay = move |_: &ServerIdentity| Transports::new().with(relays.clone());
+    World::new("memory://relay", relay, || memory.clone(), same).await.goes_over_to_sessions().await;
+}
+
 /// The relay is told its port since it has to be the same after it starts anew.
 fn free() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, own_port().unwrap()).into()
@@ -335,6 +344,11 @@ async fn on_a_line(options: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serial_cable() {
     on_a_line("").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serial_kiss() {
+    on_a_line("?mode=kiss&rate=1000000&preamble=0").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
