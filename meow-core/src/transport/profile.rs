@@ -36,7 +36,7 @@ pub struct LinkProfile {
     /// Largest packet in bytes that travels in one piece, without being cut into segments below this link. It is
     /// `max_frame` for plain links; a link of pattern [`Bus`](Pattern::Bus) with less than 256 is a thin one.
     pub single: usize,
-    /// Frames arrive or the link fails; false means single frames can vanish.
+    /// Frames arrive or the link fails; false means that frames of up to [`single`](Self::single) bytes can vanish.
     pub reliable: bool,
     /// Frames arrive in the order of sending.
     pub ordered: bool,

@@ -1,7 +1,7 @@
 //! Frames arrive as they were sent; what cannot be sent is refused.
 
 use meow_core::ErrorKind;
-use meow_core::transport::{Endpoint, Host};
+use meow_core::transport::Endpoint;
 use tokio::task::JoinSet;
 
 use super::closing::accept;
@@ -125,17 +125,18 @@ pub async fn bad_endpoints_are_refused(subject: &Subject) -> Result<(), Failure>
     Ok(())
 }
 
-/// User and password stand in no `Debug`, `Display` or error.
+/// User and password stand in no `Debug`, `Display` or error; nor does a place in the local file system, but in the `Debug` of
+/// an endpoint.
 pub async fn nothing_shows_credentials(subject: &Subject) -> Result<(), Failure> {
-    if !matches!(subject.listen.host(), Some(Host::Name(_) | Host::Ip(_))) {
-        return Ok(());
-    }
     let bare = subject.listen.clone().without_credentials();
-    let secret: Endpoint = bare
-        .expose()
-        .replacen("://", "://jOe:s3cr3t@", 1)
-        .parse()
-        .map_err(|e| Failure::new(format!("an endpoint with credentials does not parse: {e}")))?;
+    let secret: Endpoint = match bare.expose().replacen("://", "://jOe:s3cr3t@", 1).parse() {
+        Ok(secret) => secret,
+        Err(e) => {
+            ensure!(bare.host().is_none(), "an endpoint with credentials does not parse: {e}");
+            ensure!(!format!("{e} {e:?}").contains("s3cr3t"), "credentials show in: {e:?}");
+            return nothing_shows_a_place(subject, &bare).await;
+        }
+    };
     let mut shown = format!("{secret} {secret:?} {:?}", subject.transport.estimate(&secret));
     match subject.transport.listen(&secret).await {
         Ok(mut listener) => {
@@ -152,5 +153,27 @@ pub async fn nothing_shows_credentials(subject: &Subject) -> Result<(), Failure>
         Err(e) => shown += &format!("{e} {e:?}"),
     }
     ensure!(!shown.contains("s3cr3t") && !shown.contains("jOe"), "credentials show in: {shown}");
+    Ok(())
+}
+
+async fn nothing_shows_a_place(subject: &Subject, bare: &Endpoint) -> Result<(), Failure> {
+    let whole = bare.expose();
+    let url = whole.split('?').next().unwrap_or_default();
+    let place = url.split("://").nth(1).unwrap_or_default();
+    ensure!(!place.is_empty(), "an endpoint names no place");
+    let mut listener = subject.listen().await?;
+    let mut near = subject.connect(listener.local()).await?;
+    near.tx.send(frame(0, 1)).await?;
+    near.tx.finish().await?;
+    let far = accept(&mut listener).await?;
+    let shown = format!("{near:?} {far:?}");
+    ensure!(!shown.contains(place), "a place shows in: {shown}");
+    // Nobody is there, or another one.
+    let elsewhere: Endpoint = whole
+        .replacen(url, &format!("{url}-s3cr3t"), 1)
+        .parse()
+        .map_err(|e| Failure::new(format!("another place does not parse: {e}")))?;
+    let shown = format!("{:?}", subject.transport.connect(&elsewhere).await);
+    ensure!(!shown.contains("s3cr3t"), "a place shows in: {shown}");
     Ok(())
 }

@@ -26,6 +26,8 @@ pub async fn profiles_agree(subject: &Subject) -> Result<(), Failure> {
     let far = accept(&mut listener).await?;
     for (side, profile) in [("dialling", &near.profile), ("accepting", &far.profile)] {
         ensure!(profile.max_frame > 0, "the {side} end takes no frame");
+        ensure!(profile.max_frame == estimate.max_frame, "the {side} end takes other frames than estimated");
+        ensure!(profile.push == estimate.push, "the {side} end can push, or not, other than estimated");
         ensure!(profile.pattern == estimate.pattern, "the {side} end has another pattern than estimated");
         ensure!(profile.reliable == estimate.reliable, "the {side} end is not as reliable as estimated");
         ensure!(profile.ordered == estimate.ordered, "the {side} end is not as ordered as estimated");
@@ -62,8 +64,8 @@ pub async fn push_is_true(subject: &Subject) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a link says of itself is true: a reliable one delivers all or fails, an ordered one in order, and no link makes
-/// frames up. Through a medium that loses what can be sent again, a reliable one delivers all.
+/// What a link says of itself is true: a reliable one delivers all or fails, any one those frames that it cuts into pieces, an
+/// ordered one in order, and no link makes frames up. Through a medium that loses what can be sent again, a reliable one delivers all.
 pub async fn profile_is_true(subject: &Subject) -> Result<(), Failure> {
     let mut listener = subject.listen().await?;
     let good = subject.dialled(listener.local());
@@ -184,14 +186,18 @@ async fn talk(mut link: Link, number: u8) -> (u8, LinkProfile, Vec<Frame>, Seen)
 }
 
 fn judge(profile: &LinkProfile, sent: &[Frame], seen: &Seen, must_work: bool) -> Result<(), Failure> {
-    ensure!(seen.frames.iter().all(|frame| sent.contains(frame)), "frames came that were not sent");
-    if !profile.reliable {
+    let places: Vec<_> =
+        seen.frames.iter().map(|frame| sent.iter().position(|other| other == frame)).collect();
+    ensure!(places.iter().all(Option::is_some), "frames came that were not sent");
+    ensure!(!profile.ordered || places.is_sorted(), "frames came out of the order of sending");
+    // What does not travel in one piece cannot vanish.
+    if !profile.reliable && sent.iter().any(|frame| frame.len() <= profile.single) {
         return Ok(());
     }
     let (came, all) = (seen.frames.len(), sent.len());
     ensure!(
         seen.clean || !must_work,
-        "a link that calls itself reliable failed after {came} of {all} frames"
+        "a link that promises to lose nothing failed after {came} of {all} frames"
     );
     if profile.ordered {
         ensure!(sent.starts_with(&seen.frames), "frames are missing or out of order within those that came");
@@ -201,7 +207,7 @@ fn judge(profile: &LinkProfile, sent: &[Frame], seen: &Seen, must_work: bool) ->
     }
     ensure!(
         !seen.clean || came == all,
-        "a link that calls itself reliable lost {} of {all} frames",
+        "a link that promises to lose nothing lost {} of {all} frames",
         all - came
     );
     Ok(())
