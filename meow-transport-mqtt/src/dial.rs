@@ -75,7 +75,10 @@ impl Dialer {
         prefix: Prefix,
         fingerprint: [u8; 32],
     ) -> Result<Link, MqttError> {
-        let place = self.place(endpoint);
+        let at = name(endpoint);
+        // Dropped last: others name places, and what does not answer is kept no longer than somebody dials it.
+        let _leave = Leave { dialer: self, at: &at };
+        let place = self.place(&at);
         let server = {
             let mut servers = place.servers.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(servers.entry(fingerprint).or_default())
@@ -92,7 +95,7 @@ impl Dialer {
                     }
                 }
                 None => {
-                    let bus = self.bus(&place, endpoint, prefix).await?;
+                    let bus = self.bus(&place, &at, prefix).await?;
                     let channel = self.discover(&bus, Reference::new(fingerprint)).await?;
                     current.insert(channel).clone()
                 }
@@ -101,15 +104,15 @@ impl Dialer {
         channel.open_link().await
     }
 
-    fn place(&self, endpoint: &Endpoint) -> Arc<Place> {
+    fn place(&self, at: &Endpoint) -> Arc<Place> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(places.entry(name(endpoint)).or_default())
+        Arc::clone(places.entry(at.clone()).or_default())
     }
 
     async fn bus(
         self: &Arc<Self>,
         place: &Arc<Place>,
-        endpoint: &Endpoint,
+        at: &Endpoint,
         prefix: Prefix,
     ) -> Result<Arc<Bus>, MqttError> {
         let mut current = place.bus.lock().await;
@@ -117,10 +120,11 @@ impl Dialer {
             bus.up().await?;
             return Ok(Arc::clone(bus));
         }
-        let bus = Bus::start(endpoint, prefix, &self.config.broker).await?;
+        let bus = Bus::start(at, prefix, &self.config.broker).await?;
         *current = Some(Arc::clone(&bus));
         tokio::spawn(watch(
             Arc::downgrade(self),
+            at.clone(),
             Arc::clone(place),
             Arc::clone(&bus),
             self.config.idle_timeout,
@@ -188,10 +192,42 @@ impl Dialer {
         Ok(channel)
     }
 
-    fn forget(&self, place: &Arc<Place>) {
+    /// Takes off what nobody uses: the place, or servers at it.
+    fn forget(&self, at: &Endpoint) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        // Two hold it: the map, and who asks.
-        places.retain(|_, other| !Arc::ptr_eq(other, place) || Arc::strong_count(other) > 2);
+        let Some(place) = places.get(at) else { return };
+        // Held by this map alone: by nobody who dials there, and by no connection.
+        if Arc::strong_count(place) == 1 {
+            places.remove(at);
+        } else {
+            place.sweep();
+        }
+    }
+}
+
+impl Place {
+    /// Takes off the servers to which there is no channel, and which nobody seeks.
+    fn sweep(&self) {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|_, server| {
+            // Whoever seeks it holds it beside this map.
+            Arc::strong_count(server) > 1
+                || server
+                    .try_lock()
+                    .is_ok_and(|channel| channel.as_ref().is_some_and(|channel| channel.takes_links()))
+        });
+    }
+}
+
+/// Forgets what nobody uses of a place when who dialled it is done or has given up.
+struct Leave<'a> {
+    dialer: &'a Dialer,
+    at: &'a Endpoint,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.dialer.forget(self.at);
     }
 }
 
@@ -222,13 +258,14 @@ impl Drop for Search<'_> {
 }
 
 /// Looks after a connection until nobody uses it.
-async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, bus: Arc<Bus>, idle: Duration) {
+async fn watch(dialer: Weak<Dialer>, at: Endpoint, place: Arc<Place>, bus: Arc<Bus>, idle: Duration) {
     let mut tick = interval(TICK);
     let mut used = Instant::now();
     while !bus.ended() {
         tick.tick().await;
         let alone = dialer.strong_count() == 0;
         upkeep::look(&bus, alone);
+        place.sweep();
         if !bus.channels().is_empty() {
             used = Instant::now();
         } else if alone || used.elapsed() > idle {
@@ -240,7 +277,68 @@ async fn watch(dialer: Weak<Dialer>, place: Arc<Place>, bus: Arc<Bus>, idle: Dur
             bus.stop();
         }
     }
+    drop(place);
     if let Some(dialer) = dialer.upgrade() {
-        dialer.forget(&place);
+        dialer.forget(&at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meow_core::crypto::SigningKey;
+    use meow_core::transport::Transport as _;
+    use meow_testkit::mqtt::{Behaviour, Broker};
+
+    use super::*;
+    use crate::{Mqtt, ServerConfig};
+
+    #[tokio::test]
+    async fn a18_places_and_servers_that_do_not_answer_are_not_kept() {
+        let broker = Broker::start(Behaviour::default()).await.unwrap();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let connect_timeout = Duration::from_millis(300);
+        let dialer = Dialer::new(ClientConfig { connect_timeout, ..ClientConfig::default() });
+        let places = || dialer.places.lock().unwrap().values().cloned().collect::<Vec<_>>();
+        // A broker that is silent, and one that is not there.
+        for number in 0..2 {
+            let at: Endpoint = format!("mqtt://cat:fish@127.0.0.1:{port}/p{number}").parse().unwrap();
+            assert!(dialer.connect(&at.with_server([1; 32])).await.is_err());
+        }
+        drop(silent);
+        let at: Endpoint = format!("mqtt://cat:fish@127.0.0.1:{port}/p").parse().unwrap();
+        assert!(dialer.connect(&at.with_server([1; 32])).await.is_err());
+        assert_eq!(places().len(), 0);
+        // A broker at which there are no such servers.
+        for server in 1..=3 {
+            let at: Endpoint = broker.url("cats").parse().unwrap();
+            assert!(dialer.connect(&at.with_server([server; 32])).await.is_err());
+        }
+        assert!(places().len() == 1 && places()[0].servers.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_left_is_not_kept() {
+        let broker = Broker::start(Behaviour::default()).await.unwrap();
+        let listener = async |seed| {
+            let identity = Some(SigningKey::from_seed(&[seed; 32]));
+            let server = ServerConfig { identity, ..ServerConfig::default() };
+            let mqtt = Mqtt::new(ClientConfig::default(), server);
+            mqtt.listen(&broker.url("cats").parse().unwrap()).await.unwrap()
+        };
+        let (mut leaving, staying) = (listener(7).await, listener(8).await);
+        let dialer = Dialer::new(ClientConfig::default());
+        drop(dialer.connect(leaving.local()).await.unwrap());
+        // In use all the while, so that the place stays.
+        let _link = dialer.connect(staying.local()).await.unwrap();
+        let place = dialer.place(&name(staying.local()));
+        assert_eq!(place.servers.lock().unwrap().len(), 2);
+        leaving.close().await.unwrap();
+        let gone = async {
+            while place.servers.lock().unwrap().len() > 1 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        assert!(timeout(Duration::from_secs(60), gone).await.is_ok());
     }
 }

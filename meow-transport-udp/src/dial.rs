@@ -91,13 +91,15 @@ impl Dialer {
 
     async fn open(self: &Arc<Self>, endpoint: &Endpoint, sparingly: bool) -> Result<Link, UdpError> {
         let at = place_of(endpoint)?;
+        // Dropped last: others name places, and one where nobody answers is kept no longer than somebody dials it.
+        let _leave = Leave { dialer: self, at: &at };
         let place = self.place(at.clone());
         let (live, held) = {
             let mut current = place.lock().await;
             let live = match current.take() {
                 Some(live) if live.connection.close_reason().is_none() => live,
                 // On the heap: every link would carry about what dialling needs.
-                _ => Box::pin(self.dial(at, &place, sparingly)).await?,
+                _ => Box::pin(self.dial(at.clone(), &place, sparingly)).await?,
             };
             *current = Some(Arc::clone(&live));
             // From here on the connection is in use: it is not closed as idle before the link exists.
@@ -264,10 +266,22 @@ impl Dialer {
     /// Takes a place off the map that nobody uses.
     fn forget(&self, at: &Where) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        // Held by this map alone: by nobody who dials there.
+        // Held by this map alone: by nobody who dials there, and by no connection.
         if places.get(at).is_some_and(|place| Arc::strong_count(place) == 1) {
             places.remove(at);
         }
+    }
+}
+
+/// Forgets a place, if nobody uses it, when who dialled it is done or has given up.
+struct Leave<'a> {
+    dialer: &'a Dialer,
+    at: &'a Where,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.dialer.forget(self.at);
     }
 }
 
@@ -318,7 +332,7 @@ fn leave(current: &mut Option<Arc<Live>>, live: &Arc<Live>) {
 mod tests {
     use meow_core::crypto::SigningKey;
     use meow_core::request::fingerprint;
-    use meow_core::transport::Transport as _;
+    use meow_core::transport::{Addresses, Transport as _};
     use meow_testkit::transport::here;
 
     use super::*;
@@ -345,6 +359,22 @@ mod tests {
         }
         assert!(matches!(dialer.first_of(vec![], false).await, Err(UdpError::NoAddress)));
     }
+
+    #[tokio::test]
+    async fn a18_places_where_nobody_answers_are_not_kept() {
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at: Endpoint = format!("udp://{}", nobody.local_addr().unwrap()).parse().unwrap();
+        let connect_timeout = Duration::from_millis(50);
+        let any = ClientConfig { connect_timeout, ..ClientConfig::default() };
+        let public = ClientConfig { addresses: Addresses::public(), ..any.clone() };
+        let (silent, refusing) = (Dialer::new(any), Dialer::new(public));
+        for dialer in [silent, refusing] {
+            assert!(dialer.connect(&at).await.is_err());
+            assert!(dialer.connect_sparingly(&at).await.is_err());
+            assert!(dialer.places.lock().unwrap().is_empty());
+        }
+    }
+
     #[tokio::test]
     async fn what_has_arrived_or_is_stopped_does_not_gather() {
         let server =
