@@ -34,7 +34,7 @@ impl Reader {
         self.rest.extend_from_slice(piece);
     }
 
-    /// The next frame that is complete.
+    /// The next frame that is complete, copied: cut out of what came, it would keep all of that in memory.
     ///
     /// # Errors
     /// For a length that breaks the binding.
@@ -47,8 +47,12 @@ impl Reader {
         if after.len() < length {
             return Ok(None);
         }
-        self.rest.advance(LENGTH);
-        Ok(Some(self.rest.split_to(length).freeze()))
+        let frame = after.get(..length).map(Bytes::copy_from_slice);
+        self.rest.advance(LENGTH + length);
+        if self.rest.is_empty() {
+            self.rest = BytesMut::new();
+        }
+        Ok(frame)
     }
 
     /// Bytes that wait for the rest of their frame.
@@ -99,6 +103,18 @@ mod tests {
             assert_eq!(got, frames, "pieces of {size}");
             assert!(reader.is_empty());
         }
+    }
+
+    #[test]
+    fn a21_a_small_frame_keeps_no_large_buffer() {
+        let mut reader = Reader::new(1 << 16);
+        let (small, large) = ([7; 10], vec![8; 1 << 16]);
+        reader.push(&framed(&[&large, &small, &large]));
+        for frame in [&large[..], &small, &large] {
+            let next = reader.next().unwrap().unwrap();
+            assert!(next == frame && next.is_unique(), "{} bytes share their memory", frame.len());
+        }
+        assert!(reader.is_empty() && reader.rest.capacity() == 0);
     }
 
     #[test]
