@@ -29,8 +29,10 @@ const HELLOS: usize = 256;
 const HELLO_RATE: u32 = 100;
 /// How long the broker may take to confirm the topic of a new channel.
 const SUBSCRIBE: Duration = Duration::from_secs(10);
-/// How long a failed announcement waits before it is tried again.
+/// How long a failed announcement waits before it is tried again; the pause doubles with each.
 const PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(60);
 /// How long taking the announcement off may take.
 const TAKE_OFF: Duration = Duration::from_secs(2);
 
@@ -115,21 +117,34 @@ impl Shared {
         self.bus.subscribe(id, Route::Queue(self.hellos.clone(), id)).await?;
         let before = lock(&self.inboxes).back().map(|inbox| inbox.announced_at);
         lock(&self.inboxes).push_back(Inbox { id, secret, announced_at });
-        self.bus.announce(announced_at, sealed.into(), self.config.announce_interval * 3).await?;
-        if let Some(before) = before {
-            self.bus.announce(before, Bytes::new(), Duration::ZERO).await?;
+        let announced =
+            self.bus.announce(announced_at, sealed.into(), self.config.announce_interval * 3).await;
+        if announced.is_err() {
+            // Nobody reads of this inbox, and the next try makes another one.
+            lock(&self.inboxes).retain(|inbox| inbox.id != id);
+            self.bus.leave_topic(id);
+            return announced;
         }
-        let mut inboxes = lock(&self.inboxes);
-        while inboxes.len() > 2 {
-            if let Some(old) = inboxes.pop_front() {
-                self.bus.leave_topic(old.id);
-            }
+        while let Some(old) = self.superseded() {
+            self.bus.leave_topic(old.id);
+        }
+        if let Some(before) = before
+            && let Err(e) = self.bus.announce(before, Bytes::new(), Duration::ZERO).await
+        {
+            // It expires by itself; until then its inbox is the one that is kept.
+            tracing::debug!("an old announcement stays on the broker: {e}");
         }
         Ok(())
     }
 
+    /// The inbox that is one too many.
+    fn superseded(&self) -> Option<Inbox> {
+        let mut inboxes = lock(&self.inboxes);
+        if inboxes.len() > 2 { inboxes.pop_front() } else { None }
+    }
+
     async fn keep_announcing(self: Arc<Self>) {
-        let mut wait = self.config.announce_interval;
+        let (mut wait, mut pause) = (self.config.announce_interval, PAUSE);
         loop {
             tokio::select! {
                 () = sleep(wait) => {}
@@ -141,10 +156,15 @@ impl Shared {
                 () = self.leaving.cancelled() => return,
             };
             wait = match announced {
-                Ok(()) => self.config.announce_interval,
+                Ok(()) => {
+                    pause = PAUSE;
+                    self.config.announce_interval
+                }
                 Err(e) => {
                     tracing::warn!("the announcement on the broker could not be renewed: {e}");
-                    PAUSE
+                    let wait = pause;
+                    pause = (pause * 2).min(LONGEST);
+                    wait
                 }
             };
         }

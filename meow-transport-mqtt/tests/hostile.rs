@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use common::{PATIENCE, ask, echo, insist, mqtt};
+use common::{PATIENCE, ask, echo, insist, mqtt, until};
 use meow_core::ErrorKind;
 use meow_core::crypto::{DhSecret, SigningKey, SystemRandom};
 use meow_core::transport::{Addresses, Endpoint, Transport};
@@ -370,4 +370,21 @@ async fn a44_a_broker_whose_name_changes_its_answer_leads_nowhere_else() {
     })
     .await;
     assert!(trap.accept().is_err(), "somebody dialled");
+}
+
+/// A broker that keeps no announcement any more is asked less and less often, and what was subscribed for one goes with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a43_announcements_that_are_refused_leave_nothing_behind() {
+    let broker = broker().await;
+    let mqtt = mqtt(|_, server| server.announce_interval = Duration::from_millis(100));
+    let local = echo(&mqtt, &broker.url("cats")).await;
+    broker.refuse_retained(true);
+    // Two inboxes, and one of a try that is under way.
+    until("the fourth refusal", || async {
+        assert!(broker.filters().len() <= 3, "{:?}", broker.filters());
+        broker.refused() >= 4
+    })
+    .await;
+    broker.refuse_retained(false);
+    insist(&mqtt, &local, b"still there").await;
 }

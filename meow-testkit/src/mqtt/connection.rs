@@ -144,8 +144,14 @@ async fn receive(packets: &mut Packets, core: &Mutex<Core>, client: &str) -> io:
         let answer = match packet {
             Packet::Publish(publish) => {
                 let topic = String::from_utf8(publish.topic.to_vec()).map_err(io::Error::other)?;
-                let wanted = lock(core).publish(topic, publish.payload, publish.retain);
-                let reason = if wanted { PubAckReason::Success } else { PubAckReason::NoMatchingSubscribers };
+                let mut core = lock(core);
+                let reason = if core.refuses(publish.retain) {
+                    PubAckReason::NotAuthorized
+                } else if core.publish(topic, publish.payload, publish.retain) {
+                    PubAckReason::Success
+                } else {
+                    PubAckReason::NoMatchingSubscribers
+                };
                 (publish.qos != QoS::AtMostOnce).then_some(Packet::PubAck(PubAck {
                     pkid: publish.pkid,
                     reason,

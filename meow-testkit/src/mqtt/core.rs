@@ -50,6 +50,9 @@ pub(super) struct Core {
     pub(super) connections: usize,
     /// Messages that will be lost.
     pub(super) to_lose: usize,
+    /// Whether it refuses to keep messages, and how many it has refused.
+    pub(super) refuses: bool,
+    pub(super) refused: usize,
 }
 
 impl Core {
@@ -62,6 +65,8 @@ impl Core {
             seen: Vec::new(),
             connections: 0,
             to_lose: 0,
+            refuses: false,
+            refused: 0,
         }
     }
 
@@ -148,6 +153,17 @@ impl Core {
             }
         }
         session.pump(twice);
+    }
+
+    pub(super) fn filters(&self) -> Vec<String> {
+        self.sessions.values().flat_map(|session| session.filters.iter().cloned()).collect()
+    }
+
+    /// Whether it refuses a message, as it was told to.
+    pub(super) fn refuses(&mut self, retain: bool) -> bool {
+        let refuses = self.refuses && retain;
+        self.refused += usize::from(refuses);
+        refuses
     }
 
     pub(super) fn unsubscribe(&mut self, client: &str, filters: &[String]) {

@@ -123,6 +123,21 @@ impl Broker {
         self.core().retained.keys().cloned().collect()
     }
 
+    /// Refuses to keep messages from now on, as one whose rules have changed; or no more.
+    pub fn refuse_retained(&self, refuses: bool) {
+        self.core().refuses = refuses;
+    }
+
+    /// How many messages it has refused to keep.
+    pub fn refused(&self) -> usize {
+        self.core().refused
+    }
+
+    /// What all clients have subscribed at present.
+    pub fn filters(&self) -> Vec<String> {
+        self.core().filters()
+    }
+
     /// Leaves a message with it, as a stranger would.
     pub fn leave(&self, topic: &str, payload: impl Into<Bytes>, retain: bool) {
         self.core().publish(topic.to_owned(), payload.into(), retain);
