@@ -136,8 +136,8 @@ impl Dialer {
     async fn discover(&self, bus: &Arc<Bus>, reference: Reference) -> Result<Arc<Channel>, MqttError> {
         let caller = Caller::new(&mut SystemRandom)?;
         let (answers, mut answered) = mpsc::channel(16);
-        let (found, mut finds) = mpsc::channel(FOUND);
-        let search = Search { bus, reply: Some(caller.reply) };
+        let (found, finds) = mpsc::channel(FOUND);
+        let mut search = Search { bus, reply: Some(caller.reply), finds };
         bus.subscribe(caller.reply, Route::Queue(answers, caller.reply)).await?;
         bus.seek(found).await?;
         let mut sent: Vec<(Announcement, Bytes, Hello)> = Vec::new();
@@ -153,7 +153,7 @@ impl Dialer {
                         break opened;
                     }
                 }
-                announcement = finds.recv() => {
+                announcement = search.finds.recv() => {
                     let announcement = announcement.ok_or(MqttError::Broken)?;
                     seen += 1;
                     if seen > MOST_FOUND {
@@ -240,6 +240,7 @@ fn name(endpoint: &Endpoint) -> Endpoint {
 struct Search<'a> {
     bus: &'a Bus,
     reply: Option<TopicId>,
+    finds: mpsc::Receiver<Bytes>,
 }
 
 impl Search<'_> {
@@ -253,6 +254,8 @@ impl Drop for Search<'_> {
         if let Some(id) = self.reply {
             self.bus.leave_topic(id);
         }
+        // This one seeks no more.
+        self.finds.close();
         self.bus.sought();
     }
 }

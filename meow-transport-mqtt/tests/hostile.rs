@@ -388,3 +388,14 @@ async fn a43_announcements_that_are_refused_leave_nothing_behind() {
     broker.refuse_retained(false);
     insist(&mqtt, &local, b"still there").await;
 }
+
+/// Who has found a server looks for announcements no more: each that anybody leaves would come to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a43_a_search_that_has_ended_is_not_subscribed() {
+    let broker = broker().await;
+    let mqtt = mqtt(|_, _| {});
+    let local = echo(&mqtt, &broker.url("cats")).await;
+    let _held = mqtt.connect(&local).await.unwrap();
+    until("the end of the search", || async { !broker.filters().contains(&"cats/+".to_owned()) }).await;
+    insist(&mqtt, &local, b"by the channel that is there").await;
+}

@@ -81,7 +81,7 @@ impl Bus {
         let mut seekers = lock(&self.seekers);
         seekers.retain(|seeker| !seeker.is_closed());
         if seekers.is_empty() {
-            drop(seekers);
+            // Handed over while the lock is held, so before what a seeker subscribes that comes from here on.
             self.unsubscribe(self.prefix.announcements());
         }
     }
