@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::error::SerialError;
 use crate::record::{MOST_BYTES, Record};
 
-/// What is reserved ahead may be used for so long. It is at most so often that a file is written for nothing but time.
+/// What is reserved ahead may be used for so long.
 const LEAD: Duration = Duration::from_secs(60);
 /// Part of the budget that is reserved ahead, at least a frame: one in so many.
 const CHUNKS: u32 = 60;
