@@ -14,6 +14,7 @@ use meow_core::request::{
 use meow_core::transport::Subnet;
 use meow_core::wire::List;
 use meow_core::{Error, ErrorKind, Result};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::failed::Failed;
@@ -31,6 +32,8 @@ const MAX_CATALOGS: usize = 256;
 const FRESH: Duration = Duration::from_secs(15 * 60);
 /// How long one is good that lacks servers to which the hop sends on: it may have started a moment ago.
 const PARTIAL: Duration = Duration::from_secs(2 * 60);
+/// How long chains are drawn by one while it is asked for anew.
+const STALE: Duration = Duration::from_secs(60 * 60);
 /// How long one that could not be had is not asked for again.
 const REST: Duration = Duration::from_secs(20);
 /// How long a catalog is waited for.
@@ -43,6 +46,8 @@ const PAGE: Room = Room::Class(4);
 pub(crate) struct Directory {
     catalogs: HashMap<[u8; 32], Catalog>,
     asked: HashMap<[u8; 32], Asked>,
+    /// Those that are asked for at this moment, each once; the sender is gone when that is over.
+    asking: HashMap<[u8; 32], watch::Receiver<()>>,
     failed: Failed,
 }
 
@@ -56,12 +61,33 @@ struct Shown {
     found: List<Subnet, MAX_SUBNETS>,
 }
 
-/// When a catalog was asked for.
-#[derive(Clone, Copy)]
+/// When a catalog was asked for, and for how long it is not again.
 struct Asked {
     at: Instant,
+    rest: Duration,
     answered: bool,
-    whole: bool,
+}
+
+impl Asked {
+    /// Now; `whole` where it was had, true if it lacked nothing.
+    fn now(whole: Option<bool>) -> Self {
+        let rest = match whole {
+            None => REST,
+            Some(false) => PARTIAL,
+            Some(true) => FRESH,
+        };
+        Self { at: Instant::now(), rest, answered: whole.is_some() }
+    }
+}
+
+/// Whether a catalog is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    No,
+    /// Chains are drawn meanwhile by what is there: a server that is silent keeps no packet waiting.
+    Meanwhile,
+    /// Chains wait for it: it may show other keys than others do, and nobody has looked yet.
+    First,
 }
 
 /// Adds a page to a catalog.
@@ -144,9 +170,11 @@ impl Directory {
         theirs.any(|(_, catalog)| catalog.values().any(|it| !it.found.is_empty()))
     }
 
-    /// Asks for every catalog anew: keys have turned, or the network or what the user says has changed.
+    /// Asks for every catalog anew: keys have turned, or the network or what the user says has changed. What is under way
+    /// counts no more.
     pub(crate) fn forget(&mut self) {
         self.asked.clear();
+        self.asking.clear();
         self.failed.forget();
     }
 
@@ -157,21 +185,53 @@ impl Directory {
 
     /// A packet was lost, perhaps because a key has turned: catalogs that are not of this moment are asked for anew.
     pub(super) fn look_again(&mut self) {
-        self.asked.retain(|_, asked| asked.at.elapsed() < REST);
+        self.asked.retain(|_, asked| !asked.answered || asked.at.elapsed() < REST);
     }
 
     /// This server did not do its part: its catalog is asked for before it is the first again.
     pub(super) fn doubt(&mut self, first: &[u8; 32]) {
-        self.asked.remove(first);
+        if let Some(asked) = self.asked.get_mut(first) {
+            (asked.answered, asked.rest) = (false, Duration::ZERO);
+        }
     }
 
-    fn is_due(&self, fingerprint: &[u8; 32]) -> bool {
-        let rest = |asked: &Asked| match asked {
-            Asked { answered: false, .. } => REST,
-            Asked { whole: false, .. } => PARTIAL,
-            _ => FRESH,
-        };
-        self.asked.get(fingerprint).is_none_or(|asked| asked.at.elapsed() >= rest(asked))
+    fn due(&self, fingerprint: &[u8; 32]) -> Due {
+        match self.asked.get(fingerprint).map(|asked| (asked, asked.at.elapsed())) {
+            None => Due::First,
+            Some((asked, age)) if age < asked.rest => Due::No,
+            Some((asked, age)) if asked.answered && age >= STALE => Due::First,
+            Some(_) => Due::Meanwhile,
+        }
+    }
+
+    /// Asks for a catalog where it is due, unless that is under way. What chains are to wait for: its end, if there is nothing
+    /// to draw them of or it comes first. `ask` keeps what it gets until it has [`heard`](Self::heard).
+    fn look(
+        &mut self,
+        fingerprint: [u8; 32],
+        nothing: bool,
+        ask: impl FnOnce(watch::Sender<()>),
+    ) -> Option<watch::Receiver<()>> {
+        let due = self.due(&fingerprint);
+        if due == Due::No {
+            return None;
+        }
+        let under_way = self.asking.get(&fingerprint).filter(|end| end.has_changed().is_ok());
+        let end = under_way.cloned().unwrap_or_else(|| {
+            let (asking, end) = watch::channel(());
+            ask(asking);
+            end
+        });
+        self.asking.insert(fingerprint, end.clone());
+        (nothing || due == Due::First).then_some(end)
+    }
+
+    /// What came of that, unless all was forgotten since.
+    fn heard(&mut self, fingerprint: [u8; 32], asking: &watch::Sender<()>, whole: Option<bool>) {
+        if self.asking.get(&fingerprint).is_some_and(|end| end.same_channel(&asking.subscribe())) {
+            self.asking.remove(&fingerprint);
+            self.asked.insert(fingerprint, Asked::now(whole));
+        }
     }
 
     pub(super) fn answers(&self, fingerprint: &[u8; 32]) -> bool {
@@ -191,14 +251,15 @@ impl Inner {
         asked.or_else(|| self.directory().shown(fingerprint).cloned())
     }
 
-    /// What chains to a server can be drawn of, after the catalogs of those that may be first were asked for where they
-    /// are not fresh. Whole catalogs: what is asked says nothing of who is meant. None of `avoid` is asked.
+    /// What chains to a server can be drawn of. The catalogs of those that may be first are asked for where they are not fresh,
+    /// each once however many ask; they are waited for where chains cannot be drawn before. Whole catalogs: what is asked says
+    /// nothing of who is meant. None of `avoid` is asked.
     ///
     /// # Errors
     /// Those of the store. Servers that do not answer cannot be first.
     ///
     /// # Cancel safety
-    /// Cancel-safe.
+    /// Cancel-safe; what was asked for still comes.
     pub(super) async fn places(
         self: &Arc<Self>,
         chain: &Chain,
@@ -206,15 +267,22 @@ impl Inner {
         avoid: &[[u8; 32]],
     ) -> Result<Known> {
         let (hops, own) = self.read(|txn| Ok((known_hops(txn)?, own_servers(txn)?))).await?;
-        let due: Vec<_> = {
-            let directory = self.directory();
-            let may_be_first = |hop: &&KnownHop| {
-                let fingerprint = &hop.reference.fingerprint;
-                in_pool(hop, &chain.first) && !avoid.contains(fingerprint) && directory.is_due(fingerprint)
+        let waited_for: Vec<_> = {
+            let mut directory = self.directory();
+            let may_be_first =
+                |hop: &&KnownHop| in_pool(hop, &chain.first) && !avoid.contains(&hop.reference.fingerprint);
+            let firsts: Vec<_> = hops.iter().filter(may_be_first).collect();
+            let nothing = !firsts.iter().any(|hop| directory.answers(&hop.reference.fingerprint));
+            let look = |hop: &KnownHop| {
+                directory.look(hop.reference.fingerprint, nothing, |asking| {
+                    let (inner, hop) = (Arc::clone(self), hop.clone());
+                    tokio::spawn(async move { inner.ask_catalog(&hop, asking).await });
+                })
             };
-            hops.iter().filter(may_be_first).collect()
+            firsts.into_iter().filter_map(look).collect()
         };
-        join_all(due.into_iter().map(|hop| self.ask_catalog(hop))).await;
+        // Nothing is ever sent by these: they end.
+        join_all(waited_for.into_iter().map(|mut end| async move { end.changed().await })).await;
         let mut directory = self.directory();
         directory.keep(&hops);
         let own = own.iter().map(|own| own.reference.fingerprint).collect();
@@ -223,9 +291,8 @@ impl Inner {
         Ok(Known { places, firsts, failed: directory.failed.of(target) })
     }
 
-    async fn ask_catalog(&self, hop: &KnownHop) {
-        let asked = timeout(PATIENCE, self.catalog_of(hop)).await;
-        let whole = match asked {
+    async fn ask_catalog(&self, hop: &KnownHop, asking: watch::Sender<()>) {
+        let whole = match timeout(PATIENCE, self.catalog_of(hop)).await {
             Ok(Ok(whole)) => Some(whole),
             Ok(Err(e)) => {
                 tracing::debug!(kind = e.kind().name(), "a hop does not show its catalog");
@@ -233,8 +300,7 @@ impl Inner {
             }
             Err(_) => None,
         };
-        let asked = Asked { at: Instant::now(), answered: whole.is_some(), whole: whole.unwrap_or_default() };
-        self.directory().asked.insert(hop.reference.fingerprint, asked);
+        self.directory().heard(hop.reference.fingerprint, &asking, whole);
     }
 
     /// Asks for a catalog; true where it shows every server that the hop sends on to.
@@ -372,6 +438,49 @@ mod tests {
         // Those who see who asks tell the server's key to all alike; it would tell another one to each.
         let both = directory(&[(server, 99, 666), ([2; 32], 10, 7)]);
         assert_eq!(key(both.shown(&server).unwrap()).unwrap().0, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_silent_is_asked_beside_what_goes_on() {
+        let (silent, fresh) = ([1; 32], [2; 32]);
+        let mut directory = Directory::default();
+        let mut asked = Vec::new();
+        // At first everybody is waited for, however many chains are drawn, and asked once.
+        let first = directory.look(silent, true, |asking| asked.push(asking)).unwrap();
+        let again = directory.look(silent, true, |_| panic!("asked twice at once")).unwrap();
+        directory.heard(silent, &asked.pop().unwrap(), None);
+        assert!(first.has_changed().is_err() && again.has_changed().is_err(), "that is over");
+        directory.look(fresh, true, |asking| asked.push(asking)).unwrap();
+        directory.heard(fresh, &asked.pop().unwrap(), Some(true));
+        assert_eq!((directory.due(&silent), directory.due(&fresh)), (Due::No, Due::No));
+        // Then no more, unless nothing else is there.
+        tokio::time::advance(REST).await;
+        for _ in 0..2 {
+            assert!(directory.look(silent, false, |asking| asked.push(asking)).is_none());
+        }
+        assert!(asked.len() == 1 && directory.look(silent, true, |_| panic!()).is_some());
+        directory.heard(silent, &asked.pop().unwrap(), None);
+        // What was had is good to draw by while it is asked for, for some time.
+        tokio::time::advance(FRESH).await;
+        assert_eq!(directory.due(&fresh), Due::Meanwhile);
+        tokio::time::advance(STALE).await;
+        assert_eq!((directory.due(&silent), directory.due(&fresh)), (Due::Meanwhile, Due::First));
+        // A server that failed is not the first until it answers; a packet that was lost has the others looked at first.
+        directory.look(fresh, true, |asking| asked.push(asking)).unwrap();
+        directory.heard(fresh, &asked.pop().unwrap(), Some(true));
+        tokio::time::advance(REST).await;
+        directory.doubt(&fresh);
+        assert!(directory.due(&fresh) == Due::Meanwhile && !directory.answers(&fresh));
+        directory.look(fresh, true, |asking| asked.push(asking)).unwrap();
+        directory.heard(fresh, &asked.pop().unwrap(), Some(true));
+        tokio::time::advance(REST).await;
+        directory.look_again();
+        assert_eq!((directory.due(&silent), directory.due(&fresh)), (Due::Meanwhile, Due::First));
+        // What was asked for before all was forgotten counts no more.
+        directory.look(fresh, true, |asking| asked.push(asking)).unwrap();
+        directory.forget();
+        directory.heard(fresh, &asked.pop().unwrap(), Some(true));
+        assert_eq!(directory.due(&fresh), Due::First);
     }
 
     #[test]

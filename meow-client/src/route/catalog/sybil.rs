@@ -101,7 +101,7 @@ impl World {
             add(&mut catalog, page).unwrap();
         }
         self.directory.take(by, catalog);
-        self.directory.asked.insert(by, Asked { at: Instant::now(), answered: true, whole: true });
+        self.directory.asked.insert(by, Asked::now(Some(true)));
     }
 
     /// As many catalogs as it takes show the fakes.

@@ -95,3 +95,27 @@ async fn loops_go_round_and_what_is_lost_is_told() {
     let without = Policy { loops: every(30), ..Policy::default() };
     assert_eq!(alice.set_policy("bob", without).await.unwrap_err().kind(), ErrorKind::Usage);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_server_that_is_silent_is_asked_once_however_many_chains_are_drawn() {
+    let relays = Relays::new(&["m1", "m2", "t1", "t2", "t3"]).await;
+    let (alice, alices, bob, _) = pair(&relays).await;
+    befriend_by_chains(&alice, &bob).await;
+    alices.slow.lock().unwrap().insert("t1".to_owned());
+    alice.network_changed();
+    alices.dialled();
+    let mut drawing = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let alice = alice.clone();
+        drawing.spawn(async move { alice.explain_route("bob").await.unwrap() });
+    }
+    let asked = || alices.dialled.lock().unwrap().iter().filter(|name| *name == "t1").count();
+    until(&[], async || asked() > 0).await;
+    // Time for the others to ask as well.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(asked(), 1);
+    alices.slow.lock().unwrap().clear();
+    for explained in drawing.join_all().await {
+        assert!(explained.iter().all(|route| route.problem.is_none()), "{explained:?}");
+    }
+}
