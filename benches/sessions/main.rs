@@ -26,6 +26,10 @@ use nats::Nats;
 use process::cpu_us;
 use relay::Relay;
 
+/// As `meowd` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) const CONNECTIONS: usize = 64;
 /// Items of a page: as many as the relay has in an answer of 32 KiB.
 pub(crate) const PAGE: usize = 17;

@@ -19,6 +19,10 @@ use meow_core::{Error, ErrorKind, Result};
 
 use args::{Args, Command};
 
+/// What one thread allocates another one frees here, at which the system's allocator is slow (docs/decisions/0032).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Wrong usage: what clap itself exits with.
 const WRONG_USAGE: u8 = 2;
 
