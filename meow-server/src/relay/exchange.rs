@@ -147,9 +147,10 @@ async fn checked(node: &Arc<Node>, packet: Frame, peer: Peer, listener: usize) -
     let seat = seat.with_hop(hop);
     match asked {
         Asked::Descriptor => Ok(Served { packet: node.descriptor(), seat: Some(seat) }),
-        Asked::Sealed(number) => sealed(node, number, packet, (peer, Some(source)), seat).await,
+        // Elsewhere in memory: the task of every link would be as large as these are, and most have a packet of a session.
+        Asked::Sealed(number) => Box::pin(sealed(node, number, packet, (peer, Some(source)), seat)).await,
         Asked::Session(tag) => in_session(node, &tag, &packet, peer, seat).await,
-        Asked::Onion(key, relayed) => hop::take(node, (key, relayed), packet, source, seat).await,
+        Asked::Onion(key, relayed) => Box::pin(hop::take(node, (key, relayed), packet, source, seat)).await,
     }
 }
 
