@@ -15,7 +15,7 @@ use meow_core::{Error, ErrorKind, Result, Retry};
 use crate::client::Inner;
 use crate::flush::sooner;
 use crate::mailbox::unexpected;
-use crate::route::{Ways, no_way};
+use crate::route::{Passage, Ways, no_way};
 use crate::run::of_the_store;
 use crate::server::{Room, refused};
 use crate::sessions::{Place as SessionPlace, Right};
@@ -52,7 +52,7 @@ impl Inner {
         let places = self.in_order(what.target);
         let mut waits = None;
         for route in what.ways.routes.iter() {
-            if !self.still_allows(what.contact, route).await? {
+            if !self.still_leads(&Passage::to_send(what.contact, route)).await? {
                 continue;
             }
             let passed = match route {
@@ -72,7 +72,7 @@ impl Inner {
     pub(crate) async fn pass_to(self: &Arc<Self>, what: &Sending<'_>, place: &Place) -> Result<()> {
         let mut waits = None;
         for route in what.ways.routes.iter().filter(|route| **route != Route::Direct) {
-            if !self.still_allows(what.contact, route).await? {
+            if !self.still_leads(&Passage::to_send(what.contact, route)).await? {
                 continue;
             }
             match self.first_of(what, route, &[place]).await {
@@ -102,10 +102,11 @@ impl Inner {
                 ));
             }
         };
+        let passage = Passage::to_send(what.contact, route);
         let mut last = Error::new(ErrorKind::Malformed, "the contact named no server; ask for a new card");
         for (n, place) in places.iter().enumerate() {
             // The server before may have taken long.
-            if n > 0 && !self.still_allows(what.contact, route).await? {
+            if n > 0 && !self.still_leads(&passage).await? {
                 break;
             }
             let item = what.target.wrap(place, what.item)?;
@@ -113,13 +114,13 @@ impl Inner {
                 Blob::new(item).map_err(|_| Error::new(ErrorKind::Bug, "a sealed item is too long"))?;
             let server = &place.server;
             let answered = match route {
-                Route::Server => self.deposit_at(what.contact, place, &item).await,
+                Route::Server => self.deposit_at(&passage, what.contact, place, &item).await,
                 _ => {
                     let kind = deposit(place, &item);
-                    self.ask_by(route, what.ways, server, kind, Room::Small, Duration::ZERO).await
+                    self.ask_by(&passage, what.ways, server, kind, Room::Small, Duration::ZERO).await
                 }
             };
-            self.note_asked(what.contact, server.fingerprint(), route, &answered).await?;
+            self.note_asked(&passage, server.fingerprint(), &answered).await?;
             last = match answered {
                 Ok(Answer::Done) => return Ok(Passed::At(Box::new((*place).clone()), way)),
                 Ok(Answer::Refused(r)) if r.code == RefusalCode::Denied => {
@@ -136,6 +137,7 @@ impl Inner {
 
     async fn deposit_at(
         self: &Arc<Self>,
+        passage: &Passage,
         id: ContactId,
         to: &Place,
         item: &Blob<MAX_ITEM>,
@@ -149,8 +151,7 @@ impl Inner {
         {
             return Ok(answer);
         }
-        self.still_straight(id).await?;
-        self.ask(server, deposit(to, item), Room::Small, Duration::ZERO).await
+        self.ask(passage, server, deposit(to, item), Room::Small, Duration::ZERO).await
     }
 }
 

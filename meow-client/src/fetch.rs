@@ -16,7 +16,7 @@ use crate::contacts::own_mailboxes;
 use crate::cover::loops_count;
 use crate::mailbox::{OwnMailbox, take_counter, unexpected};
 use crate::records::{MailboxRecord, contact, load};
-use crate::route::{longest_hold, no_way};
+use crate::route::{Passage, Under, longest_hold, no_way};
 use crate::run::of_the_store;
 use crate::server::{Room, refused};
 use crate::sessions::{Place, Right};
@@ -126,7 +126,8 @@ impl Inner {
     ) -> Result<Pulled> {
         let mut last = no_way();
         for route in Route::to_servers(&mailbox.ways.routes) {
-            if !self.still_allows(id, route).await? {
+            let passage = Passage::to_ask(Under::Contact(id), route);
+            if !self.still_leads(&passage).await? {
                 continue;
             }
             let pulled = match route {
@@ -136,7 +137,7 @@ impl Inner {
                 }
                 _ => continue,
             };
-            self.note_asked(id, mailbox.server.fingerprint(), route, &pulled).await?;
+            self.note_asked(&passage, mailbox.server.fingerprint(), &pulled).await?;
             match pulled {
                 Err(e) if !of_the_store(&e) => last = e,
                 done => return done,
@@ -184,9 +185,8 @@ impl Inner {
         let answer = match answered {
             Some(answer) => answer,
             None => {
-                self.still_straight(id).await?;
                 let kind = signed_pull(mailbox, taken.counter, acknowledge, wait_secs)?;
-                self.ask(&mailbox.server, kind, room, wait).await?
+                self.ask(&Passage::straight(id), &mailbox.server, kind, room, wait).await?
             }
         };
         self.pulled(id, mailbox, taken, answer).await
@@ -212,7 +212,8 @@ impl Inner {
         };
         let wait = wait.min(longest_hold(chain));
         let kind = signed_pull(mailbox, taken.counter, acknowledge, secs(wait))?;
-        let answer = self.ask_through(chain, &mailbox.ways, &mailbox.server, kind, room, wait).await?;
+        let passage = Passage::to_ask(Under::Contact(id), &Route::Matriochka(chain.clone()));
+        let answer = self.ask_through(&passage, &mailbox.ways, &mailbox.server, kind, room, wait).await?;
         self.pulled(id, mailbox, taken, answer).await
     }
 
@@ -271,22 +272,15 @@ impl Inner {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The policy still lets this device go straight to servers, whatever was tried meanwhile.
-    ///
-    /// # Errors
-    /// `Unreachable` when it does not; those of the store.
-    pub(crate) async fn still_straight(self: &Arc<Self>, id: ContactId) -> Result<()> {
-        if self.still_allows(id, &Route::Server).await? { Ok(()) } else { Err(no_way()) }
-    }
-
     /// Acknowledges by the first allowed route that works.
     async fn acknowledge(self: &Arc<Self>, id: ContactId, mailbox: &OwnMailbox, upto: u64) -> Result<()> {
         let mut last = no_way();
         for route in Route::to_servers(&mailbox.ways.routes) {
-            if !self.still_allows(id, route).await? {
+            let passage = Passage::to_ask(Under::Contact(id), route);
+            if !self.still_leads(&passage).await? {
                 continue;
             }
-            match self.acknowledge_by(route, id, mailbox, upto).await {
+            match self.acknowledge_by(&passage, id, mailbox, upto).await {
                 Err(e) if !of_the_store(&e) => last = e,
                 done => return done,
             }
@@ -296,14 +290,14 @@ impl Inner {
 
     async fn acknowledge_by(
         self: &Arc<Self>,
-        route: &Route,
+        passage: &Passage,
         id: ContactId,
         mailbox: &OwnMailbox,
         upto: u64,
     ) -> Result<()> {
         let place = Place { contact: id, server: &mailbox.server, right: Right::Owner(&mailbox.lkp) };
         // A session binds requests to an address: only where the server may see that.
-        let session = if *route == Route::Server { self.session(&place).await? } else { None };
+        let session = if *passage.route() == Route::Server { self.session(&place).await? } else { None };
         let key = mailbox.key();
         let (counter, sealed) =
             self.write(move |txn, inner| Ok((take_counter(txn, &key)?, inner.counted.now(&id)))).await?;
@@ -320,10 +314,8 @@ impl Inner {
                 let body = Acknowledge { mailbox: mailbox.lkp.public(), counter, upto, sig: Fixed([0; 64]) };
                 let signed = body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?;
                 let kind = RequestKind::Acknowledge(signed);
-                if !self.still_allows(id, route).await? {
-                    return Err(no_way());
-                }
-                self.ask_by(route, &mailbox.ways, &mailbox.server, kind, Room::Small, Duration::ZERO).await?
+                self.ask_by(passage, &mailbox.ways, &mailbox.server, kind, Room::Small, Duration::ZERO)
+                    .await?
             }
         };
         match answer {

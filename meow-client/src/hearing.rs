@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use meow_core::identity::ContactId;
 use meow_core::policy::Route;
 use meow_core::store::{StoreTxn, Table};
 use meow_core::{Error, ErrorKind, Result};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Inner;
 use crate::records::{load, save};
+use crate::route::Passage;
 
 /// Prefix of the notes on servers that do not answer; then the fingerprint.
 const SILENT: &[u8] = b"silent:";
@@ -87,23 +87,22 @@ pub(crate) fn is_away(e: &Error) -> bool {
 }
 
 impl Inner {
-    /// Notes what came of asking a server by a route about a contact. A refusal is an answer.
+    /// Notes what came of asking a server about a contact. A refusal is an answer.
     ///
     /// # Errors
     /// Those of the store.
     pub(crate) async fn note_asked<T>(
         self: &Arc<Self>,
-        id: ContactId,
+        passage: &Passage,
         server: &[u8; 32],
-        route: &Route,
         asked: &Result<T>,
     ) -> Result<()> {
-        let through = matches!(route, Route::Matriochka(_));
+        let through = matches!(passage.route(), Route::Matriochka(_));
         let (now, server) = (self.now_ms(), *server);
         match asked {
             Err(e) if is_away(e) => {
                 // Where the policy forbids the route by now, it is not the server that is silent.
-                match self.still_allows(id, route).await? {
+                match self.still_leads(passage).await? {
                     true => self.silent(server, through, now).await,
                     false => Ok(()),
                 }

@@ -15,7 +15,8 @@ use crate::hearing::silence;
 use crate::mailbox::unexpected;
 use crate::moving::{leaving, stay};
 use crate::records::{ServerReached, ServerRecord, decode, load, next_number, save};
-use crate::server::{Answered, Ask, Room, Seal};
+use crate::route::Passage;
+use crate::server::{Answered, Ask, Room, Seal, To};
 
 /// A server of one's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,18 +117,20 @@ impl Inner {
         Ok(if alive.is_empty() { all } else { alive })
     }
 
-    /// Asks a server by a request that is sealed to its key.
+    /// Asks a server straight, by a request that is sealed to its key.
     ///
     /// # Errors
-    /// As [`Servers::ask`](crate::server::Servers::ask), and those of the store.
+    /// As [`Servers::ask`](crate::server::Servers::ask), and those of the store; `Unreachable` where the policy does not allow
+    /// this passage (any more).
     pub(crate) async fn ask(
         self: &Arc<Self>,
+        passage: &Passage,
         server: &ServerRef,
         kind: RequestKind,
         room: Room,
         wait: Duration,
     ) -> Result<Answer> {
-        match self.ask_sealed(server, Seal::Key(&kind), room, wait).await? {
+        match self.ask_sealed(passage, server, Seal::Key(&kind), room, wait).await? {
             Answered::Sealed { answer, .. } => Ok(answer),
             Answered::NoSession { .. } => Err(unexpected()),
         }
@@ -139,6 +142,7 @@ impl Inner {
     /// As [`ask`](Self::ask).
     pub(crate) async fn ask_sealed(
         self: &Arc<Self>,
+        passage: &Passage,
         server: &ServerRef,
         seal: Seal<'_>,
         room: Room,
@@ -152,13 +156,16 @@ impl Inner {
                 Ok(Some((record.url, load::<ServerReached>(txn, Table::Meta, &reached_key(&fingerprint))?)))
             })
             .await?;
+        let allowed = self.by(passage);
         let Some((url, reached)) = own else {
-            return self.servers.ask(&Ask { server, private_url: None, seal, room, wait }).await;
+            let to = To { server, private_url: None, allowed: &allowed };
+            return self.servers.ask(&Ask { to, seal, room, wait }).await;
         };
         if let Some(reached) = &reached {
             self.servers.told().remembers(&fingerprint, reached.listed.clone(), reached.issued);
         }
-        let answered = self.servers.ask(&Ask { server, private_url: Some(&url), seal, room, wait }).await;
+        let to = To { server, private_url: Some(&url), allowed: &allowed };
+        let answered = self.servers.ask(&Ask { to, seal, room, wait }).await;
         self.note_reached(fingerprint, reached).await?;
         answered
     }
@@ -277,10 +284,11 @@ impl Client {
     }
 
     /// Forgets what was learnt of the network: call it when the device changed networks. Running polls
-    /// start over.
+    /// start over, and direct links end.
     pub fn network_changed(&self) {
         self.inner.servers.forget();
         self.inner.directory().forget();
+        self.inner.direct.hang_up();
         self.inner.network.notify_waiters();
         self.inner.outbox.notify_one();
     }

@@ -9,7 +9,6 @@ use futures_util::stream::FuturesUnordered;
 use meow_core::crypto::{Secret, VerifyKey};
 use meow_core::direct::{Dialling, DirectBinding, DirectFrame};
 use meow_core::identity::ContactId;
-use meow_core::policy::Route;
 use meow_core::transport::{Endpoint, Link, LinkProfile, Pattern};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::error::Elapsed;
@@ -23,6 +22,7 @@ use super::places::{Places, address};
 use super::tie::{May, Tie, over};
 use crate::client::Inner;
 use crate::records::contact;
+use crate::route::Passage;
 use crate::run::{of_the_store, task_ended};
 
 /// How long a place that only a contact names is dialled at most, where the transport does not give up before.
@@ -109,7 +109,7 @@ impl Inner {
             return Ok(());
         }
         let whom = self.whom(id, May::Dial).await?;
-        if whom.urls.is_empty() && !self.still_allows(id, &Route::Server).await? {
+        if whom.urls.is_empty() && !self.still_leads(&Passage::straight(id)).await? {
             let text = format!(
                 "no server is asked where {} is, since the policy hides this device from servers; name a place with `meow direct {} --at URL`",
                 whom.name, whom.name

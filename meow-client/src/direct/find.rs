@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use meow_core::direct::{Reach, ReachFor, ReachUse};
 use meow_core::lane::{Lookup, Place, ServerRef};
-use meow_core::policy::Route;
 use meow_core::request::{Answer, Found, Knock, PresenceGet, RefusalCode, RequestKind, Seen};
 use meow_core::transport::{Endpoint, Pattern};
 use meow_core::wire::Fixed;
@@ -18,6 +17,7 @@ use super::tie::May;
 use crate::client::{Client, Inner};
 use crate::mailbox::unexpected;
 use crate::records::{contact, contact_of};
+use crate::route::Passage;
 use crate::run::of_the_store;
 use crate::server::{Room, refused};
 use crate::servers::own_servers;
@@ -51,7 +51,7 @@ impl Client {
             Err(e) if e.kind() == ErrorKind::Unreachable => return Ok(Presence::Unknown),
             Err(e) => return Err(e),
         };
-        if !inner.still_allows(id, &Route::Server).await? {
+        if !inner.still_leads(&Passage::straight(id)).await? {
             let text = format!("the policy of {} does not let servers see where this device is", whom.name);
             return Err(Error::new(ErrorKind::Refused, text));
         }
@@ -163,7 +163,7 @@ impl Inner {
         mailbox: &Theirs,
     ) -> Result<Option<(Found, Reach)>> {
         let kind = RequestKind::PresenceGet(PresenceGet { mailbox: mailbox.lkp, token: mailbox.token });
-        let found = match self.ask(server, kind, CLASS, Duration::ZERO).await? {
+        let found = match self.ask(&Passage::straight(whom.id), server, kind, CLASS, Duration::ZERO).await? {
             Answer::Found(found) => found,
             Answer::Refused(r) if r.code == RefusalCode::NotFound => return Ok(None),
             Answer::Refused(r) => return Err(refused(server, r)),
@@ -215,7 +215,10 @@ impl Inner {
         let note = places::reach(&own, self.now_ms()).seal(&to, &mut *self.random.lock())?;
         let (mailbox, token) = (mailbox.lkp, mailbox.token);
         let knock = Knock { mailbox, token, at, note: Box::new(note) };
-        match self.ask(server, RequestKind::Knock(knock), Room::Small, Duration::ZERO).await? {
+        match self
+            .ask(&Passage::straight(whom.id), server, RequestKind::Knock(knock), Room::Small, Duration::ZERO)
+            .await?
+        {
             Answer::Heard(heard) => {
                 let fingerprint = *server.fingerprint();
                 let own = self

@@ -22,7 +22,7 @@ use crate::contacts::{every_contact, own_mailboxes};
 use crate::held::{Held, asked_by, pause_after};
 use crate::mailbox::{OwnMailbox, take_counter, unexpected};
 use crate::records::contact;
-use crate::route::Ways;
+use crate::route::{Passage, Ways};
 use crate::run::of_the_store;
 use crate::server::refused;
 
@@ -135,9 +135,7 @@ impl Inner {
                     held.start(key, Some(shown.clone()), Arc::clone(self).show(shown));
                 }
             }
-            if held.wait(changed, network, took).await? {
-                self.direct.hang_up();
-            }
+            held.wait(changed, network, took).await?;
         }
     }
 
@@ -251,6 +249,7 @@ impl Inner {
 
     async fn present(self: &Arc<Self>, shown: &Shown, showing: Showing, wait: Duration) -> Result<Presented> {
         let (mailbox, server) = (&shown.mailbox, &shown.mailbox.server);
+        let passage = Passage::straight(shown.contact);
         let mut tries = 0;
         loop {
             let key = mailbox.key();
@@ -263,7 +262,7 @@ impl Inner {
                 sig: Fixed([0; 64]),
             };
             let signed = body.signed(server.fingerprint(), &mailbox.lkp)?;
-            match self.ask(server, RequestKind::Present(signed), CLASS, wait).await? {
+            match self.ask(&passage, server, RequestKind::Present(signed), CLASS, wait).await? {
                 Answer::Presented(presented) => return Ok(presented),
                 // Another request of this store was faster.
                 Answer::Refused(r) if r.code == RefusalCode::StaleCounter && tries < 8 => tries += 1,

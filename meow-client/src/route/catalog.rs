@@ -23,7 +23,7 @@ use super::known::{Known, View, in_pool};
 use super::path::Path;
 use crate::client::Inner;
 use crate::mailbox::unexpected;
-use crate::server::{Answered, Ask, Room, Seal, refused};
+use crate::server::{Always, Answered, Ask, Room, Seal, To, refused};
 use crate::servers::own_servers;
 
 /// Servers whose catalogs are remembered.
@@ -336,8 +336,7 @@ impl Inner {
     ) -> Result<CatalogPage> {
         let kind = RequestKind::Catalog(CatalogGet { from });
         let ask = Ask {
-            server,
-            private_url: Some(&reference.url),
+            to: To { server, private_url: Some(&reference.url), allowed: &Always },
             seal: Seal::Key(&kind),
             room: PAGE,
             wait: Duration::ZERO,

@@ -12,10 +12,11 @@ use meow_core::wire::SIZE_CLASSES;
 use meow_core::{Error, ErrorKind, Result, Retry};
 
 use super::known::Known;
+use super::passage::Passage;
 use super::path::{Draw, NoPath, Path, Place, choose};
 use super::ways::{Under, Ways};
 use crate::client::Inner;
-use crate::server::{NotCarried, Room, counter_of_own};
+use crate::server::{NotCarried, Room, To, counter_of_own};
 
 /// Packets that one request may take, each by another path. A pull takes one: its counter is for one request.
 pub(super) const ATTEMPTS: usize = 3;
@@ -51,13 +52,13 @@ impl Inner {
     ///
     /// # Errors
     /// `Unreachable` where there is no chain now, or no answer came back, with what to do; `Limit` for what no packet
-    /// carries.
+    /// carries. `Unreachable` too where the policy allows the chain no more: then no other packet is begun.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it open whether the server acted.
     pub(crate) async fn ask_through(
         self: &Arc<Self>,
-        chain: &Chain,
+        passage: &Passage,
         ways: &Ways,
         server: &ServerRef,
         kind: RequestKind,
@@ -67,8 +68,12 @@ impl Inner {
         let attempts = if matches!(kind, RequestKind::Pull(_)) { 1 } else { ATTEMPTS };
         let mut last = None;
         for attempt in 0..attempts {
-            let path = self.draw(chain, ways, server).await?;
-            match self.through(&path, chain, server, &kind, (room, wait), &mut Fate::Here).await {
+            // The packet before may have taken minutes, and drawing asks servers too.
+            if attempt > 0 && !self.still_leads(passage).await? {
+                break;
+            }
+            let path = self.draw(passage.chain()?, ways, server).await?;
+            match self.through(&path, passage, server, &kind, (room, wait), &mut Fate::Here).await {
                 Ok(answer) if attempt > 0 => return Ok(counter_of_own(&kind, answer)),
                 Ok(answer) => return Ok(answer),
                 Err(e) if e.retry() == Retry::Never => return Err(e),
@@ -117,12 +122,13 @@ impl Inner {
     pub(super) async fn through(
         self: &Arc<Self>,
         path: &Path,
-        chain: &Chain,
+        passage: &Passage,
         server: &ServerRef,
         kind: &RequestKind,
         (room, wait): (Room, Duration),
         fate: &mut Fate,
     ) -> Result<Answer> {
+        let chain = passage.chain()?;
         let (Some(first), Some(last)) = (path.there.first(), path.there.last()) else {
             return Err(no_path(NoPath::NoChain));
         };
@@ -142,22 +148,23 @@ impl Inner {
         let hop = self.named_hop(first.fingerprint).await?;
         let at = ServerRef::new(first.fingerprint, &[])?;
         let fits = |packet: &[u8]| reply.open(packet.to_vec()).is_ok();
-        let came =
-            self.servers.carry(&at, Some(&hop.reference.url), &packet, patience, &fits).await.map_err(
-                |NotCarried { error, sent }| {
-                    let mut directory = self.directory();
-                    if sent {
-                        *fate = Fate::Away;
-                        // Who has lost it does not show.
-                        directory.failed(path);
-                    }
-                    // Perhaps it is away: it is first again once it has shown its catalog.
-                    directory.doubt(&first.fingerprint);
-                    Error::new(error.kind(), format!("Matriochka: {error}; `meow route` explains"))
-                        .with_retry(Retry::After(10))
-                        .with_source(error)
-                },
-            )?;
+        let allowed = self.by(passage);
+        let to = To { server: &at, private_url: Some(&hop.reference.url), allowed: &allowed };
+        let came = self.servers.carry(&to, &packet, patience, &fits).await.map_err(
+            |NotCarried { error, sent }| {
+                let mut directory = self.directory();
+                if sent {
+                    *fate = Fate::Away;
+                    // Who has lost it does not show.
+                    directory.failed(path);
+                }
+                // Perhaps it is away: it is first again once it has shown its catalog.
+                directory.doubt(&first.fingerprint);
+                Error::new(error.kind(), format!("Matriochka: {error}; `meow route` explains"))
+                    .with_retry(Retry::After(10))
+                    .with_source(error)
+            },
+        )?;
         if ClearAnswer::matches(&came) {
             let clear = ClearAnswer::from_packet(&came)?;
             if clear == ClearAnswer::Taken {

@@ -10,6 +10,8 @@ use meow_core::wire::Fixed;
 use meow_core::{Result, Retry};
 
 use super::chain::{ATTEMPTS, Fate};
+use super::passage::Passage;
+use super::ways::Under;
 use crate::client::Inner;
 use crate::mailbox::{OwnMailbox, take_counter};
 use crate::run::of_the_store;
@@ -40,6 +42,7 @@ impl Inner {
             self.write(move |txn, inner| Ok((take_counter(txn, &key)?, inner.counted.now(&id)))).await?;
         let body = Acknowledge { mailbox: mailbox.lkp.public(), counter, upto: 0, sig: Fixed([0; 64]) };
         let kind = RequestKind::Acknowledge(body.signed(mailbox.server.fingerprint(), &mailbox.lkp)?);
+        let passage = Passage::to_ask(Under::Contact(id), &Route::Matriochka(chain.clone()));
         let mut rounds = Vec::new();
         for _ in 0..ATTEMPTS {
             let path = match self.draw(chain, &mailbox.ways, &mailbox.server).await {
@@ -50,12 +53,12 @@ impl Inner {
                     break;
                 }
             };
-            if !self.still_allows(id, &Route::Matriochka(chain.clone())).await? {
+            if !self.still_leads(&passage).await? {
                 break;
             }
             let mut fate = Fate::Here;
             let answered = self
-                .through(&path, chain, &mailbox.server, &kind, (Room::Small, Duration::ZERO), &mut fate)
+                .through(&path, &passage, &mailbox.server, &kind, (Room::Small, Duration::ZERO), &mut fate)
                 .await;
             let way = path.there.iter().rev().skip(1).chain(&path.back);
             if fate != Fate::Here {

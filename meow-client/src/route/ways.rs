@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use meow_core::identity::ContactId;
 use meow_core::lane::{Lookup, ServerRef};
-use meow_core::policy::{MAX_ROUTES, Policy, Route};
+use meow_core::policy::{MAX_ROUTES, Route};
 use meow_core::request::{Answer, RequestKind};
 use meow_core::wire::{Fixed, List};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use serde::{Deserialize, Serialize};
 
+use super::passage::Passage;
 use crate::client::Inner;
-use crate::records::{ContactRecord, contact};
+use crate::records::ContactRecord;
 use crate::run::of_the_store;
 use crate::server::{Room, counter_of_own};
 
@@ -71,68 +72,26 @@ impl Ways {
 }
 
 impl Inner {
-    /// Whether the policy of a contact says so now: it can change while something is under way. That of a contact who is gone
-    /// says nothing.
+    /// Asks a server by one route, for as long as that is allowed.
     ///
     /// # Errors
-    /// Those of the store.
-    pub(crate) async fn policy_says(
-        self: &Arc<Self>,
-        id: ContactId,
-        what: impl Fn(&Policy) -> bool + Send + 'static,
-    ) -> Result<bool> {
-        self.read(move |txn| match contact(txn, &id) {
-            Ok(record) => Ok(what(&record.policy)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
-        })
-        .await
-    }
-
-    /// Whether the policy of a contact still allows a route, to the contact or to servers.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub(crate) async fn still_allows(self: &Arc<Self>, id: ContactId, route: &Route) -> Result<bool> {
-        let route = route.clone();
-        self.policy_says(id, move |policy| {
-            policy.routes.contains(&route) || Route::to_servers(&policy.routes).any(|other| *other == route)
-        })
-        .await
-    }
-
-    /// Asks a server by one route.
-    ///
-    /// # Errors
-    /// Those of the route.
+    /// Those of the route; `Unreachable` where the policy allows it no more.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it open whether the server acted.
     pub(crate) async fn ask_by(
         self: &Arc<Self>,
-        route: &Route,
+        passage: &Passage,
         ways: &Ways,
         server: &ServerRef,
         kind: RequestKind,
         room: Room,
         wait: Duration,
     ) -> Result<Answer> {
-        match route {
-            Route::Server => self.ask(server, kind, room, wait).await,
-            Route::Matriochka(chain) => self.ask_through(chain, ways, server, kind, room, wait).await,
+        match passage.route() {
+            Route::Server => self.ask(passage, server, kind, room, wait).await,
+            Route::Matriochka(_) => self.ask_through(passage, ways, server, kind, room, wait).await,
             _ => Err(no_way()),
-        }
-    }
-
-    /// Whether the policy that these ways come from still allows a route of theirs to servers.
-    async fn still_leads(self: &Arc<Self>, ways: &Ways, route: &Route) -> Result<bool> {
-        match ways.under {
-            Under::Contact(id) => self.still_allows(id, route).await,
-            Under::NewContacts => {
-                let routes = self.default_policy().await?.routes;
-                Ok(Route::to_servers(&routes).any(|other| other == route))
-            }
-            Under::Removed => Ok(true),
         }
     }
 
@@ -153,10 +112,11 @@ impl Inner {
     ) -> Result<Answer> {
         let mut last = no_way();
         for (n, route) in Route::to_servers(&ways.routes).enumerate() {
-            if !self.still_leads(ways, route).await? {
+            let passage = Passage::to_ask(ways.under, route);
+            if !self.still_leads(&passage).await? {
                 continue;
             }
-            match self.ask_by(route, ways, server, kind.clone(), room, Duration::ZERO).await {
+            match self.ask_by(&passage, ways, server, kind.clone(), room, Duration::ZERO).await {
                 Ok(answer) if n > 0 => return Ok(counter_of_own(&kind, answer)),
                 Ok(answer) => return Ok(answer),
                 Err(e) if of_the_store(&e) => return Err(e),

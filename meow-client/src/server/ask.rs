@@ -17,7 +17,7 @@ use meow_transport::Transports;
 use super::carry::{Carrier, Direct};
 use super::choose::{Failures, another, order};
 use super::exchange;
-use super::reach::{connect, open};
+use super::reach::{Always, MayLeave, connect, open};
 use super::sealed::{Room, Seal, Session};
 use super::silence::{SPREAD, Silence, Silences};
 use super::told::{Told, counter_of_own};
@@ -29,12 +29,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The same where another of its URLs can be tried that costs no more.
 const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(10);
 
-/// One request to one server.
-pub(crate) struct Ask<'a> {
+/// Where a request goes.
+pub(crate) struct To<'a> {
     /// The server that must answer.
     pub(crate) server: &'a ServerRef,
     /// The URL by which the user knows the server, with credentials, where it is one of the user's own.
     pub(crate) private_url: Option<&'a Endpoint>,
+    /// Whether it may go there yet.
+    pub(crate) allowed: &'a dyn MayLeave,
+}
+
+/// One request to one server.
+pub(crate) struct Ask<'a> {
+    pub(crate) to: To<'a>,
     /// What is asked, and what seals it.
     pub(crate) seal: Seal<'a>,
     /// Room for the answer.
@@ -102,7 +109,7 @@ impl Servers {
     /// `WrongPeer` when another server answers, `Unreachable`, or what the transport says.
     pub(crate) async fn descriptor(&self, at: &Endpoint, fingerprint: &[u8; 32]) -> Result<Arc<Descriptor>> {
         let link = connect(&self.transports, at, fingerprint).await?;
-        let mut carrier = Direct::new(&self.transports, at, fingerprint, link);
+        let mut carrier = Direct::new(&self.transports, at, fingerprint, &Always, link);
         self.describe(&mut carrier, fingerprint, PATIENCE).await
     }
 
@@ -141,19 +148,19 @@ impl Servers {
     /// server may hold is asked anew when another one stays unanswered on the same way meanwhile, unless that is scarce.
     ///
     /// # Errors
-    /// That of the last URL tried, but `WrongPeer` before others. A refusal by the server is not an error here.
+    /// That of the last URL tried, but `WrongPeer` before others; that of `allowed`. A refusal by the server is not an error here.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it open whether the server acted.
     pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Answered> {
-        let fingerprint = ask.server.fingerprint();
+        let fingerprint = ask.to.server.fingerprint();
         let listed = self.told().urls(fingerprint);
-        let named = listed.into_iter().chain(ask.server.endpoints());
+        let named = listed.into_iter().chain(ask.to.server.endpoints());
         let mut ways =
-            order(&self.transports, fingerprint, ask.private_url.cloned(), named, &self.failures())?;
+            order(&self.transports, fingerprint, ask.to.private_url.cloned(), named, &self.failures())?;
         let (mut last, mut repeated, mut silent_bus) = (None, false, false);
         loop {
-            let opened = open(&self.transports, &mut ways, fingerprint).await;
+            let opened = open(&self.transports, &mut ways, fingerprint, ask.to.allowed).await?;
             opened.overtaken.iter().for_each(|url| self.failures().failed(fingerprint, url));
             for (url, e) in opened.failed {
                 self.failed(fingerprint, &url, e, &mut last);
@@ -168,7 +175,7 @@ impl Servers {
                 self.silences.at(fingerprint, &url).await;
                 tokio::time::sleep(pause).await;
             };
-            let mut carrier = Direct::new(&self.transports, &url, fingerprint, link);
+            let mut carrier = Direct::new(&self.transports, &url, fingerprint, ask.to.allowed, link);
             let bus = carrier.bus();
             let answered = tokio::select! {
                 biased;
@@ -247,7 +254,7 @@ impl Servers {
         patience: Duration,
         kind: &RequestKind,
     ) -> Result<Answered> {
-        let fingerprint = ask.server.fingerprint();
+        let fingerprint = ask.to.server.fingerprint();
         let known = self.told().descriptor(fingerprint);
         let mut old = known.is_some();
         let mut descriptor = match known {

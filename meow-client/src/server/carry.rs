@@ -8,7 +8,7 @@ use meow_core::transport::{Endpoint, Link, Pattern};
 use meow_transport::Transports;
 
 use super::exchange::{Fits, exchange};
-use super::reach::connect;
+use super::reach::{MayLeave, connect};
 
 /// Whatever a link carries in one piece below this is thin, in bytes.
 const THIN_BELOW: usize = 256;
@@ -46,6 +46,7 @@ pub(crate) struct Direct<'a> {
     transports: &'a Transports,
     url: &'a Endpoint,
     server: &'a [u8; 32],
+    allowed: &'a dyn MayLeave,
     link: Option<Link>,
     thin: bool,
     bus: bool,
@@ -57,11 +58,12 @@ impl<'a> Direct<'a> {
         transports: &'a Transports,
         url: &'a Endpoint,
         server: &'a [u8; 32],
+        allowed: &'a dyn MayLeave,
         link: Link,
     ) -> Self {
         let bus = link.profile.pattern == Pattern::Bus;
         let thin = bus && link.profile.single < THIN_BELOW;
-        Self { transports, url, server, link: Some(link), thin, bus }
+        Self { transports, url, server, allowed, link: Some(link), thin, bus }
     }
 }
 
@@ -69,7 +71,10 @@ impl Carrier for Direct<'_> {
     async fn carry(&mut self, packet: &[u8], patience: Duration, fits: Fits<'_>) -> Result<Bytes> {
         let link = match self.link.take() {
             Some(link) => link,
-            None => connect(self.transports, self.url, self.server).await?,
+            None => {
+                self.allowed.may_leave().await?;
+                connect(self.transports, self.url, self.server).await?
+            }
         };
         exchange(link, self.url, packet, patience, fits).await
     }

@@ -10,7 +10,8 @@ mod silence;
 mod through;
 mod told;
 
-pub(crate) use ask::{Answered, Ask, Servers, refused};
+pub(crate) use ask::{Answered, Ask, Servers, To, refused};
+pub(crate) use reach::{Always, MayLeave};
 pub(crate) use sealed::{Room, Seal, Session, session_len};
 pub(crate) use through::NotCarried;
 pub(crate) use told::counter_of_own;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use meow_core::transport::{CostClass, Endpoint, Link};
 use meow_core::{Error, ErrorKind, Result, Retry};
@@ -22,6 +23,22 @@ const HEAD_START: Duration = Duration::from_millis(300);
 /// Head start before a costlier one is tried: airtime and volume are not spent for a moment's delay.
 const HEAD_START_OF_CHEAP: Duration = Duration::from_secs(4);
 
+/// Says, before each link that is made for a request, whether it may leave yet: the policy that allows it can change meanwhile.
+pub(crate) trait MayLeave: Sync {
+    /// # Errors
+    /// Where it may not, with why.
+    fn may_leave(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// Of what no policy speaks.
+pub(crate) struct Always;
+
+impl MayLeave for Always {
+    fn may_leave(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
 /// What came of the ways that were tried.
 #[derive(Default)]
 pub(crate) struct Opened {
@@ -36,9 +53,17 @@ pub(crate) struct Opened {
 /// Opens a link by the first of these ways that leads to the server, in their order, with a head start each. Only
 /// connecting overlaps: nothing is sent on more than one link. Takes from `ways` what failed and what is open.
 ///
+/// # Errors
+/// That of `allowed`, which is asked before each of them; none that is under way goes on then.
+///
 /// # Cancel safety
 /// Dropping the future closes what is open.
-pub(crate) async fn open(transports: &Transports, ways: &mut VecDeque<Way>, server: &[u8; 32]) -> Opened {
+pub(crate) async fn open(
+    transports: &Transports,
+    ways: &mut VecDeque<Way>,
+    server: &[u8; 32],
+    allowed: &dyn MayLeave,
+) -> Result<Opened> {
     let (mut opened, mut under_way) = (Opened::default(), Vec::<Way>::new());
     let mut running = FuturesUnordered::new();
     let mut next_at = Instant::now();
@@ -54,7 +79,7 @@ pub(crate) async fn open(transports: &Transports, ways: &mut VecDeque<Way>, serv
                         opened.overtaken = under_way.iter().take(place).map(|w| w.url.clone()).collect();
                         under_way.into_iter().rev().for_each(|w| ways.push_front(w));
                         opened.open = Some((way.url, link));
-                        return opened;
+                        return Ok(opened);
                     }
                     Err(e) => opened.failed.push((way.url, e)),
                 }
@@ -63,6 +88,7 @@ pub(crate) async fn open(transports: &Transports, ways: &mut VecDeque<Way>, serv
                 }
             }
             () = sleep_until(next_at), if !ways.is_empty() => {
+                allowed.may_leave().await?;
                 let Some(way) = ways.pop_front() else { continue };
                 next_at = Instant::now() + head_start(way.cost, ways.front());
                 under_way.push(way.clone());
@@ -71,7 +97,7 @@ pub(crate) async fn open(transports: &Transports, ways: &mut VecDeque<Way>, serv
                     (way, link)
                 });
             }
-            else => return opened,
+            else => return Ok(opened),
         }
     }
 }
@@ -175,7 +201,7 @@ mod tests {
         let transports = Transports::new().with(slow.clone());
         let urls = urls.iter().map(|url| url.parse().unwrap());
         let mut ways = order(&transports, &[0; 32], urls, [], &Failures::default()).unwrap();
-        let opened = open(&transports, &mut ways, &[at as u8; 32]).await;
+        let opened = open(&transports, &mut ways, &[at as u8; 32], &Always).await.unwrap();
         let begun = std::mem::take(&mut *slow.0.lock().unwrap());
         (opened, ways.into(), begun)
     }
@@ -213,6 +239,30 @@ mod tests {
         let kinds: Vec<_> = opened.failed.iter().map(|(_, e)| e.kind()).collect();
         assert_eq!(kinds, [ErrorKind::Unreachable, ErrorKind::WrongPeer]);
         assert!(left.is_empty());
+    }
+
+    /// Allows so many links.
+    struct Few(Mutex<usize>);
+    impl MayLeave for Few {
+        fn may_leave(&self) -> BoxFuture<'_, Result<()>> {
+            let mut left = self.0.lock().unwrap();
+            let allowed = left.checked_sub(1).map(|n| *left = n);
+            let forbidden = || Error::new(ErrorKind::Unreachable, "the policy has changed");
+            Box::pin(std::future::ready(allowed.ok_or_else(forbidden)))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_that_has_changed_keeps_the_next_way_from_being_tried() {
+        // One that is refused at once, and one that is slow.
+        for (first, allowed, want) in [("free://a:1", 1, 1), ("free://a:9000", 1, 1), ("free://a:1", 2, 2)] {
+            let slow = Slow(Arc::default(), Some(Instant::now()));
+            let transports = Transports::new().with(slow.clone());
+            let urls = [first, "free://b:100"].map(|url| url.parse().unwrap());
+            let mut ways = order(&transports, &[0; 32], urls, [], &Failures::default()).unwrap();
+            let opened = open(&transports, &mut ways, &[100; 32], &Few(Mutex::new(allowed))).await;
+            assert_eq!((opened.is_ok(), slow.0.lock().unwrap().len()), (want == 2, want), "{first}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

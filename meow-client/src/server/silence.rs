@@ -62,7 +62,7 @@ impl Silences {
 mod tests {
     use super::*;
     use crate::random::SharedRandom;
-    use crate::server::{Ask, Room, Seal, Servers};
+    use crate::server::{Always, Ask, Room, Seal, Servers, To};
     use meow_core::crypto::{DhSecret, SigningKey, SystemRandom};
     use meow_core::lane::ServerRef;
     use meow_core::request::{Descriptor, Limits, Pull, RequestKind, SealingKey};
@@ -165,7 +165,8 @@ mod tests {
             let pull = Pull { mailbox: skp, counter: 1, acknowledge: 0, wait_secs: 1, sig: Fixed([0; 64]) };
             let kind = RequestKind::Pull(pull);
             let (seal, wait) = (Seal::Key(&kind), Duration::from_secs(*wait));
-            let ask = Ask { server: &server, private_url: None, seal, room: Room::Items, wait };
+            let to = To { server: &server, private_url: None, allowed: &Always };
+            let ask = Ask { to, seal, room: Room::Items, wait };
             let e = servers.ask(&ask).await.err().unwrap();
             assert_eq!(e.kind(), ErrorKind::Unreachable);
             start.elapsed().as_secs()

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use meow_core::lane::ServerRef;
-use meow_core::transport::Endpoint;
 use meow_core::{Error, ErrorKind};
 
-use super::ask::Servers;
+use super::ask::{Servers, To};
 use super::choose::order;
 use super::exchange::{Fits, exchange};
 use super::reach::open;
@@ -38,16 +36,16 @@ impl Servers {
     /// Dropping the future closes the link; the server may or may not have acted.
     pub(crate) async fn carry(
         &self,
-        server: &ServerRef,
-        private_url: Option<&Endpoint>,
+        to: &To<'_>,
         packet: &[u8],
         patience: Duration,
         fits: Fits<'_>,
     ) -> Result<Bytes, NotCarried> {
-        let fingerprint = server.fingerprint();
-        let named = self.told().urls(fingerprint).into_iter().chain(server.endpoints());
-        let mut ways = order(&self.transports, fingerprint, private_url.cloned(), named, &self.failures())?;
-        let opened = open(&self.transports, &mut ways, fingerprint).await;
+        let fingerprint = to.server.fingerprint();
+        let named = self.told().urls(fingerprint).into_iter().chain(to.server.endpoints());
+        let private_url = to.private_url.cloned();
+        let mut ways = order(&self.transports, fingerprint, private_url, named, &self.failures())?;
+        let opened = open(&self.transports, &mut ways, fingerprint, to.allowed).await?;
         opened.overtaken.iter().for_each(|url| self.failures().failed(fingerprint, url));
         let mut last = None;
         for (url, e) in opened.failed {

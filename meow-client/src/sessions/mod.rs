@@ -12,11 +12,13 @@ use meow_core::Result;
 use meow_core::crypto::{SigningKey, VerifyKey};
 use meow_core::identity::ContactId;
 use meow_core::lane::ServerRef;
+use meow_core::policy::Route;
 use meow_core::request::{Answer, RefusalCode};
 use meow_core::session::{SessionKind, SessionRole};
 use meow_core::wire::Fixed;
 
 use crate::client::Inner;
+use crate::route::Passage;
 use crate::server::{Answered, Room, Seal, Session};
 use kept::of_mailbox;
 pub(crate) use kept::{SESSION, forget_closed, forget_sessions, is_kept};
@@ -44,6 +46,7 @@ pub(crate) enum Right<'a> {
 /// A session that may serve.
 #[derive(Clone)]
 pub(crate) struct Ready {
+    passage: Passage,
     key: Vec<u8>,
     session: Arc<Session>,
 }
@@ -63,6 +66,14 @@ impl Place<'_> {
         }
     }
 
+    /// Sessions bind requests to an address: they are for what goes straight.
+    fn passage(&self) -> Passage {
+        match &self.right {
+            Right::Owner(_) => Passage::straight(self.contact),
+            Right::Depositor { .. } => Passage::to_send(self.contact, &Route::Server),
+        }
+    }
+
     fn key(&self) -> Vec<u8> {
         let mailbox = self.mailbox();
         let own = of_mailbox(&self.contact, self.role(), &mailbox);
@@ -78,7 +89,8 @@ impl Inner {
     /// Those of the store.
     pub(crate) async fn session(self: &Arc<Self>, place: &Place<'_>) -> Result<Option<Ready>> {
         let key = place.key();
-        Ok(self.ready(place, &key).await?.map(|session| Ready { key, session }))
+        let session = self.ready(place, &key).await?;
+        Ok(session.map(|session| Ready { passage: place.passage(), key, session }))
     }
 
     /// Asks in a session. `None`: ask without; nothing was done, or what was done is the same request's effect.
@@ -87,14 +99,14 @@ impl Inner {
     /// `Unreachable` and the like when no way leads to the server, and those of the store.
     pub(crate) async fn ask_in_session(
         self: &Arc<Self>,
-        Ready { key, session }: Ready,
+        Ready { passage, key, session }: Ready,
         server: &ServerRef,
         kind: &SessionKind,
         room: Room,
         wait: Duration,
     ) -> Result<Option<Answer>> {
         let seal = Seal::Session(&session, kind);
-        match self.ask_sealed(server, seal, room, wait).await? {
+        match self.ask_sealed(&passage, server, seal, room, wait).await? {
             Answered::Sealed { answer: Answer::Refused(r), .. } if of_the_session(r.code) => {
                 self.session_failed(key, &session, true).await?;
                 Ok(None)

@@ -41,7 +41,8 @@ impl Inner {
         };
         let (on_fat, on_thin) = (request(&fat)?, request(&thin)?);
         let seal = Seal::KeyByLink { fat: &on_fat, thin: &on_thin };
-        let answered = self.ask_sealed(place.server, seal, Room::Opening, Duration::ZERO).await?;
+        let answered =
+            self.ask_sealed(&place.passage(), place.server, seal, Room::Opening, Duration::ZERO).await?;
         let (opened, export) = match answered {
             Answered::Sealed { answer: Answer::Opened(opened), export: Some(export) } => (opened, export),
             Answered::Sealed { answer: Answer::Refused(r), .. } => return Err(refused(place.server, r)),

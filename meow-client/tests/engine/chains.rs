@@ -235,6 +235,48 @@ async fn a_policy_that_changes_while_one_server_is_tried_keeps_the_next_one_from
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changes_while_a_packet_is_lost_keeps_the_next_one_from_the_old_chain() {
+    let relays = Relays::new(&["m1", "m2", "a1", "a2", "t1", "t2"]).await;
+    let (user, alice, alices) = relays.user().await;
+    let (_, bob, _) = relays.user().await;
+    alice.add_server(&relays.reference("m1")).await.unwrap();
+    bob.add_server(&relays.reference("m2")).await.unwrap();
+    relays.trust(&alice, &["t1", "t2"]).await;
+    for name in ["a1", "a2"] {
+        let marks = HopMarks { pools: vec!["a".into()], ..HopMarks::default() };
+        alice.add_hop(&relays.reference(name), marks, &key()).await.unwrap();
+    }
+    befriend_by_chains(&alice, &bob).await;
+    let old = routes(["matriochka first=pool:a".parse().unwrap()]);
+    alice.weaken_policy("bob", old, &key()).await.unwrap();
+    until(&[], async || {
+        alice.network_changed();
+        alice.explain_route("bob").await.unwrap().iter().all(|route| route.problem.is_none())
+    })
+    .await;
+    let id = send(&alice, "bob", "by the pool").await;
+    until(&[&alice, &bob], async || delivery(&alice, id).await == Delivery::Decrypted).await;
+
+    alices.slow.lock().unwrap().extend(["a1".into(), "a2".into()]);
+    alices.dialled();
+    let id = send(&alice, "bob", "by those that are trusted").await;
+    let syncing = tokio::spawn({
+        let alice = alice.clone();
+        async move { alice.sync(Duration::ZERO).await }
+    });
+    until(&[], async || !alices.dialled().is_empty()).await;
+    let beside = user.open().await;
+    beside.weaken_policy("bob", routes([matriochka()]), &key()).await.unwrap();
+    alices.dialled();
+    // The packet that is under way comes to nothing.
+    alices.slow.lock().unwrap().clear();
+    syncing.await.unwrap().unwrap();
+    until(&[&alice, &bob], async || delivery(&alice, id).await == Delivery::Decrypted).await;
+    let dialled = alices.dialled();
+    assert!(dialled.is_subset(&names(&["t1", "t2"])), "{dialled:?}");
+}
+
 /// A client that listens for its contacts under this name.
 async fn listening(user: &User, name: &str) -> Client {
     let builder = user.builder().direct_at(format!("http://{name}/").parse().unwrap());
