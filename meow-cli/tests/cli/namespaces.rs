@@ -19,6 +19,9 @@ fn settle() {
     std::thread::sleep(Duration::from_millis(500));
 }
 
+/// Longer than a server holds a request.
+const HELD: Duration = Duration::from_secs(55);
+
 /// For whatever may take long on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -304,14 +307,23 @@ fn three_contacts_three_policies_and_every_packet_watched() {
     });
     assert!(capture.met().is_subset(&addresses(&trusted)), "{:?}", capture.met());
 
-    // With the chain cut, nothing at all leaves, and she is told why.
+    // With the chain cut, nothing at all leaves, and she is told why. Nor does it of a client that goes on for longer than any
+    // request is held, and that has another policy meanwhile.
+    let mut follows = away.follow(&anna);
+    sent(&abroad.meow(joe, ["send", "anna", "are you there?"]));
+    follows.event("message");
     away.cut(&trusted);
-    let silence = away.watch(&world.path("."));
+    settle();
+    let silence = away.watch_leaving(&world.path("."));
     let id = sent(&away.meow(&anna, ["send", "joe", "am I heard?"]));
     away.meow(&anna, ["receive"]);
     let (delivered, waiting) = delivery(&away, &anna, &id);
     assert_eq!(delivered, "queued");
     assert!(waiting.contains("Matriochka"), "{waiting}");
+    away.meow(&anna, ["policy", "joe", "--set", "hops=3"]).done();
+    std::thread::sleep(HELD);
+    assert_eq!(delivery(&away, &anna, &id).0, "queued");
+    settle();
     assert!(silence.met().is_empty(), "{:?}", silence.met());
     away.cut(&[]);
     until(|| {
@@ -320,6 +332,7 @@ fn three_contacts_three_policies_and_every_packet_watched() {
         delivery(&away, &anna, &id).0 == "decrypted"
     });
     assert!(capture.met().is_subset(&addresses(&trusted)), "{:?}", capture.met());
+    assert_eq!(follows.signal("TERM"), Some(0));
     for seen in seen {
         let met = seen.met();
         assert!(!met.is_empty() && !met.contains(&away.address), "{met:?}");

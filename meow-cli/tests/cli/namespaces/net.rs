@@ -10,6 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::support::{Person, Run, Running, meowd};
 
+/// All packets but what the kernel says by itself on any network: ARP, neighbours and routers of IPv6, its groups.
+const ALL: &str = "not arp and not (ip6[6] == 58 and ip6[40] >= 133 and ip6[40] <= 136) \
+                   and not (ip6[6] == 0 and ip6[40] == 58 and (ip6[48] == 143 or ip6[48] >= 130 and ip6[48] <= 132))";
+
 /// All namespaces of a test on one bridge; they go when it ends.
 pub(super) struct Net {
     pub(super) prefix: String,
@@ -111,6 +115,13 @@ impl Machine {
         Running::of(&mut self.command(&command))
     }
 
+    /// `meow receive --follow` of this person.
+    pub(super) fn follow(&self, person: &Person) -> Running {
+        let mut command = person.command();
+        command.args(["--json", "receive", "--follow"]);
+        Running::of(&mut self.command(&command))
+    }
+
     /// From now on nothing leaves this machine for these; what was dropped before may.
     pub(super) fn cut(&self, from: &[&Machine]) {
         let nft = |args: &[&str]| run("ip", &[&["netns", "exec", &self.name, "nft"], args].concat());
@@ -123,11 +134,20 @@ impl Machine {
     }
 
     pub(super) fn watch(&self, folder: &Path) -> Capture {
+        self.watch_what("inout", folder)
+    }
+
+    /// What leaves this machine alone: others may not know yet that it does not answer.
+    pub(super) fn watch_leaving(&self, folder: &Path) -> Capture {
+        self.watch_what("out", folder)
+    }
+
+    fn watch_what(&self, way: &str, folder: &Path) -> Capture {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let file = folder.join(format!("{}.{}.capture", self.name, NEXT.fetch_add(1, Ordering::Relaxed)));
         let mut child = Command::new("ip")
             .args(["netns", "exec", &self.name, "tcpdump", "--immediate-mode", "-i", "eth0"])
-            .args(["-nn", "-l", "-q", "-t", "ip"])
+            .args(["-Q", way, "-nn", "-l", "-q", "-t", ALL])
             .stdout(File::create(&file).unwrap())
             .stderr(Stdio::piped())
             .spawn()
@@ -153,16 +173,17 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// With whom the machine exchanged packets so far: `IP 10.77.0.1.40000 > 10.77.0.21.8080: tcp 100`.
+    /// With whom the machine exchanged packets so far: `IP 10.77.0.1.40000 > 10.77.0.21.8080: tcp 100`. What is no packet of
+    /// IPv4 from one to another stands there as it is.
     pub(super) fn met(&self) -> BTreeSet<String> {
         let text = fs::read_to_string(&self.file).unwrap();
         let host = |end: &str| end.trim_end_matches(':').split('.').take(4).collect::<Vec<_>>().join(".");
-        let ends = text.lines().filter_map(|line| {
-            let mut words = line.split_whitespace().skip(1);
-            let (from, arrow, to) = (words.next()?, words.next()?, words.next()?);
-            (arrow == ">").then(|| [host(from), host(to)])
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let ends = whole.lines().flat_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["IP", from, ">", to, ..] => vec![host(from), host(to)],
+            _ => vec![line.to_owned()],
         });
-        ends.flatten().filter(|host| *host != self.own).collect()
+        ends.filter(|host| *host != self.own).collect()
     }
 }
 
