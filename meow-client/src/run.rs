@@ -263,6 +263,8 @@ impl Inner {
                         Retry::After(secs) => Duration::from_secs(secs.into()),
                         Retry::Never => LONGEST_PAUSE,
                     };
+                    // Others than the one who asks for long may be ready sooner.
+                    let asked = asked.min(LONGEST_PAUSE);
                     pause_after(failures, asked, &mut *self.random.lock())?
                 }
             };

@@ -2,8 +2,10 @@
 //! (decision 0031).
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+#[cfg(unix)]
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -133,9 +135,15 @@ fn file_name(device: &str) -> String {
 }
 
 fn open_file(folder: &Path, name: &str) -> Result<(Place, Record), SerialError> {
-    fs::create_dir_all(folder).map_err(SerialError::Ledger)?;
+    // Who can open a file can lock it, and see when there was something to send.
+    let (mut folders, mut options) = (DirBuilder::new(), OpenOptions::new());
+    #[cfg(unix)]
+    {
+        folders.mode(0o700);
+        options.mode(0o600);
+    }
+    folders.recursive(true).create(folder).map_err(SerialError::Ledger)?;
     let path = folder.join(name);
-    let mut options = OpenOptions::new();
     options.read(true).write(true);
     let (mut file, new) = match options.open(&path) {
         Ok(file) => (file, false),
@@ -151,7 +159,9 @@ fn open_file(folder: &Path, name: &str) -> Result<(Place, Record), SerialError> 
         Err(TryLockError::Error(e)) => return Err(SerialError::Ledger(e)),
     }
     if new {
-        // Its name has to last too.
+        // One whose name alone lasts would count as damaged.
+        file.write_all(&Record::default().to_bytes()).map_err(SerialError::Ledger)?;
+        file.sync_data().map_err(SerialError::Ledger)?;
         #[cfg(unix)]
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(SerialError::Ledger)?;
         return Ok((Place::File(file), Record::default()));

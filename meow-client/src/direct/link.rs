@@ -163,18 +163,26 @@ impl Running {
         }
     }
 
+    /// Ends the link, soon: a contact that takes nothing must not keep it.
     async fn farewell(&mut self) -> Result<()> {
-        self.say(&DirectFrame::Bye).await?;
-        self.link.tx.finish().await
+        let said = async {
+            self.say(&DirectFrame::Bye).await?;
+            self.link.tx.finish().await
+        };
+        timeout(SENDING, said).await.map_err(|_| takes_nothing())?
     }
 
     async fn say(&mut self, frame: &DirectFrame) -> Result<u64> {
         let (packet, number) = self.keys.seal(frame)?;
         let sent = timeout(SENDING, self.link.tx.send(Bytes::from(packet))).await;
-        sent.map_err(|_| Error::new(ErrorKind::Unreachable, "a direct link takes nothing more"))??;
+        sent.map_err(|_| takes_nothing())??;
         self.said = Instant::now();
         Ok(number)
     }
+}
+
+fn takes_nothing() -> Error {
+    Error::new(ErrorKind::Unreachable, "a direct link takes nothing more")
 }
 
 /// What to answer to an item; `None` when the client is gone.

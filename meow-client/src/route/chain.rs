@@ -16,7 +16,7 @@ use super::passage::Passage;
 use super::path::{Draw, NoPath, Path, Place, choose};
 use super::ways::{Under, Ways};
 use crate::client::Inner;
-use crate::server::{NotCarried, Room, To, counter_of_own};
+use crate::server::{NotCarried, NotHow, Room, To, counter_of_own};
 
 /// Packets that one request may take, each by another path. A pull takes one: its counter is for one request.
 pub(super) const ATTEMPTS: usize = 3;
@@ -151,9 +151,12 @@ impl Inner {
         let allowed = self.by(passage);
         let to = To { server: &at, private_url: Some(&hop.reference.url), allowed: &allowed };
         let came = self.servers.carry(&to, &packet, patience, &fits).await.map_err(
-            |NotCarried { error, sent }| {
+            |NotCarried { error, how }| {
+                if how == NotHow::NotAllowed {
+                    return error;
+                }
                 let mut directory = self.directory();
-                if sent {
+                if how == NotHow::Sent {
                     *fate = Fate::Away;
                     // Who has lost it does not show.
                     directory.failed(path);

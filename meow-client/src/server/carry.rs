@@ -73,7 +73,9 @@ impl Carrier for Direct<'_> {
             Some(link) => link,
             None => {
                 self.allowed.may_leave().await?;
-                connect(self.transports, self.url, self.server).await?
+                let link = connect(self.transports, self.url, self.server).await?;
+                self.allowed.may_leave().await?;
+                link
             }
         };
         exchange(link, self.url, packet, patience, fits).await

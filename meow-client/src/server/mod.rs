@@ -13,5 +13,5 @@ mod told;
 pub(crate) use ask::{Answered, Ask, Servers, To, refused};
 pub(crate) use reach::{Always, MayLeave};
 pub(crate) use sealed::{Room, Seal, Session, session_len};
-pub(crate) use through::NotCarried;
+pub(crate) use through::{NotCarried, NotHow};
 pub(crate) use told::counter_of_own;

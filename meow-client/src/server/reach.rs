@@ -23,7 +23,7 @@ const HEAD_START: Duration = Duration::from_millis(300);
 /// Head start before a costlier one is tried: airtime and volume are not spent for a moment's delay.
 const HEAD_START_OF_CHEAP: Duration = Duration::from_secs(4);
 
-/// Says, before each link that is made for a request, whether it may leave yet: the policy that allows it can change meanwhile.
+/// Says, before each link that is made for a request and once it is open, whether it may leave yet: the policy that allows it can change meanwhile.
 pub(crate) trait MayLeave: Sync {
     /// # Errors
     /// Where it may not, with why.
@@ -54,7 +54,7 @@ pub(crate) struct Opened {
 /// connecting overlaps: nothing is sent on more than one link. Takes from `ways` what failed and what is open.
 ///
 /// # Errors
-/// That of `allowed`, which is asked before each of them; none that is under way goes on then.
+/// That of `allowed`, which is asked before each of them and when one is open; none that is under way goes on then.
 ///
 /// # Cancel safety
 /// Dropping the future closes what is open.
@@ -76,6 +76,8 @@ pub(crate) async fn open(
                 under_way.remove(place);
                 match link {
                     Ok(link) => {
+                        // Connecting may have taken long.
+                        allowed.may_leave().await?;
                         opened.overtaken = under_way.iter().take(place).map(|w| w.url.clone()).collect();
                         under_way.into_iter().rev().for_each(|w| ways.push_front(w));
                         opened.open = Some((way.url, link));
@@ -241,7 +243,7 @@ mod tests {
         assert!(left.is_empty());
     }
 
-    /// Allows so many links.
+    /// Says yes so many times.
     struct Few(Mutex<usize>);
     impl MayLeave for Few {
         fn may_leave(&self) -> BoxFuture<'_, Result<()>> {
@@ -254,14 +256,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_policy_that_has_changed_keeps_the_next_way_from_being_tried() {
-        // One that is refused at once, and one that is slow.
-        for (first, allowed, want) in [("free://a:1", 1, 1), ("free://a:9000", 1, 1), ("free://a:1", 2, 2)] {
+        // One that is refused at once, and one that is slow. What has opened must be allowed yet.
+        let cases = [
+            ("free://a:1", 1, 1, false),
+            ("free://a:9000", 1, 1, false),
+            ("free://a:1", 2, 2, false),
+            ("free://a:1", 3, 2, true),
+        ];
+        for (first, allowed, dialled, may) in cases {
             let slow = Slow(Arc::default(), Some(Instant::now()));
             let transports = Transports::new().with(slow.clone());
             let urls = [first, "free://b:100"].map(|url| url.parse().unwrap());
             let mut ways = order(&transports, &[0; 32], urls, [], &Failures::default()).unwrap();
             let opened = open(&transports, &mut ways, &[100; 32], &Few(Mutex::new(allowed))).await;
-            assert_eq!((opened.is_ok(), slow.0.lock().unwrap().len()), (want == 2, want), "{first}");
+            assert_eq!((opened.is_ok(), slow.0.lock().unwrap().len()), (may, dialled), "{first}, {allowed}");
         }
     }
 

@@ -14,13 +14,23 @@ use super::reach::open;
 #[derive(Debug)]
 pub(crate) struct NotCarried {
     pub(crate) error: Error,
-    /// It may have left: a link was open.
-    pub(crate) sent: bool,
+    pub(crate) how: NotHow,
+}
+
+/// How far it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotHow {
+    /// The policy does not let it leave any more, or the store failed.
+    NotAllowed,
+    /// No link was open.
+    NotSent,
+    /// It may have left.
+    Sent,
 }
 
 impl From<Error> for NotCarried {
     fn from(error: Error) -> Self {
-        Self { error, sent: false }
+        Self { error, how: NotHow::NotSent }
     }
 }
 
@@ -45,7 +55,9 @@ impl Servers {
         let named = self.told().urls(fingerprint).into_iter().chain(to.server.endpoints());
         let private_url = to.private_url.cloned();
         let mut ways = order(&self.transports, fingerprint, private_url, named, &self.failures())?;
-        let opened = open(&self.transports, &mut ways, fingerprint, to.allowed).await?;
+        let opened = open(&self.transports, &mut ways, fingerprint, to.allowed)
+            .await
+            .map_err(|error| NotCarried { error, how: NotHow::NotAllowed })?;
         opened.overtaken.iter().for_each(|url| self.failures().failed(fingerprint, url));
         let mut last = None;
         for (url, e) in opened.failed {
@@ -64,7 +76,7 @@ impl Servers {
                 Ok(answer)
             }
             // The way is fine as far as can be told: what was lost may have been lost behind this server.
-            Err(error) => Err(NotCarried { error, sent: true }),
+            Err(error) => Err(NotCarried { error, how: NotHow::Sent }),
         }
     }
 }

@@ -187,6 +187,7 @@ async fn presence_that_is_turned_off_is_gone_while_a_server_would_hold_it_longer
 async fn a_message_for_which_direct_links_alone_are_allowed_by_now_is_not_deposited() {
     let setting = Setting::new().await;
     let (alice, wire) = (&setting.alice, &setting.wire);
+    let beside = setting.user.open().await;
     alice.network_changed();
     wire.hold(&["bob"]);
     let id = send(alice, "bob", "only to you").await;
@@ -196,7 +197,6 @@ async fn a_message_for_which_direct_links_alone_are_allowed_by_now_is_not_deposi
     });
     until(async || wire.under_way("bob") > 0).await;
     // While the dial has its head start before the server.
-    let beside = setting.user.open().await;
     beside.weaken_policy("bob", policy([Route::Direct], false), &key()).await.unwrap();
     let report = syncing.await.unwrap().unwrap();
     assert!(report.waiting.is_some(), "{report:?}");
