@@ -13,6 +13,7 @@
 )]
 #![cfg(unix)]
 
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -39,17 +40,20 @@ fn meowd() -> PathBuf {
 }
 
 fn start_relay(dir: &Path, url: &str) -> (Child, String) {
+    let log = dir.with_extension("log");
     let mut child = Command::new(meowd())
         .args(["run", "--data"])
         .arg(dir)
         .args(["--listen", url])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::from(File::create(&log).unwrap()))
         .spawn()
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let reference = line.trim().strip_prefix("ready ").expect("the ready line").to_owned();
+    let Some(reference) = line.trim().strip_prefix("ready ").map(str::to_owned) else {
+        panic!("no ready line: {}", fs::read_to_string(log).unwrap());
+    };
     (child, reference)
 }
 

@@ -130,8 +130,9 @@ fn measured_directly(
     capture.all_bytes(&[near]).map(|bytes| bytes / texts)
 }
 
-/// Compares with what is said of the first way to send; gives what is off by more than a tenth. What is off is measured again, up
-/// to three times, and the least counts: a busy machine acknowledges apart and sends again, which only adds.
+/// Compares with what is said of the first way to send; gives what is off by more than a tenth. What is off is measured again, for
+/// as long as other tests may keep the machine busy, and the least counts: a busy machine acknowledges apart and sends again,
+/// which only adds.
 pub(super) fn off(
     home: &Machine,
     alice: &Person,
@@ -140,7 +141,8 @@ pub(super) fn off(
     mut measure: impl FnMut() -> [u64; 2],
 ) -> Vec<String> {
     let (mut least, mut wrong) = ([u64::MAX; 2], Vec::new());
-    for _ in 0..3 {
+    let end = Instant::now() + PATIENCE;
+    loop {
         let once = measure();
         least = [0, 1].map(|way| least[way].min(once[way]));
         let said = home.meow(alice, ["route", to]).done().records.remove(0);
@@ -153,11 +155,10 @@ pub(super) fn off(
                 wrong.push(line);
             }
         }
-        if wrong.is_empty() {
-            break;
+        if wrong.is_empty() || Instant::now() > end {
+            return wrong;
         }
     }
-    wrong
 }
 
 #[test]
