@@ -116,10 +116,11 @@ impl Overlay {
                 self.note(slot, &id);
             }
             Record::Taken { counter, floor, items, bytes, .. } => {
-                if floor < live.floor || floor > live.tally.last {
+                if floor > live.tally.last {
                     return Err(StoreError::BadRow("floor"));
                 }
-                live.floor = floor;
+                // Lower than before where the mailbox was folded in between, with all that it had, and then only counted.
+                live.floor = live.floor.max(floor);
                 if counter > live.tally.counter {
                     live.changed = true;
                     live.tally.counter = counter;
