@@ -119,7 +119,8 @@ impl Overlay {
                 if floor > live.tally.last {
                     return Err(StoreError::BadRow("floor"));
                 }
-                // Lower than before where the mailbox was folded in between, with all that it had, and then only counted.
+                // Lower than before where nothing of the mailbox was pending any more and the tables were written: then the floor
+                // is forgotten, since they list nothing below it.
                 live.floor = live.floor.max(floor);
                 if counter > live.tally.counter {
                     live.changed = true;

@@ -261,6 +261,35 @@ fn a49_a_log_is_folded_once() {
     assert_eq!(open(&copy).unwrap_err().kind(), ErrorKind::Damaged);
 }
 
+/// A mailbox of which nothing is pending is known by its tables alone once another one is registered: what counts it then repeats
+/// no acknowledgement that the log still has.
+#[test]
+fn a49_a_mailbox_that_is_only_counted_after_an_acknowledgement() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("live.db"), folder.path().join("copy.db"));
+    let store = open(&path).unwrap();
+    commit(&store, &[register(1)]);
+    commit(&store, &(0..5).map(|n| deposit(1, n, body(n, 900))).collect::<Vec<_>>());
+    fold(&store);
+    commit(&store, &[acknowledge(1, 2, 3)]);
+    commit(&store, &[register(2)]);
+    // As an owner does who opens a session.
+    commit(&store, &[acknowledge(1, 3, 0)]);
+    let look = |first: u64, last: u64| {
+        Remains::of(&path).put(&copy);
+        for store in [&store, &open(&copy).unwrap()] {
+            let left: Vec<_> = (first..=last).map(|n| body(n, 900)).collect();
+            assert!(waiting(store, 1).unwrap() == left);
+            assert_eq!(store.stats().unwrap().items, last - first + 1);
+        }
+    };
+    look(3, 4);
+    commit(&store, &[deposit(1, 5, body(5, 900))]);
+    look(3, 5);
+    commit(&store, &[acknowledge(1, 4, 4)]);
+    look(4, 5);
+}
+
 #[test]
 fn wrong_key_is_told_from_damage() {
     let folder = tempfile::tempdir().unwrap();
