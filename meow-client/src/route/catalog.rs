@@ -1,30 +1,22 @@
 //! What servers say of themselves, from the catalogs of those that may be first in a chain.
 
+mod ask;
+
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use meow_core::lane::ServerRef;
-use meow_core::onion::HopId;
-use meow_core::policy::Chain;
-use meow_core::request::{
-    Answer, CatalogGet, CatalogPage, Descriptor, Listed, MAX_ONWARD, MAX_SUBNETS, RequestKind, SealingKey,
-};
+use meow_core::Result;
+use meow_core::request::{CatalogPage, Descriptor, Listed, MAX_ONWARD, MAX_SUBNETS, SealingKey};
 use meow_core::transport::Subnet;
 use meow_core::wire::List;
-use meow_core::{Error, ErrorKind, Result};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::failed::Failed;
-use super::hops::{KnownHop, known_hops};
-use super::known::{Known, View, in_pool};
+use super::hops::KnownHop;
 use super::path::Path;
-use crate::client::Inner;
 use crate::mailbox::unexpected;
-use crate::server::{Always, Answered, Ask, Room, Seal, To, refused};
-use crate::servers::own_servers;
 
 /// Servers whose catalogs are remembered.
 const MAX_CATALOGS: usize = 256;
@@ -36,10 +28,6 @@ const PARTIAL: Duration = Duration::from_secs(2 * 60);
 const STALE: Duration = Duration::from_secs(60 * 60);
 /// How long one that could not be had is not asked for again.
 const REST: Duration = Duration::from_secs(20);
-/// How long a catalog is waited for.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Of a page: 32 KiB.
-const PAGE: Room = Room::Class(4);
 
 /// What servers say of themselves, by who showed it.
 #[derive(Default)]
@@ -205,7 +193,7 @@ impl Directory {
     }
 
     /// Asks for a catalog where it is due, unless that is under way. What chains are to wait for: its end, if there is nothing
-    /// to draw them of or it comes first. `ask` keeps what it gets until it has [`heard`](Self::heard).
+    /// to draw them of or it comes first. `ask` keeps what it gets until it was [`heard`](Self::heard).
     fn look(
         &mut self,
         fingerprint: [u8; 32],
@@ -226,11 +214,14 @@ impl Directory {
         (nothing || due == Due::First).then_some(end)
     }
 
-    /// What came of that, unless all was forgotten since.
-    fn heard(&mut self, fingerprint: [u8; 32], asking: &watch::Sender<()>, whole: Option<bool>) {
+    /// What came of that, a catalog and whether it lacks nothing, unless all was forgotten since.
+    fn heard(&mut self, fingerprint: [u8; 32], asking: &watch::Sender<()>, shown: Option<(Catalog, bool)>) {
         if self.asking.get(&fingerprint).is_some_and(|end| end.same_channel(&asking.subscribe())) {
             self.asking.remove(&fingerprint);
-            self.asked.insert(fingerprint, Asked::now(whole));
+            self.asked.insert(fingerprint, Asked::now(shown.as_ref().map(|(_, whole)| *whole)));
+            if let Some((catalog, _)) = shown {
+                self.take(fingerprint, catalog);
+            }
         }
     }
 
@@ -239,269 +230,7 @@ impl Directory {
     }
 }
 
-impl Inner {
-    pub(crate) fn directory(&self) -> MutexGuard<'_, Directory> {
-        // Whole after every statement that holds the lock.
-        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a server says of itself, as far as it was asked or is in a catalog.
-    pub(crate) fn described(&self, fingerprint: &[u8; 32]) -> Option<Arc<Descriptor>> {
-        let asked = self.servers.told().descriptor(fingerprint);
-        asked.or_else(|| self.directory().shown(fingerprint).cloned())
-    }
-
-    /// What chains to a server can be drawn of. The catalogs of those that may be first are asked for where they are not fresh,
-    /// each once however many ask; they are waited for where chains cannot be drawn before. Whole catalogs: what is asked says
-    /// nothing of who is meant. None of `avoid` is asked.
-    ///
-    /// # Errors
-    /// Those of the store. Servers that do not answer cannot be first.
-    ///
-    /// # Cancel safety
-    /// Cancel-safe; what was asked for still comes.
-    pub(super) async fn places(
-        self: &Arc<Self>,
-        chain: &Chain,
-        target: &HopId,
-        avoid: &[[u8; 32]],
-    ) -> Result<Known> {
-        let (hops, own) = self.read(|txn| Ok((known_hops(txn)?, own_servers(txn)?))).await?;
-        let waited_for: Vec<_> = {
-            let mut directory = self.directory();
-            let may_be_first =
-                |hop: &&KnownHop| in_pool(hop, &chain.first) && !avoid.contains(&hop.reference.fingerprint);
-            let firsts: Vec<_> = hops.iter().filter(may_be_first).collect();
-            let nothing = !firsts.iter().any(|hop| directory.answers(&hop.reference.fingerprint));
-            let look = |hop: &KnownHop| {
-                directory.look(hop.reference.fingerprint, nothing, |asking| {
-                    let (inner, hop) = (Arc::clone(self), hop.clone());
-                    tokio::spawn(async move { inner.ask_catalog(&hop, asking).await });
-                })
-            };
-            firsts.into_iter().filter_map(look).collect()
-        };
-        // Nothing is ever sent by these: they end.
-        join_all(waited_for.into_iter().map(|mut end| async move { end.changed().await })).await;
-        let mut directory = self.directory();
-        directory.keep(&hops);
-        let own = own.iter().map(|own| own.reference.fingerprint).collect();
-        let view = View::new(&directory, &hops, &own, &chain.first);
-        let (places, firsts) = (view.places(), view.firsts());
-        Ok(Known { places, firsts, failed: directory.failed.of(target) })
-    }
-
-    async fn ask_catalog(&self, hop: &KnownHop, asking: watch::Sender<()>) {
-        let whole = match timeout(PATIENCE, self.catalog_of(hop)).await {
-            Ok(Ok(whole)) => Some(whole),
-            Ok(Err(e)) => {
-                tracing::debug!(kind = e.kind().name(), "a hop does not show its catalog");
-                None
-            }
-            Err(_) => None,
-        };
-        self.directory().heard(hop.reference.fingerprint, &asking, whole);
-    }
-
-    /// Asks for a catalog; true where it shows every server that the hop sends on to.
-    async fn catalog_of(&self, hop: &KnownHop) -> Result<bool> {
-        let fingerprint = hop.reference.fingerprint;
-        let server = ServerRef::new(fingerprint, &[hop.reference.url.clone().without_credentials()])?;
-        let (mut catalog, mut from) = (Catalog::new(), 0);
-        // Each page but the last one brings a server at least.
-        for _ in 0..=MAX_ONWARD {
-            let page = self.catalog_page(&server, &hop.reference, from).await?;
-            let next = page.next;
-            add(&mut catalog, page)?;
-            if next <= from {
-                break;
-            }
-            from = next;
-        }
-        let told = self.servers.told().descriptor(&fingerprint);
-        let own =
-            told.ok_or_else(|| Error::new(ErrorKind::Unreachable, "the hop did not describe itself"))?;
-        let ids: BTreeSet<_> = catalog.keys().map(|server| HopId::of(server).0).collect();
-        let whole = own.hop.iter().flat_map(|onward| onward.iter()).all(|id| ids.contains(&id.0));
-        catalog.insert(fingerprint, Shown { descriptor: own, found: List::default() });
-        self.directory().take(fingerprint, catalog);
-        Ok(whole)
-    }
-
-    async fn catalog_page(
-        &self,
-        server: &ServerRef,
-        reference: &meow_core::lane::ServerReference,
-        from: u16,
-    ) -> Result<CatalogPage> {
-        let kind = RequestKind::Catalog(CatalogGet { from });
-        let ask = Ask {
-            to: To { server, private_url: Some(&reference.url), allowed: &Always },
-            seal: Seal::Key(&kind),
-            room: PAGE,
-            wait: Duration::ZERO,
-        };
-        match self.servers.ask(&ask).await? {
-            Answered::Sealed { answer: Answer::Catalog(page), .. } => Ok(page),
-            Answered::Sealed { answer: Answer::Refused(r), .. } => Err(refused(server, r)),
-            _ => Err(unexpected()),
-        }
-    }
-
-    /// Where the first server of a chain is: as the user says, with credentials, and as its descriptor says.
-    pub(super) async fn named_hop(self: &Arc<Self>, fingerprint: [u8; 32]) -> Result<KnownHop> {
-        let hops = self.read(known_hops).await?;
-        let found = hops.into_iter().find(|hop| hop.reference.fingerprint == fingerprint);
-        found.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the first server of a chain was removed; try again")
-        })
-    }
-}
-
 #[cfg(test)]
 mod sybil;
-
 #[cfg(test)]
-mod tests {
-    use meow_core::crypto::{DhSecret, SeededRandom, SigningKey};
-    use meow_core::request::{Limits, SignedDescriptor};
-
-    use super::*;
-
-    /// A descriptor of the server of this seed, with an online key of this number; and the server's fingerprint.
-    fn signed(seed: u64, issued: u64, number: u32) -> ([u8; 32], SignedDescriptor) {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_be_bytes());
-        let skp = SigningKey::from_seed(&bytes);
-        let limits =
-            Limits { item: 1, mailbox_items: 1, mailbox_bytes: 1, keep_secs: 1, wait_secs: 1, blob: 1 };
-        let key = DhSecret::generate(&mut SeededRandom::new(number.into())).unwrap().public();
-        let descriptor = Descriptor {
-            skp: skp.public(),
-            issued,
-            expires: issued + 1,
-            urls: List::default(),
-            keys: List::take([SealingKey { number, key, parcel: false, not_after: issued }]),
-            limits,
-            hop: Some(List::default()),
-        };
-        let signed = SignedDescriptor::sign(descriptor, &skp).unwrap();
-        (signed.fingerprint(), signed)
-    }
-
-    fn page(servers: impl IntoIterator<Item = SignedDescriptor>) -> CatalogPage {
-        let listed = servers.into_iter().map(|signed| Listed { signed, found: List::default() });
-        CatalogPage { servers: List::take(listed), next: 0 }
-    }
-
-    /// A directory in which these servers have shown the server of seed 1, each as (issued, key number).
-    fn directory(shown: &[([u8; 32], u64, u32)]) -> Directory {
-        let mut directory = Directory::default();
-        for (by, issued, number) in shown {
-            let mut catalog = Catalog::new();
-            add(&mut catalog, page([signed(1, *issued, *number).1])).unwrap();
-            directory.take(*by, catalog);
-        }
-        directory
-    }
-
-    #[test]
-    fn the_newest_word_of_a_server_counts_whoever_shows_it() {
-        let server = signed(1, 0, 0).0;
-        for (first, second) in [(10, 5), (5, 10), (10, 10)] {
-            let directory = directory(&[([1; 32], first, 7), ([2; 32], second, 8)]);
-            assert_eq!(directory.shown(&server).unwrap().issued, first.max(second));
-        }
-        // What a server shows next takes the place of what it showed.
-        let directory = directory(&[([1; 32], 10, 7), ([1; 32], 5, 7)]);
-        assert_eq!(directory.shown(&server).unwrap().issued, 5);
-    }
-
-    #[test]
-    fn a24_a_key_that_is_shown_to_one_client_alone_is_not_used() {
-        let server = signed(1, 0, 0).0;
-        // The server and the first of these have made a key by which they know this client behind any chain.
-        let directory = directory(&[([1; 32], 99, 666), ([2; 32], 10, 7), ([3; 32], 11, 7)]);
-        let shown = directory.shown(&server).unwrap();
-        assert_eq!((shown.issued, key(shown).unwrap().0), (11, 7));
-    }
-
-    #[test]
-    fn a24_what_a_server_says_itself_is_for_the_link_to_it_alone() {
-        let server = signed(1, 0, 0).0;
-        let alone = directory(&[(server, 99, 666)]);
-        assert!(alone.shown(&server).is_none());
-        let places = View::new(&alone, &[], &BTreeSet::new(), &meow_core::policy::Pool::Trusted).places();
-        let [place] = places.as_slice() else { panic!("{places:?}") };
-        assert!(!place.shown && key(&place.descriptor).unwrap().0 == 666);
-        // Those who see who asks tell the server's key to all alike; it would tell another one to each.
-        let both = directory(&[(server, 99, 666), ([2; 32], 10, 7)]);
-        assert_eq!(key(both.shown(&server).unwrap()).unwrap().0, 7);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_is_silent_is_asked_beside_what_goes_on() {
-        let (silent, fresh) = ([1; 32], [2; 32]);
-        let mut directory = Directory::default();
-        let mut asked = Vec::new();
-        // At first everybody is waited for, however many chains are drawn, and asked once.
-        let first = directory.look(silent, true, |asking| asked.push(asking)).unwrap();
-        let again = directory.look(silent, true, |_| panic!("asked twice at once")).unwrap();
-        directory.heard(silent, &asked.pop().unwrap(), None);
-        assert!(first.has_changed().is_err() && again.has_changed().is_err(), "that is over");
-        directory.look(fresh, true, |asking| asked.push(asking)).unwrap();
-        directory.heard(fresh, &asked.pop().unwrap(), Some(true));
-        assert_eq!((directory.due(&silent), directory.due(&fresh)), (Due::No, Due::No));
-        // Then no more, unless nothing else is there.
-        tokio::time::advance(REST).await;
-        for _ in 0..2 {
-            assert!(directory.look(silent, false, |asking| asked.push(asking)).is_none());
-        }
-        assert!(asked.len() == 1 && directory.look(silent, true, |_| panic!()).is_some());
-        directory.heard(silent, &asked.pop().unwrap(), None);
-        // What was had is good to draw by while it is asked for, for some time.
-        tokio::time::advance(FRESH).await;
-        assert_eq!(directory.due(&fresh), Due::Meanwhile);
-        tokio::time::advance(STALE).await;
-        assert_eq!((directory.due(&silent), directory.due(&fresh)), (Due::Meanwhile, Due::First));
-        // A server that failed is not the first until it answers; a packet that was lost has the others looked at first.
-        directory.look(fresh, true, |asking| asked.push(asking)).unwrap();
-        directory.heard(fresh, &asked.pop().unwrap(), Some(true));
-        tokio::time::advance(REST).await;
-        directory.doubt(&fresh);
-        assert!(directory.due(&fresh) == Due::Meanwhile && !directory.answers(&fresh));
-        directory.look(fresh, true, |asking| asked.push(asking)).unwrap();
-        directory.heard(fresh, &asked.pop().unwrap(), Some(true));
-        tokio::time::advance(REST).await;
-        directory.look_again();
-        assert_eq!((directory.due(&silent), directory.due(&fresh)), (Due::Meanwhile, Due::First));
-        // What was asked for before all was forgotten counts no more.
-        directory.look(fresh, true, |asking| asked.push(asking)).unwrap();
-        directory.forget();
-        directory.heard(fresh, &asked.pop().unwrap(), Some(true));
-        assert_eq!(directory.due(&fresh), Due::First);
-    }
-
-    #[test]
-    fn a30_a_forged_descriptor_is_refused_and_memory_is_bounded() {
-        let good = postcard::to_stdvec(&signed(1, 10, 1).1).unwrap();
-        // The time is the first field behind the key.
-        let mut forged = good;
-        forged[32] ^= 1;
-        let mut catalog = Catalog::new();
-        assert!(add(&mut catalog, page([postcard::from_bytes(&forged).unwrap()])).is_err());
-        assert!(catalog.is_empty());
-        // No server shows more of them than it sends on to, so none crowds out what others show.
-        let all = (0..=MAX_ONWARD as u64).map(|n| signed(n, 1, 1).1);
-        add(&mut catalog, page(all.clone().take(MAX_ONWARD))).unwrap();
-        add(&mut catalog, page(all.clone().take(MAX_ONWARD))).unwrap();
-        assert!(add(&mut catalog, page(all.skip(MAX_ONWARD))).is_err());
-        let mut directory = Directory::default();
-        for n in 0..MAX_CATALOGS as u64 + 10 {
-            directory.take(n.to_be_bytes().repeat(4).try_into().unwrap(), Catalog::new());
-        }
-        assert_eq!(directory.catalogs.len(), MAX_CATALOGS);
-        directory.keep(&[]);
-        assert!(directory.catalogs.is_empty(), "nobody is named any more");
-    }
-}
+mod tests;

@@ -19,7 +19,15 @@ use meow_transport_http::{ClientConfig, Http, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::hop::{Plan, client, counts, dialling, hop, until};
+use crate::support::Client;
 use crate::support::onion::{clear, step};
+
+/// Sends a packet through both.
+async fn send(near: &Client, far: &Client) {
+    let route = [step(near, Delay::NONE), step(far, Delay::NONE)];
+    let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
+    near.exchange(packet).await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a44_a_stranger_at_the_url_of_the_next_server_is_shown_no_packet() {
@@ -36,9 +44,7 @@ async fn a44_a_stranger_at_the_url_of_the_next_server_is_shown_no_packet() {
     let stranger = Plan::new();
     let seen = watched(&url, &stranger.url).await;
     let stranger = stranger.start(Some(hop(&all, HopLimits::default()))).await;
-    let route = [step(&entry_client, Delay::NONE), step(&last, Delay::NONE)];
-    let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
-    entry_client.exchange(packet).await.unwrap();
+    send(&entry_client, &last).await;
     until(&entry, |c| c.failed == 1).await;
     assert_eq!((counts(&stranger).taken, counts(&entry).forwarded), (0, 0));
     // Whoever has no key takes no packet, but must not see one either: all that comes are questions who is there.
@@ -56,17 +62,12 @@ async fn a44_a_proof_at_one_url_is_none_for_a_stranger_at_another() {
     let entry = Plan::new().start(Some(hop(&[second.reference(), elsewhere], limits))).await;
     let second = second.start(Some(hop(&[], HopLimits::default()))).await;
     let (near, far) = (client(&entry).await, client(&second).await);
-    let send = async || {
-        let route = [step(&near, Delay::NONE), step(&far, Delay::NONE)];
-        let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
-        near.exchange(packet).await.unwrap();
-    };
-    send().await;
+    send(&near, &far).await;
     until(&entry, |c| c.forwarded == 1).await;
     let seen = watched(&other, &stranger.url).await;
     let stranger = stranger.start(Some(hop(&[], HopLimits::default()))).await;
     second.shutdown().await;
-    send().await;
+    send(&near, &far).await;
     until(&entry, |c| c.failed == 1).await;
     assert_eq!((counts(&stranger).taken, counts(&entry).forwarded), (0, 1));
     let most = seen.load(Ordering::SeqCst);
@@ -169,17 +170,12 @@ async fn a44_a_name_that_changes_its_answer_leads_a_hop_nowhere_else() {
     limits.life = Duration::from_millis(2500);
     let entry = Plan::new().start(Some(Hop::new(transports).limits(limits).to(reference))).await;
     let (near, far) = (client(&entry).await, client(&named).await);
-    let send = async || {
-        let route = [step(&near, Delay::NONE), step(&far, Delay::NONE)];
-        let packet = seal(OnionClass::Small, &route, &DESCRIBE, &mut SystemRandom).unwrap();
-        near.exchange(packet).await.unwrap();
-    };
-    send().await;
+    send(&near, &far).await;
     until(&entry, |c| c.forwarded == 1).await;
     assert_eq!(counts(&named).taken, 1);
     let before = name.asked();
     name.lead_to(vec![bad]);
-    send().await;
+    send(&near, &far).await;
     until(&entry, |c| c.failed == 1).await;
     assert!(name.asked() > before);
     assert_eq!((counts(&named).taken, counts(&entry).forwarded), (1, 1));

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 
 use meow_core::crypto::{SeededRandom, SigningKey};
-use meow_core::policy::Pool;
-use meow_core::request::{Limits, SignedDescriptor};
+use meow_core::onion::HopId;
+use meow_core::policy::{Chain, Pool};
+use meow_core::request::{Answer, Limits, SignedDescriptor};
 use meow_core::wire::{Fixed, List, Text, Wire as _};
 
 use super::super::hops::HopMarks;
+use super::super::known::View;
 use super::super::path::{Draw, choose};
 use super::*;
 

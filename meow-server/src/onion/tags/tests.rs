@@ -124,15 +124,20 @@ async fn a49_a_tail_that_a_crash_cut_short_is_cut_off_and_damage_is_an_error() {
     assert!(Tags::open(Some(&path), 10).is_err());
 }
 
-#[tokio::test]
-async fn what_cannot_be_written_is_not_released() {
-    let (_dir, path) = file();
-    let (log, seen) = Log::open(&path).unwrap();
-    let read_only = File::open(&path).unwrap();
+/// Tags whose log may only be read.
+fn that_cannot_write(path: &Path) -> Tags {
+    let (log, seen) = Log::open(path).unwrap();
+    let read_only = File::open(path).unwrap();
     let worker = Worker { log: Some(Log { file: read_only, ..log }), seen, most: 10, noted: HashMap::new() };
     let (jobs, queue) = mpsc::channel(4);
     let thread = thread::spawn(move || worker.run(queue));
-    let tags = Tags { jobs: Some(jobs), thread: Some(thread) };
+    Tags { jobs: Some(jobs), thread: Some(thread) }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_not_released() {
+    let (_dir, path) = file();
+    let tags = that_cannot_write(&path);
     let tag = self::tags(1)[0];
     assert_eq!(tags.see(1, tag, None).await, Err(TagError::Failed));
     // Who was told so sends the same packet again: it is no replay, as nothing was released.
@@ -142,12 +147,7 @@ async fn what_cannot_be_written_is_not_released() {
 #[tokio::test]
 async fn a_replay_is_told_no_sooner_than_its_packet_is_durable() {
     let (_dir, path) = file();
-    let (log, seen) = Log::open(&path).unwrap();
-    let read_only = File::open(&path).unwrap();
-    let worker = Worker { log: Some(Log { file: read_only, ..log }), seen, most: 10, noted: HashMap::new() };
-    let (jobs, queue) = mpsc::channel(4);
-    let thread = thread::spawn(move || worker.run(queue));
-    let tags = Tags { jobs: Some(jobs), thread: Some(thread) };
+    let tags = that_cannot_write(&path);
     // Both in one batch, which cannot be written: to say "seen" to the second would be "taken" for a packet that is not.
     let (slow, tag) = (tags.stall(), self::tags(1)[0]);
     let both = futures_util::future::join(tags.see(1, tag, None), tags.see(1, tag, None));

@@ -1,0 +1,151 @@
+//! Asking for catalogs.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use meow_core::lane::{ServerRef, ServerReference};
+use meow_core::onion::HopId;
+use meow_core::policy::Chain;
+use meow_core::request::{Answer, CatalogGet, CatalogPage, Descriptor, MAX_ONWARD, RequestKind};
+use meow_core::wire::List;
+use meow_core::{Error, ErrorKind, Result};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::{Catalog, Directory, Shown, add};
+use crate::client::Inner;
+use crate::mailbox::unexpected;
+use crate::route::hops::{KnownHop, known_hops};
+use crate::route::known::{Known, View, in_pool};
+use crate::server::{Always, Answered, Ask, Room, Seal, To, refused};
+use crate::servers::own_servers;
+
+/// How long a catalog is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Of a page: 32 KiB.
+const PAGE: Room = Room::Class(4);
+
+impl Inner {
+    pub(crate) fn directory(&self) -> MutexGuard<'_, Directory> {
+        // Whole after every statement that holds the lock.
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a server says of itself, as far as it was asked or is in a catalog.
+    pub(crate) fn described(&self, fingerprint: &[u8; 32]) -> Option<Arc<Descriptor>> {
+        let asked = self.servers.told().descriptor(fingerprint);
+        asked.or_else(|| self.directory().shown(fingerprint).cloned())
+    }
+
+    /// What chains to a server can be drawn of. The catalogs of those that may be first are asked for where they are not fresh,
+    /// each once however many ask; they are waited for where chains cannot be drawn before. Whole catalogs: what is asked says
+    /// nothing of who is meant. None of `avoid` is asked.
+    ///
+    /// # Errors
+    /// Those of the store. Servers that do not answer cannot be first.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe; what was asked for still comes.
+    pub(in crate::route) async fn places(
+        self: &Arc<Self>,
+        chain: &Chain,
+        target: &HopId,
+        avoid: &[[u8; 32]],
+    ) -> Result<Known> {
+        let (hops, own) = self.read(|txn| Ok((known_hops(txn)?, own_servers(txn)?))).await?;
+        let waited_for: Vec<_> = {
+            let mut directory = self.directory();
+            let may_be_first =
+                |hop: &&KnownHop| in_pool(hop, &chain.first) && !avoid.contains(&hop.reference.fingerprint);
+            let firsts: Vec<_> = hops.iter().filter(may_be_first).collect();
+            let nothing = !firsts.iter().any(|hop| directory.answers(&hop.reference.fingerprint));
+            let look = |hop: &KnownHop| {
+                directory.look(hop.reference.fingerprint, nothing, |asking| {
+                    let (inner, hop) = (Arc::clone(self), hop.clone());
+                    tokio::spawn(async move { inner.ask_catalog(&hop, asking).await });
+                })
+            };
+            firsts.into_iter().filter_map(look).collect()
+        };
+        // Nothing is ever sent by these: they end.
+        join_all(waited_for.into_iter().map(|mut end| async move { end.changed().await })).await;
+        let mut directory = self.directory();
+        directory.keep(&hops);
+        let own = own.iter().map(|own| own.reference.fingerprint).collect();
+        let view = View::new(&directory, &hops, &own, &chain.first);
+        let (places, firsts) = (view.places(), view.firsts());
+        Ok(Known { places, firsts, failed: directory.failed.of(target) })
+    }
+
+    async fn ask_catalog(&self, hop: &KnownHop, asking: watch::Sender<()>) {
+        let came = tokio::select! {
+            came = timeout(PATIENCE, self.catalog_of(hop)) => came,
+            // All was forgotten, and nobody waits.
+            () = asking.closed() => return,
+        };
+        let shown = match came {
+            Ok(Ok(shown)) => Some(shown),
+            Ok(Err(e)) => {
+                tracing::debug!(kind = e.kind().name(), "a hop does not show its catalog");
+                None
+            }
+            Err(_) => None,
+        };
+        self.directory().heard(hop.reference.fingerprint, &asking, shown);
+    }
+
+    /// Asks for a catalog, and says whether it shows every server that the hop sends on to.
+    async fn catalog_of(&self, hop: &KnownHop) -> Result<(Catalog, bool)> {
+        let fingerprint = hop.reference.fingerprint;
+        let server = ServerRef::new(fingerprint, &[hop.reference.url.clone().without_credentials()])?;
+        let (mut catalog, mut from) = (Catalog::new(), 0);
+        // Each page but the last one brings a server at least.
+        for _ in 0..=MAX_ONWARD {
+            let page = self.catalog_page(&server, &hop.reference, from).await?;
+            let next = page.next;
+            add(&mut catalog, page)?;
+            if next <= from {
+                break;
+            }
+            from = next;
+        }
+        let told = self.servers.told().descriptor(&fingerprint);
+        let own =
+            told.ok_or_else(|| Error::new(ErrorKind::Unreachable, "the hop did not describe itself"))?;
+        let ids: BTreeSet<_> = catalog.keys().map(|server| HopId::of(server).0).collect();
+        let whole = own.hop.iter().flat_map(|onward| onward.iter()).all(|id| ids.contains(&id.0));
+        catalog.insert(fingerprint, Shown { descriptor: own, found: List::default() });
+        Ok((catalog, whole))
+    }
+
+    async fn catalog_page(
+        &self,
+        server: &ServerRef,
+        reference: &ServerReference,
+        from: u16,
+    ) -> Result<CatalogPage> {
+        let kind = RequestKind::Catalog(CatalogGet { from });
+        let ask = Ask {
+            to: To { server, private_url: Some(&reference.url), allowed: &Always },
+            seal: Seal::Key(&kind),
+            room: PAGE,
+            wait: Duration::ZERO,
+        };
+        match self.servers.ask(&ask).await? {
+            Answered::Sealed { answer: Answer::Catalog(page), .. } => Ok(page),
+            Answered::Sealed { answer: Answer::Refused(r), .. } => Err(refused(server, r)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Where the first server of a chain is: as the user says, with credentials, and as its descriptor says.
+    pub(in crate::route) async fn named_hop(self: &Arc<Self>, fingerprint: [u8; 32]) -> Result<KnownHop> {
+        let hops = self.read(known_hops).await?;
+        let found = hops.into_iter().find(|hop| hop.reference.fingerprint == fingerprint);
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the first server of a chain was removed; try again")
+        })
+    }
+}
