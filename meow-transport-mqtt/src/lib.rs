@@ -8,6 +8,7 @@ mod dial;
 mod error;
 mod link;
 mod listen;
+mod prompt;
 mod socket;
 mod upkeep;
 pub mod wire;

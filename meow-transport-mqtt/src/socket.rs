@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::config::{BrokerConfig, Roots};
 use crate::error::MqttError;
+use crate::prompt::Prompt;
 
 const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
@@ -89,7 +90,7 @@ struct Place {
 
 impl Place {
     /// Resolves the name each time, and dials no address but those that it asked about.
-    async fn connect(&self) -> io::Result<TcpStream> {
+    async fn connect(&self) -> io::Result<Prompt> {
         let system = |name, port| tokio::net::lookup_host((name, port));
         let found = self.names.permitted(&self.host, self.port, &self.addresses, system).await;
         let found = found.map_err(|e| match e {
@@ -98,7 +99,7 @@ impl Place {
         })?;
         let socket = TcpStream::connect(found.as_slice()).await?;
         socket.set_nodelay(true)?;
-        Ok(socket)
+        Ok(Prompt(socket))
     }
 }
 

@@ -23,7 +23,8 @@ pub(crate) enum Sending {
 }
 
 impl Channel {
-    /// Opens the client's next link, once there is a slot.
+    /// Opens the client's next link, once there is a slot. The far side hears of it with the first frame, or at the next tick:
+    /// a record for that alone would cost as much as a short request.
     pub(crate) async fn open_link(self: &Arc<Self>) -> Result<Link, MqttError> {
         let Side::Client { slots, .. } = &self.side else { return Err(MqttError::Closed) };
         let slot = Arc::clone(slots).acquire_owned().await.map_err(|_| MqttError::Closed)?;
@@ -37,12 +38,15 @@ impl Channel {
         let link = self.add(&mut state, id, Some(slot));
         state.say(Item::Open(id));
         let now = Instant::now();
-        if now - state.heard > self.config.probe_interval / 3 {
-            // The server may have gone in the meantime; its answer to this comes before the one to the request.
+        // The server may have gone in the meantime; its answer to this comes before the one to the request.
+        let probe = now - state.heard > self.config.probe_interval / 3;
+        if probe {
             self.probe(&mut state, now);
         }
         drop(state);
-        self.wake();
+        if probe {
+            self.wake();
+        }
         Ok(link)
     }
 
