@@ -251,6 +251,38 @@ async fn a_link_needs_a_server_that_is_known_and_there() {
     assert_eq!(e.kind(), ErrorKind::Usage);
 }
 
+/// A record for the opening alone would cost as much as a short request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_is_opened_by_the_record_of_its_first_frame() {
+    let broker = broker().await;
+    let mqtt = mqtt(|_, _| {});
+    let mut listener = mqtt.listen(&broker.url("cats").parse().unwrap()).await.unwrap();
+    let local = listener.local().clone();
+    let mut first = mqtt.connect(&local).await.unwrap();
+    first.tx.send("first".into()).await.unwrap();
+    let mut held = listener.accept().await.unwrap().unwrap();
+    assert_eq!(held.rx.recv().await.unwrap().unwrap(), "first");
+    let mut together = 0;
+    for _ in 0..20 {
+        // What ends the link before is seen by then.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        broker.forget_seen();
+        let mut link = mqtt.connect(&local).await.unwrap();
+        // Longer than sealing takes; on a busy machine a tick falls into it more often than not.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        link.tx.send(vec![7; 500].into()).await.unwrap();
+        let mut other = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().unwrap();
+        assert_eq!(other.rx.recv().await.unwrap().unwrap().len(), 500);
+        let records: Vec<_> =
+            broker.seen().iter().map(|seen| seen.payload.len()).filter(|len| *len != 172).collect();
+        together += usize::from(records == [640]);
+    }
+    assert!(together > 2, "{together} of 20");
+    // Who opens one and says nothing is heard too.
+    let _silent = mqtt.connect(&local).await.unwrap();
+    timeout(PATIENCE, listener.accept()).await.unwrap().unwrap().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_share_a_connection_and_idle_ones_go() {
     let broker = broker().await;

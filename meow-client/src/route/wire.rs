@@ -76,8 +76,8 @@ impl Opening {
             // With the packets that find out how long others may be.
             "udp" => (8700, 7700),
             // The broker is greeted, the announcement found, and a channel made.
-            "mqtt" => (1300, 1050),
-            "mqtts" => (2000, 4150),
+            "mqtt" => (1220, 1030),
+            "mqtts" => (1920, 4130),
             _ => (0, 0),
         };
         Self { up, down, idle: IDLE }

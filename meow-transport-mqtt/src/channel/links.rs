@@ -38,14 +38,9 @@ impl Channel {
         let link = self.add(&mut state, id, Some(slot));
         state.say(Item::Open(id));
         let now = Instant::now();
-        // The server may have gone in the meantime; its answer to this comes before the one to the request.
-        let probe = now - state.heard > self.config.probe_interval / 3;
-        if probe {
+        if now - state.heard > self.config.probe_interval / 3 {
+            // The server may have gone in the meantime; its answer to this comes before the one to the request.
             self.probe(&mut state, now);
-        }
-        drop(state);
-        if probe {
-            self.wake();
         }
         Ok(link)
     }
