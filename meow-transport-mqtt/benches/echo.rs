@@ -1,7 +1,7 @@
 //! Echo of 1 KiB through one broker: this crate beside bare rumqttc with QoS 1, in one process and one run, in turns.
 //!
-//! `cargo bench -p meow-transport-mqtt --bench echo [-- SECONDS]` takes mosquitto where it is installed, else the broker
-//! of the testkit. It prints, with one request at a time and with 64, requests per second and the middle latency (of the
+//! `cargo bench -p meow-transport-mqtt --bench echo [-- SECONDS]` takes mosquitto where it is installed, with
+//! `set_tcp_nodelay` and without, else the broker of the testkit. It prints, with one request at a time and with 64, requests per second and the middle latency (of the
 //! best of some rounds), each with its ratio: of rates, above 1 means better than bare rumqttc; of latencies, below 1.
 //! The bare server answers in its event loop; another one hands requests to a task, as a server of links does. Beside
 //! it stands the time that a record of such a request takes to be sealed and opened.
@@ -39,39 +39,45 @@ fn main() {
     let seconds = std::env::args().filter_map(|text| text.parse::<f64>().ok()).next().unwrap_or(1.0);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mosquitto = common::Mosquitto::start(None);
-        let own = Broker::start(Behaviour::default()).await.unwrap();
-        let port = mosquitto.as_ref().map_or(own.address().port(), |mosquitto| mosquitto.port);
-        println!("broker: {}", if mosquitto.is_some() { "mosquitto" } else { "the testkit's" });
         let (own, core) = record();
         println!("a record of 1 KiB: {own:.2} us to seal and open; {core:.2} us by meow-core's AES-GCM-SIV");
-        let bare = Bare::start(port, "loop").await;
-        let handed = Bare::start(port, "task").await;
-        let mqtt = common::mqtt(|_, server| server.link_rate = 1_000_000);
-        let local = common::echo(&mqtt, &format!("mqtt://127.0.0.1:{port}/bench")).await;
-        for at_once in [1, 64] {
-            let mut all: [Figures; 4] = Default::default();
-            for _ in 0..ROUNDS {
-                all[0].best(load(at_once, seconds, || async { bare.clone() }).await);
-                all[1].best(
-                    load(at_once, seconds, || async { Held(mqtt.connect(&local).await.unwrap()) }).await,
-                );
-                all[2].best(load(at_once, seconds, || async { Fresh(mqtt.clone(), local.clone()) }).await);
-                all[3].best(load(at_once, seconds, || async { handed.clone() }).await);
-            }
-            let [bare, held, fresh, handed] = &all;
-            println!("{at_once:>2} at once: bare rumqttc        {bare}");
-            for (name, own) in
-                [("bare, in a task", handed), ("meow, links held", held), ("meow, a link each", fresh)]
-            {
-                println!(
-                    "            {name:<18}  {own}, ratios {:.2} and {:.2}",
-                    own.rate / bare.rate,
-                    own.latency.as_secs_f64() / bare.latency.as_secs_f64(),
-                );
-            }
-        }
+        let Some(nodelay) = common::Mosquitto::configured(None, "set_tcp_nodelay true") else {
+            let own = Broker::start(Behaviour::default()).await.unwrap();
+            return beside("the testkit's broker", own.address().port(), &[1, 64], seconds).await;
+        };
+        beside("mosquitto with set_tcp_nodelay", nodelay.port, &[1, 64], seconds).await;
+        let stock = common::Mosquitto::start(None).unwrap();
+        beside("mosquitto as it comes", stock.port, &[1], seconds).await;
     });
+}
+
+/// All through one broker, in turns.
+async fn beside(broker: &str, port: u16, at_once: &[usize], seconds: f64) {
+    println!("{broker}");
+    let bare = Bare::start(port, "loop").await;
+    let handed = Bare::start(port, "task").await;
+    let mqtt = common::mqtt(|_, server| server.link_rate = 1_000_000);
+    let local = common::echo(&mqtt, &format!("mqtt://127.0.0.1:{port}/bench")).await;
+    for &at_once in at_once {
+        let mut all: [Figures; 4] = Default::default();
+        for _ in 0..ROUNDS {
+            all[0].best(load(at_once, seconds, || async { bare.clone() }).await);
+            all[1].best(load(at_once, seconds, || async { Held(mqtt.connect(&local).await.unwrap()) }).await);
+            all[2].best(load(at_once, seconds, || async { Fresh(mqtt.clone(), local.clone()) }).await);
+            all[3].best(load(at_once, seconds, || async { handed.clone() }).await);
+        }
+        let [bare, held, fresh, handed] = &all;
+        println!("{at_once:>2} at once: bare rumqttc        {bare}");
+        for (name, own) in
+            [("bare, in a task", handed), ("meow, links held", held), ("meow, a link each", fresh)]
+        {
+            println!(
+                "            {name:<18}  {own}, ratios {:.2} and {:.2}",
+                own.rate / bare.rate,
+                own.latency.as_secs_f64() / bare.latency.as_secs_f64(),
+            );
+        }
+    }
 }
 
 /// Microseconds to seal and open a record with a frame of the size, and to seal and open as many bytes by the core; the

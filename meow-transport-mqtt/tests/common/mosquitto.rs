@@ -21,6 +21,11 @@ fn free_port() -> u16 {
 impl Mosquitto {
     /// With an account, it wants that user and password. `None`, loudly, where it is not installed.
     pub(crate) fn start(account: Option<(&str, &str)>) -> Option<Self> {
+        Self::configured(account, "")
+    }
+
+    /// The same with more lines of configuration.
+    pub(crate) fn configured(account: Option<(&str, &str)>, more: &str) -> Option<Self> {
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
@@ -44,7 +49,7 @@ impl Mosquitto {
                 }
             };
             Ok(format!(
-                "{access}\nset_tcp_nodelay true\nlistener {port} 127.0.0.1\nlistener {tls_port} 127.0.0.1\ncertfile {}\nkeyfile {}\ncafile {}\n",
+                "{access}\n{more}\nlistener {port} 127.0.0.1\nlistener {tls_port} 127.0.0.1\ncertfile {}\nkeyfile {}\ncafile {}\n",
                 file("certificate.pem", &certificate.pem())?,
                 file("key.pem", &key.serialize_pem())?,
                 file("authority.pem", &authority.pem())?,
