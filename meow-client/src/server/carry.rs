@@ -78,7 +78,7 @@ impl Carrier for Direct<'_> {
                 link
             }
         };
-        exchange(link, self.url, packet, patience, fits).await
+        exchange(link, self.url, self.allowed, packet, patience, fits).await
     }
 
     fn thin(&self) -> bool {

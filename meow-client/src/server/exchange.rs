@@ -9,6 +9,7 @@ use meow_core::wire::is_thin;
 use meow_core::{Error, ErrorKind, Result, Retry};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::reach::MayLeave;
 use super::silence::Silence;
 
 /// Bytes of a typical long answer.
@@ -19,23 +20,25 @@ const FIRST_REPEAT: Duration = Duration::from_secs(2);
 /// Tells the answer to a question from other packets.
 pub(crate) type Fits<'a> = &'a (dyn Fn(&[u8]) -> bool + Sync);
 
-/// Sends one packet on a fresh link and waits for the answer.
+/// Sends one packet, which may leave now, on a fresh link and waits for the answer. `allowed` is asked before the packet
+/// leaves again.
 ///
 /// # Errors
-/// Kind `Unreachable` when nothing answers within `patience`; others as the transport says.
+/// Kind `Unreachable` when nothing answers within `patience`; that of `allowed`; others as the transport says.
 ///
 /// # Cancel safety
 /// Dropping the future closes the link; the server may or may not have acted.
 pub(crate) async fn exchange(
     mut link: Link,
     to: &Endpoint,
+    allowed: &dyn MayLeave,
     packet: &[u8],
     patience: Duration,
     fits: Fits<'_>,
 ) -> Result<Bytes> {
     let patience = patience + on_the_way(packet.len(), link.profile.bit_rate);
     if link.profile.pattern == Pattern::Bus {
-        return on_bus(link, to, packet, patience, fits).await;
+        return on_bus(link, to, allowed, packet, patience, fits).await;
     }
     let talk = async {
         link.tx.send(Bytes::copy_from_slice(packet)).await?;
@@ -54,6 +57,7 @@ pub(crate) async fn exchange(
 async fn on_bus(
     mut link: Link,
     to: &Endpoint,
+    allowed: &dyn MayLeave,
     packet: &[u8],
     patience: Duration,
     fits: Fits<'_>,
@@ -80,6 +84,7 @@ async fn on_bus(
                     return Err(silent(to, patience));
                 }
                 if again {
+                    allowed.may_leave().await?;
                     timeout(patience, link.tx.send(frame.clone())).await.map_err(|_| silent(to, patience))??;
                 }
                 pause *= 2;
@@ -122,6 +127,8 @@ pub(super) fn late(to: &Endpoint, patience: Duration) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::Always;
+    use crate::server::reach::tests::Few;
     use meow_core::request::ClearCode;
     use meow_core::transport::{Frame, LinkProfile, Peer, RecvFrames, SendFrames};
     use std::sync::{Arc, Mutex};
@@ -150,6 +157,14 @@ mod tests {
 
     /// Asks with a packet of this length on a bus where these packets are heard, each after so many seconds.
     async fn ask(length: usize, heard: &[(u64, &[u8])]) -> (Result<Bytes>, Vec<(u64, usize)>, u64) {
+        ask_while(&Always, length, heard).await
+    }
+
+    async fn ask_while(
+        allowed: &dyn MayLeave,
+        length: usize,
+        heard: &[(u64, &[u8])],
+    ) -> (Result<Bytes>, Vec<(u64, usize)>, u64) {
         let (start, sent) = (Instant::now(), Sent::default());
         let (air, ears) = mpsc::channel(100);
         let mut profile = LinkProfile::new(Pattern::Bus, 4096);
@@ -166,7 +181,7 @@ mod tests {
         });
         let to = "serial:///dev/ttyS0".parse().unwrap();
         let fits = |packet: &[u8]| packet == b"answer";
-        let answer = exchange(link, &to, &vec![9; length], Duration::from_secs(60), &fits).await;
+        let answer = exchange(link, &to, allowed, &vec![9; length], Duration::from_secs(60), &fits).await;
         speaker.abort();
         let sent = sent.lock().unwrap().clone();
         (answer, sent, start.elapsed().as_secs())
@@ -191,6 +206,18 @@ mod tests {
         // Nothing better comes: it is believed, and only makes the client ask for keys again.
         let (answer, _, took) = ask(124, &[(1, &refusal)]).await;
         assert_eq!((&answer.unwrap()[..], took), (&refusal[..], 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_packet_that_the_policy_has_come_to_forbid_is_not_sent_again() {
+        let (answer, sent, took) = ask_while(&Few::new(1), 60, &[(20, b"answer")]).await;
+        assert_eq!(answer.unwrap_err().to_string(), "the policy has changed");
+        assert_eq!((sent.as_slice(), took), (&[(0, 60), (2, 60)][..], 6));
+        // What has left is listened for until then, and nothing is asked of what is sent once.
+        let (answer, sent, _) = ask_while(&Few::new(0), 60, &[(1, b"answer")]).await;
+        assert!(answer.is_ok() && sent.len() == 1);
+        let (answer, sent, _) = ask_while(&Few::new(0), 256, &[(20, b"answer")]).await;
+        assert!(answer.is_ok() && sent.len() == 1);
     }
 
     #[tokio::test(start_paused = true)]

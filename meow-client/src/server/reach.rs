@@ -23,7 +23,8 @@ const HEAD_START: Duration = Duration::from_millis(300);
 /// Head start before a costlier one is tried: airtime and volume are not spent for a moment's delay.
 const HEAD_START_OF_CHEAP: Duration = Duration::from_secs(4);
 
-/// Says, before each link that is made for a request and once it is open, whether it may leave yet: the policy that allows it can change meanwhile.
+/// Says, before each link that is made for a request, once it is open and before the request leaves once more, whether it may
+/// leave yet: the policy that allows it can change meanwhile.
 pub(crate) trait MayLeave: Sync {
     /// # Errors
     /// Where it may not, with why.
@@ -142,7 +143,7 @@ fn named(to: &Endpoint, e: Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::server::choose::{Failures, order};
     use meow_core::transport::{
@@ -244,7 +245,14 @@ mod tests {
     }
 
     /// Says yes so many times.
-    struct Few(Mutex<usize>);
+    pub(in crate::server) struct Few(Mutex<usize>);
+
+    impl Few {
+        pub(in crate::server) fn new(times: usize) -> Self {
+            Self(Mutex::new(times))
+        }
+    }
+
     impl MayLeave for Few {
         fn may_leave(&self) -> BoxFuture<'_, Result<()>> {
             let mut left = self.0.lock().unwrap();
@@ -268,7 +276,7 @@ mod tests {
             let transports = Transports::new().with(slow.clone());
             let urls = [first, "free://b:100"].map(|url| url.parse().unwrap());
             let mut ways = order(&transports, &[0; 32], urls, [], &Failures::default()).unwrap();
-            let opened = open(&transports, &mut ways, &[100; 32], &Few(Mutex::new(allowed))).await;
+            let opened = open(&transports, &mut ways, &[100; 32], &Few::new(allowed)).await;
             assert_eq!((opened.is_ok(), slow.0.lock().unwrap().len()), (may, dialled), "{first}, {allowed}");
         }
     }

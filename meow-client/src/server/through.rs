@@ -69,7 +69,7 @@ impl Servers {
             };
             return Err(last.unwrap_or_else(none).into());
         };
-        match exchange(link, &url, packet, patience, fits).await {
+        match exchange(link, &url, to.allowed, packet, patience, fits).await {
             Ok(answer) => {
                 self.failures().worked(fingerprint, &url);
                 self.told().used(fingerprint, &url);
