@@ -14,6 +14,7 @@ use meow_core::{Error, ErrorKind, Result, Retry};
 use super::known::Known;
 use super::passage::Passage;
 use super::path::{Draw, NoPath, Path, Place, choose};
+use super::warn::left_out;
 use super::ways::{Under, Ways};
 use crate::client::Inner;
 use crate::server::{NotCarried, NotHow, Room, To, counter_of_own};
@@ -95,9 +96,12 @@ impl Inner {
     ) -> Result<Path> {
         let avoid: Vec<_> = ways.avoid.iter().map(|fingerprint| fingerprint.0).collect();
         let target = HopId::of(server.fingerprint());
-        let Known { places, firsts, failed } = self.places(chain, &target, &avoid).await?;
+        let Known { places, firsts, failed, unasked } = self.places(chain, &target, ways).await?;
         let draw = Draw { chain, target: &target, avoid: &avoid, firsts: &firsts, failed: &failed };
-        choose(&places, &draw, &mut *self.random.lock()).map_err(no_path)
+        choose(&places, &draw, &mut *self.random.lock()).map_err(no_path).map_err(|e| match unasked {
+            0 => e,
+            _ => Error::new(e.kind(), format!("{e}; {}", left_out(unasked))).with_source(e),
+        })
     }
 
     /// Whether some chain that the policy for new contacts allows leads to a server now.

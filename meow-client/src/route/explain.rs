@@ -16,7 +16,7 @@ use super::cost::{RouteCost, Sample};
 use super::day::{DayCost, Stream, day};
 use super::path::{Path, Place};
 use super::warn::servers_of;
-use super::ways::{Ways, no_way};
+use super::ways::{Under, Ways, no_way};
 use super::wire::Opening;
 use crate::client::{Client, Inner};
 use crate::cover::{loops_count, loops_of, stands_still};
@@ -100,7 +100,8 @@ impl Client {
     }
 
     /// What [`explain_route`](Self::explain_route) would say if the contact had this policy; nothing is set. Whether a direct
-    /// link could be made is told by the policy that the contact has.
+    /// link could be made is told by the policy that the contact has. A server that no policy has chains begin at, and that the
+    /// user does not trust, is not asked for this; a warning says so.
     ///
     /// # Errors
     /// `Usage` for a policy that cannot be, `NotFound`, `Damaged`, `System`.
@@ -114,7 +115,7 @@ impl Client {
 
     async fn explain_with(&self, name: &str, policy: Option<Policy>) -> Result<Vec<RouteReport>> {
         let (inner, name) = (&self.inner, name.to_owned());
-        let now = inner.now_ms();
+        let (now, weighed) = (inner.now_ms(), policy.is_some());
         let (id, record, kept) = inner
             .read(move |txn| {
                 let id = contact_of(txn, &name)?;
@@ -128,7 +129,10 @@ impl Client {
             })
             .await?;
         let loops = inner.read(move |txn| loops_of(txn, &id)).await?;
-        let ways = Ways::of(&record);
+        let mut ways = Ways::of(&record);
+        if weighed {
+            ways.under = Under::Weighed;
+        }
         let theirs = servers_of(&record);
         let own: Vec<_> = record.machine.current_mailboxes().map(|mailbox| mailbox.server.clone()).collect();
         let (mut all, mut bases) = (Vec::new(), Vec::new());

@@ -20,6 +20,9 @@ pub(super) struct Known {
     pub(super) firsts: Vec<First>,
     /// Those between of chains to the target that failed, the worst first.
     pub(super) failed: Vec<HopId>,
+    /// Those that could be the first by a policy that is weighed, and were not asked for it: it would be the first to show
+    /// them this device's address.
+    pub(super) unasked: usize,
 }
 
 /// Whether the user's marks put a server into a pool.

@@ -107,6 +107,7 @@ impl Inner {
             }
             Under::NewContacts => Ok(passage.is_allowed(&self.default_policy().await?)),
             Under::Removed => Ok(true),
+            Under::Weighed => Ok(false),
         }
     }
 

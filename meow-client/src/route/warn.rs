@@ -85,17 +85,27 @@ impl Inner {
         let avoid: Vec<_> = ways.avoid.iter().map(|fingerprint| fingerprint.0).collect();
         let nobody = HopId([0; 16]);
         let id = target.map_or(nobody, |target| HopId::of(target.fingerprint()));
-        let known = self.places(chain, &id, &avoid).await?;
+        let known = self.places(chain, &id, ways).await?;
         let theirs: Vec<_> = theirs.iter().map(|server| *server.fingerprint()).collect();
         Ok(weak(&known, &id, &avoid, &theirs))
     }
+}
+
+/// What is said of a policy that is weighed, where so many servers were not asked for it.
+pub(super) fn left_out(unasked: usize) -> String {
+    format!(
+        "{unasked} of the servers that may be first by this policy are not asked before it is set, since no policy lets them \
+         see this device's address yet: this is without them"
+    )
 }
 
 fn weak(known: &Known, target: &HopId, avoid: &[[u8; 32]], theirs: &[[u8; 32]]) -> Vec<String> {
     let mut all = Vec::new();
     let firsts = &known.firsts;
     let usable = firsts.iter().filter(|first| first.answers && !avoid.contains(&first.fingerprint)).count();
-    if (1..CATALOGS).contains(&usable) {
+    if known.unasked > 0 {
+        all.push(left_out(known.unasked));
+    } else if (1..CATALOGS).contains(&usable) {
         let shown =
             if usable == 1 { "one server shows its catalog" } else { "two servers show their catalogs" };
         all.push(format!(
@@ -150,8 +160,12 @@ mod tests {
     fn of(firsts: &[First], theirs: &[u16], avoid: &[u16]) -> Vec<String> {
         let fingerprints =
             |all: &[u16]| all.iter().map(|n| place(*n, &[], "").fingerprint).collect::<Vec<_>>();
-        let known =
-            Known { places: vec![place(9, &[], "theirs")], firsts: firsts.to_vec(), failed: Vec::new() };
+        let known = Known {
+            places: vec![place(9, &[], "theirs")],
+            firsts: firsts.to_vec(),
+            failed: Vec::new(),
+            unasked: 0,
+        };
         weak(&known, &id(9), &fingerprints(avoid), &fingerprints(theirs))
     }
 

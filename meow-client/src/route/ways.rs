@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use meow_core::identity::ContactId;
 use meow_core::lane::{Lookup, ServerRef};
-use meow_core::policy::{MAX_ROUTES, Route};
+use meow_core::policy::{Chain, MAX_ROUTES, Route};
 use meow_core::request::{Answer, RequestKind};
+use meow_core::store::StoreTxn;
 use meow_core::wire::{Fixed, List};
 use meow_core::{Error, ErrorKind, Result, Retry};
 use serde::{Deserialize, Serialize};
 
+use super::hops::KnownHop;
+use super::known::in_pool;
 use super::passage::Passage;
 use crate::client::Inner;
+use crate::contacts::every_contact;
+use crate::policy::default_policy;
 use crate::records::ContactRecord;
 use crate::run::of_the_store;
 use crate::server::{Room, counter_of_own};
@@ -31,6 +36,9 @@ pub(crate) enum Under {
     /// That of a contact who was removed, as it was then.
     #[default]
     Removed,
+    /// One that is weighed, and not set: nothing goes by it, and nobody learns this device's address for its sake.
+    #[serde(skip)]
+    Weighed,
 }
 
 /// By which ways requests about one contact may go.
@@ -68,6 +76,27 @@ impl Ways {
         let own = record.machine.mailboxes().iter().rev().map(|mailbox| &mailbox.server);
         let theirs = record.machine.deposit_target().into_iter().flat_map(Lookup::servers);
         Self::new(Under::Contact(*record.machine.id()), record.policy.routes.clone(), theirs.chain(own))
+    }
+
+    /// Those of all policies that are set.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) fn all(txn: &dyn StoreTxn) -> Result<Vec<Self>> {
+        let new = Self::new(Under::NewContacts, default_policy(txn)?.routes, std::iter::empty());
+        let contacts = every_contact(txn)?;
+        Ok(std::iter::once(new).chain(contacts.iter().map(|(_, record)| Self::of(record))).collect())
+    }
+
+    /// Whether one of these chains may begin at a server.
+    pub(super) fn begin_at(&self, hop: &KnownHop) -> bool {
+        let begins = |route: &Route| matches!(route, Route::Matriochka(chain) if self.may_begin(chain, hop));
+        self.routes.iter().any(begins)
+    }
+
+    /// Whether this chain of theirs may.
+    pub(super) fn may_begin(&self, chain: &Chain, hop: &KnownHop) -> bool {
+        in_pool(hop, &chain.first) && !self.avoid.contains(&Fixed(hop.reference.fingerprint))
     }
 }
 

@@ -18,6 +18,7 @@ mod lossy;
 mod next_hop;
 mod relays;
 mod strangers;
+mod weighed;
 
 use relays::*;
 

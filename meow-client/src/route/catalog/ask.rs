@@ -18,7 +18,8 @@ use super::{Catalog, Directory, Shown, add};
 use crate::client::Inner;
 use crate::mailbox::unexpected;
 use crate::route::hops::{KnownHop, known_hops};
-use crate::route::known::{Known, View, in_pool};
+use crate::route::known::{Known, View};
+use crate::route::ways::{Under, Ways};
 use crate::server::{Always, Answered, Ask, Room, Seal, To, refused};
 use crate::servers::own_servers;
 
@@ -41,7 +42,8 @@ impl Inner {
 
     /// What chains to a server can be drawn of. The catalogs of those that may be first are asked for where they are not fresh,
     /// each once however many ask; they are waited for where chains cannot be drawn before. Whole catalogs: what is asked says
-    /// nothing of who is meant. None of `avoid` is asked.
+    /// nothing of who is meant. No mailbox server of these `ways` is asked; and where they are only weighed nobody at whom no
+    /// policy has chains begin, unless the user trusts it.
     ///
     /// # Errors
     /// Those of the store. Servers that do not answer cannot be first.
@@ -52,14 +54,21 @@ impl Inner {
         self: &Arc<Self>,
         chain: &Chain,
         target: &HopId,
-        avoid: &[[u8; 32]],
+        ways: &Ways,
     ) -> Result<Known> {
-        let (hops, own) = self.read(|txn| Ok((known_hops(txn)?, own_servers(txn)?))).await?;
+        let weighed = ways.under == Under::Weighed;
+        let (hops, own, set) = self
+            .read(move |txn| {
+                let set = if weighed { Ways::all(txn)? } else { Vec::new() };
+                Ok((known_hops(txn)?, own_servers(txn)?, set))
+            })
+            .await?;
+        let may_be_asked =
+            |hop: &&KnownHop| !weighed || hop.marks.trusted || set.iter().any(|ways| ways.begin_at(hop));
+        let may_be_first = hops.iter().filter(|hop| ways.may_begin(chain, hop));
+        let (firsts, unasked): (Vec<_>, Vec<_>) = may_be_first.partition(may_be_asked);
         let waited_for: Vec<_> = {
             let mut directory = self.directory();
-            let may_be_first =
-                |hop: &&KnownHop| in_pool(hop, &chain.first) && !avoid.contains(&hop.reference.fingerprint);
-            let firsts: Vec<_> = hops.iter().filter(may_be_first).collect();
             let nothing = !firsts.iter().any(|hop| directory.answers(&hop.reference.fingerprint));
             let look = |hop: &KnownHop| {
                 directory.look(hop.reference.fingerprint, nothing, |asking| {
@@ -76,7 +85,7 @@ impl Inner {
         let own = own.iter().map(|own| own.reference.fingerprint).collect();
         let view = View::new(&directory, &hops, &own, &chain.first);
         let (places, firsts) = (view.places(), view.firsts());
-        Ok(Known { places, firsts, failed: directory.failed.of(target) })
+        Ok(Known { places, firsts, failed: directory.failed.of(target), unasked: unasked.len() })
     }
 
     async fn ask_catalog(&self, hop: &KnownHop, asking: watch::Sender<()>) {
