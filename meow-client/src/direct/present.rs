@@ -9,6 +9,7 @@ use meow_core::crypto::{Secret, VerifyKey, key_commitment};
 use meow_core::direct::{Reach, ReachFor, ReachUse};
 use meow_core::identity::ContactId;
 use meow_core::request::{Answer, Deposit, Present, Presented, RefusalCode, RequestKind, Seen, Showing};
+use meow_core::store::StoreTxn;
 use meow_core::wire::Fixed;
 use meow_core::{ErrorKind, Result};
 use tokio::time::{Instant, sleep};
@@ -46,11 +47,14 @@ struct Shown {
 }
 
 /// What is wished at a mailbox where this device was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     /// That it is shown.
     Show,
     /// That it is shown no longer.
     Withdraw,
+    /// That it is shown under another offer, which took the place of this one.
+    Replace,
     /// That the server hears nothing straight from this device, not even that: it forgets within minutes.
     Hide,
 }
@@ -143,13 +147,10 @@ impl Inner {
     async fn show(self: Arc<Self>, shown: Shown) -> Result<()> {
         let (mut seen, mut knocked, mut failures) = (None, None, 0u32);
         loop {
-            match self.wish(&shown).await? {
-                Wish::Show => {}
-                Wish::Withdraw | Wish::Hide => return self.show_no_more(shown).await,
-            }
             let began = Instant::now();
             match self.wait_at(&shown, &mut seen, &mut knocked).await {
-                Ok(()) => {
+                Ok(false) => return self.show_no_more(shown).await,
+                Ok(true) => {
                     failures = 0;
                     if began.elapsed() < PAUSE && knocked.is_none_or(|at| at < began) {
                         sleep(PAUSE).await;
@@ -168,9 +169,6 @@ impl Inner {
 
     /// Takes away what is shown at one mailbox, if that is wished.
     async fn show_no_more(self: Arc<Self>, shown: Shown) -> Result<()> {
-        if !matches!(self.wish(&shown).await?, Wish::Withdraw) {
-            return Ok(());
-        }
         match self.present(&shown, Showing::Nothing, Duration::ZERO).await {
             Err(e) if of_the_store(&e) => Err(e),
             // A server that does not answer forgets within minutes.
@@ -178,33 +176,18 @@ impl Inner {
         }
     }
 
-    async fn wish(self: &Arc<Self>, shown: &Shown) -> Result<Wish> {
-        let (id, lkp, secret) = (shown.contact, shown.mailbox.lkp.public(), shown.secret.clone());
-        self.read(move |txn| match contact(txn, &id) {
-            Ok(record) if !record.policy.shows_to_servers() => Ok(Wish::Hide),
-            Ok(record) => {
-                let current = record.machine.current_mailboxes().any(|m| m.lkp.public() == lkp);
-                let mine = direct_record(txn, &id)?.mine;
-                let wished =
-                    May::BeFound.under(&record.policy) && mine.is_some_and(|mine| mine.secret == secret);
-                Ok(if current && wished { Wish::Show } else { Wish::Withdraw })
-            }
-            // Its mailboxes are closed, by the routes that its policy had.
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Wish::Hide),
-            Err(e) => Err(e),
-        })
-        .await
-    }
-
-    /// Shows this device and waits for a knock.
+    /// Shows this device and waits for a knock; false where it is not to be shown so any more.
     async fn wait_at(
         self: &Arc<Self>,
         shown: &Shown,
         seen: &mut Option<Seen>,
         knocked: &mut Option<Instant>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         if seen.is_none() {
-            *seen = self.present(shown, Showing::Same, Duration::ZERO).await?.seen;
+            let Some(same) = self.present(shown, Showing::Same, Duration::ZERO).await? else {
+                return Ok(false);
+            };
+            *seen = same.seen;
         }
         let own = places::own(&self.direct.state().local, *seen);
         let (secret, server, mailbox, used) = shown.to(ReachUse::Presence);
@@ -212,20 +195,22 @@ impl Inner {
         let record = places::reach(&own, self.now_ms()).seal(&to, &mut *self.random.lock())?;
         let token_hash = Fixed(Deposit::token_hash(shown.token.as_bytes()));
         let showing = Showing::Record { token_hash, record: Box::new(record) };
-        let Presented { seen: now_seen, knock } = self.present(shown, showing, HOLD).await?;
+        let Some(Presented { seen: now_seen, knock }) = self.present(shown, showing, HOLD).await? else {
+            return Ok(false);
+        };
         *seen = now_seen;
-        let Some(knocking) = knock else { return Ok(()) };
+        let Some(knocking) = knock else { return Ok(true) };
         let early = knocked.is_some_and(|at| at.elapsed() < BETWEEN_KNOCKS);
         *knocked = Some(Instant::now());
         let to = ReachFor { used: ReachUse::Knock, ..to };
-        let Ok(reach) = Reach::open(&knocking.note, &to) else { return Ok(()) };
+        let Ok(reach) = Reach::open(&knocking.note, &to) else { return Ok(true) };
         if !early {
             let inner = Arc::clone(self);
             let id = shown.contact;
             let from = knocking.from.map(|from| from.ip());
             tokio::spawn(async move { inner.dial_back(id, &reach, from).await });
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Dials whoever has knocked. That opens the way for its own packets too, whichever of both comes through.
@@ -247,13 +232,28 @@ impl Inner {
         }
     }
 
-    async fn present(self: &Arc<Self>, shown: &Shown, showing: Showing, wait: Duration) -> Result<Presented> {
+    /// Asks a server to show this device so, or no longer; `None` once something else is wished. Each try takes its counter
+    /// where it looks at the wish, and a server goes by the highest: what was wished last stays, in whatever order requests
+    /// arrive.
+    async fn present(
+        self: &Arc<Self>,
+        shown: &Shown,
+        showing: Showing,
+        wait: Duration,
+    ) -> Result<Option<Presented>> {
         let (mailbox, server) = (&shown.mailbox, &shown.mailbox.server);
         let passage = Passage::straight(shown.contact);
+        let meant = if showing == Showing::Nothing { Wish::Withdraw } else { Wish::Show };
         let mut tries = 0;
         loop {
-            let key = mailbox.key();
-            let counter = self.write(move |txn, _| take_counter(txn, &key)).await?;
+            let this = shown.clone();
+            let counter = self
+                .write(move |txn, _| {
+                    let wished = wish(txn, &this)? == meant;
+                    wished.then(|| take_counter(txn, &this.mailbox.key())).transpose()
+                })
+                .await?;
+            let Some(counter) = counter else { return Ok(None) };
             let body = Present {
                 mailbox: mailbox.lkp.public(),
                 counter,
@@ -263,7 +263,7 @@ impl Inner {
             };
             let signed = body.signed(server.fingerprint(), &mailbox.lkp)?;
             match self.ask(&passage, server, RequestKind::Present(signed), CLASS, wait).await? {
-                Answer::Presented(presented) => return Ok(presented),
+                Answer::Presented(presented) => return Ok(Some(presented)),
                 // Another request of this store was faster.
                 Answer::Refused(r) if r.code == RefusalCode::StaleCounter && tries < 8 => tries += 1,
                 Answer::Refused(r) => return Err(refused(server, r)),
@@ -271,4 +271,23 @@ impl Inner {
             }
         }
     }
+}
+
+fn wish(txn: &dyn StoreTxn, shown: &Shown) -> Result<Wish> {
+    let record = match contact(txn, &shown.contact) {
+        // Its mailboxes are closed, by the routes that its policy had.
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Wish::Hide),
+        record => record?,
+    };
+    if !record.policy.shows_to_servers() {
+        return Ok(Wish::Hide);
+    }
+    let lkp = shown.mailbox.lkp.public();
+    let current = record.machine.current_mailboxes().any(|mailbox| mailbox.lkp.public() == lkp);
+    let mine = direct_record(txn, &shown.contact)?.mine;
+    Ok(match mine.filter(|_| current && May::BeFound.under(&record.policy)) {
+        None => Wish::Withdraw,
+        Some(mine) if mine.secret == shown.secret => Wish::Show,
+        Some(_) => Wish::Replace,
+    })
 }

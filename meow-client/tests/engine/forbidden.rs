@@ -183,6 +183,42 @@ async fn presence_that_is_turned_off_is_gone_while_a_server_would_hold_it_longer
     timeout(Duration::from_secs(30), gone).await.expect("it ends with the wish");
 }
 
+/// Off and on again while the server is slow: whichever request arrives first, the device is shown and stays so.
+#[tokio::test(flavor = "multi_thread")]
+async fn presence_that_is_turned_on_again_is_not_taken_away_by_what_turned_it_off() {
+    let world = World::with(Transports::new().with(Memory::new()), Default::default()).await;
+    let wire = Wire::new(world.transports.clone());
+    let (_, alice, b, bob) = world.pair().await;
+    drop(bob);
+    let bob = User { transports: Transports::new().with(wire.clone()), ..b };
+    let bob = listening(&bob, "memory://bob").await;
+    bob.weaken_policy("alice", policy(DIRECT_FIRST, true), &key()).await.unwrap();
+    alice.weaken_policy("bob", policy(DIRECT_FIRST, false), &key()).await.unwrap();
+    // Bob's offer goes by the server.
+    for _ in 0..2 {
+        sync(&bob).await;
+        sync(&alice).await;
+    }
+    let _running = Running::new(&bob);
+    let steady = async || {
+        alice.sync(Duration::ZERO).await.unwrap();
+        // His mail and his presence are held at the relay, and nothing else is going on.
+        let quiet = wire.under_way("relay") == 0 && wire.open("relay") == 2;
+        quiet && alice.presence("bob").await.unwrap() == Presence::Online
+    };
+    until(steady).await;
+    for _ in 0..8 {
+        wire.hold(&["relay"]);
+        bob.set_policy("alice", policy(DIRECT_FIRST, false)).await.unwrap();
+        // What withdraws it, and the word to Alice.
+        until(async || wire.under_way("relay") >= 2).await;
+        bob.weaken_policy("alice", policy(DIRECT_FIRST, true), &key()).await.unwrap();
+        until(async || wire.under_way("relay") >= 3).await;
+        wire.hold(&[]);
+        timeout(Duration::from_secs(30), until(steady)).await.expect("it is shown, and stays so");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_for_which_direct_links_alone_are_allowed_by_now_is_not_deposited() {
     let setting = Setting::new().await;
