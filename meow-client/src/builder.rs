@@ -221,7 +221,7 @@ impl ClientBuilder {
 
     fn assemble(self, keys: KeyVault, store: Arc<dyn ClientStore>) -> Client {
         let direct = Direct::new(self.transports.clone(), self.direct_addresses, self.direct_at);
-        let servers = Servers::new(self.transports, self.random.clone());
+        let servers = Arc::new(Servers::new(self.transports, self.random.clone()));
         Client {
             inner: Arc::new(Inner {
                 store,

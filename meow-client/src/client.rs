@@ -35,7 +35,7 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn ClientStore>,
     pub(crate) keys: KeyVault,
-    pub(crate) servers: Servers,
+    pub(crate) servers: Arc<Servers>,
     pub(crate) direct: Direct,
     /// What servers say of themselves that chains can lead through.
     pub(crate) directory: Mutex<Directory>,

@@ -107,6 +107,7 @@ impl Client {
                 end = self.inner.cover_loop(&mut moments, true) => return end,
                 asleep = suspended.wait_for(|s| *s) => {
                     asleep.map_err(client_ended)?;
+                    self.inner.directory().let_go();
                 }
             }
         }

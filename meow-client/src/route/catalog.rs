@@ -162,8 +162,13 @@ impl Directory {
     /// counts no more.
     pub(crate) fn forget(&mut self) {
         self.asked.clear();
-        self.asking.clear();
+        self.let_go();
         self.failed.forget();
+    }
+
+    /// What is under way counts no more, and ends where no chain waits for it.
+    pub(crate) fn let_go(&mut self) {
+        self.asking.clear();
     }
 
     /// No answer came by this path.

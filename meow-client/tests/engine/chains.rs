@@ -17,6 +17,7 @@ use crate::support::*;
 mod lossy;
 mod next_hop;
 mod relays;
+mod silent;
 mod strangers;
 mod weighed;
 

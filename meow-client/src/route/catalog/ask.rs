@@ -1,7 +1,7 @@
 //! Asking for catalogs.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -20,7 +20,7 @@ use crate::mailbox::unexpected;
 use crate::route::hops::{KnownHop, known_hops};
 use crate::route::known::{Known, View};
 use crate::route::ways::{Under, Ways};
-use crate::server::{Always, Answered, Ask, Room, Seal, To, refused};
+use crate::server::{Always, Answered, Ask, Room, Seal, Servers, To, refused};
 use crate::servers::own_servers;
 
 /// How long a catalog is waited for.
@@ -49,7 +49,7 @@ impl Inner {
     /// Those of the store. Servers that do not answer cannot be first.
     ///
     /// # Cancel safety
-    /// Cancel-safe; what was asked for still comes.
+    /// Cancel-safe; what was asked for still comes, unless the client ends or sleeps.
     pub(in crate::route) async fn places(
         self: &Arc<Self>,
         chain: &Chain,
@@ -72,8 +72,8 @@ impl Inner {
             let nothing = !firsts.iter().any(|hop| directory.answers(&hop.reference.fingerprint));
             let look = |hop: &KnownHop| {
                 directory.look(hop.reference.fingerprint, nothing, |asking| {
-                    let (inner, hop) = (Arc::clone(self), hop.clone());
-                    tokio::spawn(async move { inner.ask_catalog(&hop, asking).await });
+                    let (client, servers) = (Arc::downgrade(self), Arc::clone(&self.servers));
+                    tokio::spawn(ask_catalog(client, servers, hop.clone(), asking));
                 })
             };
             firsts.into_iter().filter_map(look).collect()
@@ -88,23 +88,38 @@ impl Inner {
         Ok(Known { places, firsts, failed: directory.failed.of(target), unasked: unasked.len() })
     }
 
-    async fn ask_catalog(&self, hop: &KnownHop, asking: watch::Sender<()>) {
-        let came = tokio::select! {
-            came = timeout(PATIENCE, self.catalog_of(hop)) => came,
-            // All was forgotten, and nobody waits.
-            () = asking.closed() => return,
-        };
-        let shown = match came {
-            Ok(Ok(shown)) => Some(shown),
-            Ok(Err(e)) => {
-                tracing::debug!(kind = e.kind().name(), "a hop does not show its catalog");
-                None
-            }
-            Err(_) => None,
-        };
-        self.directory().heard(hop.reference.fingerprint, &asking, shown);
+    /// Where the first server of a chain is: as the user says, with credentials, and as its descriptor says.
+    pub(in crate::route) async fn named_hop(self: &Arc<Self>, fingerprint: [u8; 32]) -> Result<KnownHop> {
+        let hops = self.read(known_hops).await?;
+        let found = hops.into_iter().find(|hop| hop.reference.fingerprint == fingerprint);
+        found.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, "the first server of a chain was removed; try again")
+        })
     }
+}
 
+/// Asks a hop for its catalog while somebody waits for it, or the client draws chains. It does not keep the client, nor its
+/// store.
+async fn ask_catalog(client: Weak<Inner>, servers: Arc<Servers>, hop: KnownHop, asking: watch::Sender<()>) {
+    let came = tokio::select! {
+        came = timeout(PATIENCE, servers.catalog_of(&hop)) => came,
+        // All was forgotten, or the client is gone, and nobody waits.
+        () = asking.closed() => return,
+    };
+    let shown = match came {
+        Ok(Ok(shown)) => Some(shown),
+        Ok(Err(e)) => {
+            tracing::debug!(kind = e.kind().name(), "a hop does not show its catalog");
+            None
+        }
+        Err(_) => None,
+    };
+    if let Some(inner) = client.upgrade() {
+        inner.directory().heard(hop.reference.fingerprint, &asking, shown);
+    }
+}
+
+impl Servers {
     /// Asks for a catalog, and says whether it shows every server that the hop sends on to.
     async fn catalog_of(&self, hop: &KnownHop) -> Result<(Catalog, bool)> {
         let fingerprint = hop.reference.fingerprint;
@@ -120,7 +135,7 @@ impl Inner {
             }
             from = next;
         }
-        let told = self.servers.told().descriptor(&fingerprint);
+        let told = self.told().descriptor(&fingerprint);
         let own =
             told.ok_or_else(|| Error::new(ErrorKind::Unreachable, "the hop did not describe itself"))?;
         let ids: BTreeSet<_> = catalog.keys().map(|server| HopId::of(server).0).collect();
@@ -142,19 +157,10 @@ impl Inner {
             room: PAGE,
             wait: Duration::ZERO,
         };
-        match self.servers.ask(&ask).await? {
+        match self.ask(&ask).await? {
             Answered::Sealed { answer: Answer::Catalog(page), .. } => Ok(page),
             Answered::Sealed { answer: Answer::Refused(r), .. } => Err(refused(server, r)),
             _ => Err(unexpected()),
         }
-    }
-
-    /// Where the first server of a chain is: as the user says, with credentials, and as its descriptor says.
-    pub(in crate::route) async fn named_hop(self: &Arc<Self>, fingerprint: [u8; 32]) -> Result<KnownHop> {
-        let hops = self.read(known_hops).await?;
-        let found = hops.into_iter().find(|hop| hop.reference.fingerprint == fingerprint);
-        found.ok_or_else(|| {
-            Error::new(ErrorKind::NotFound, "the first server of a chain was removed; try again")
-        })
     }
 }
