@@ -234,7 +234,7 @@ impl ClientBuilder {
                 outbox: Notify::new(),
                 cover: Notify::new(),
                 mailboxes: Notify::new(),
-                network: Notify::new(),
+                network: watch::Sender::new(()),
                 events: watch::Sender::new(0),
                 suspended: watch::Sender::new(false),
                 trouble: Trouble::default(),

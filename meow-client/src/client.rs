@@ -47,8 +47,8 @@ pub(crate) struct Inner {
     pub(crate) mailboxes: Notify,
     /// When what cover traffic sends is to leave changed.
     pub(crate) cover: Notify,
-    /// Running polls are to start over.
-    pub(crate) network: Notify,
+    /// Running polls are to start over. Each that listens sees a notice, whatever it does meanwhile.
+    pub(crate) network: watch::Sender<()>,
     /// Highest event number known to this process.
     pub(crate) events: watch::Sender<u64>,
     pub(crate) suspended: watch::Sender<bool>,

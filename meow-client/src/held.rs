@@ -7,11 +7,12 @@ use std::time::Duration;
 use meow_core::crypto::Random;
 use meow_core::{Error, ErrorKind, Result, Retry};
 use tokio::sync::futures::Notified;
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::sleep;
 
 use crate::route::below;
-use crate::run::task_ended;
+use crate::run::{client_ended, task_ended};
 
 /// Longest pause after failures that nobody asked for, on average.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -64,14 +65,14 @@ impl<K: Copy + Eq + Hash + Send + 'static, V> Held<K, V> {
 
     /// Waits until a task has ended or `changed` comes, and then as long again as the look before `took`, a second at most: what
     /// many contacts bring together is one look, and looking takes half of the time. True, with all tasks stopped, when the
-    /// network has changed.
+    /// network has changed since `network` was made or last gave true here, however long ago.
     ///
     /// # Errors
     /// That of a task; all others run on.
     pub(crate) async fn wait(
         &mut self,
         changed: Notified<'_>,
-        network: Notified<'_>,
+        network: &mut watch::Receiver<()>,
         took: Duration,
     ) -> Result<bool> {
         let woken = async {
@@ -86,9 +87,8 @@ impl<K: Copy + Eq + Hash + Send + 'static, V> Held<K, V> {
             Ok(false)
         };
         tokio::select! {
-            // Nobody else keeps this news.
             biased;
-            () = network => {}
+            news = network.changed() => news.map_err(client_ended)?,
             woken = woken => return woken,
         }
         self.running.shutdown().await;
@@ -136,14 +136,14 @@ mod tests {
     use meow_core::crypto::SeededRandom;
     use tokio::sync::Notify;
     use tokio::sync::mpsc::unbounded_channel;
-    use tokio::time::Instant;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
 
     /// Where nothing else comes.
     async fn wait(held: &mut Held<u8, &'static str>, took: Duration) -> Result<bool> {
-        let never = Notify::new();
-        held.wait(never.notified(), never.notified(), took).await
+        let (changed, network) = (Notify::new(), watch::Sender::new(()));
+        held.wait(changed.notified(), &mut network.subscribe(), took).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -193,22 +193,38 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_network_stops_all_and_comes_before_the_rest() {
-        let (mut held, changed, network) = (Held::default(), Notify::new(), Notify::new());
+        let (mut held, changed, network) = (Held::default(), Notify::new(), watch::Sender::new(()));
+        let mut news = network.subscribe();
         held.start(1, "", std::future::pending());
-        let news = (changed.notified(), network.notified());
-        changed.notify_waiters();
-        network.notify_waiters();
-        assert!(held.wait(news.0, news.1, Duration::ZERO).await.unwrap());
+        changed.notify_one();
+        network.send_replace(());
+        assert!(held.wait(changed.notified(), &mut news, Duration::ZERO).await.unwrap());
         assert_eq!(held.get(&1), None);
         // Also while it waits for what else may end.
         held.start(1, "", std::future::pending());
-        changed.notify_one();
         let soon = async {
             sleep(Duration::from_millis(100)).await;
-            network.notify_waiters();
+            network.send_replace(());
         };
-        let waited = held.wait(changed.notified(), network.notified(), Duration::from_millis(500));
+        let waited = held.wait(changed.notified(), &mut news, Duration::from_millis(500));
         assert!(tokio::join!(waited, soon).0.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_network_is_not_missed_while_nobody_waits_and_counts_once() {
+        let (mut held, changed, network) = (Held::default(), Notify::new(), watch::Sender::new(()));
+        let mut news = network.subscribe();
+        held.start(1, "", std::future::pending());
+        changed.notify_one();
+        assert!(!held.wait(changed.notified(), &mut news, Duration::ZERO).await.unwrap());
+        // The loop has not begun to wait again.
+        network.send_replace(());
+        held.start(2, "", std::future::pending());
+        let waited = held.wait(changed.notified(), &mut news, Duration::ZERO);
+        assert!(timeout(LONGEST_PAUSE, waited).await.expect("it was told").unwrap());
+        assert_eq!([1, 2].map(|key| held.get(&key)), [None, None]);
+        changed.notify_one();
+        assert!(!held.wait(changed.notified(), &mut news, Duration::ZERO).await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]

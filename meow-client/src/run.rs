@@ -279,8 +279,9 @@ impl Inner {
     /// Keeps one held pull open per mailbox.
     async fn fetch_loop(self: &Arc<Self>) -> Result<()> {
         let mut held: Held<[u8; 64], Ways> = Held::default();
+        let mut network = self.network.subscribe();
         loop {
-            let (changed, network) = (self.mailboxes.notified(), self.network.notified());
+            let changed = self.mailboxes.notified();
             let began = Instant::now();
             for polled in self.polled().await? {
                 let (key, ways) = (polled.mailbox.key(), polled.mailbox.ways.clone());
@@ -289,7 +290,7 @@ impl Inner {
                     held.start(key, ways, Arc::clone(self).poll(polled));
                 }
             }
-            held.wait(changed, network, began.elapsed()).await?;
+            held.wait(changed, &mut network, began.elapsed()).await?;
         }
     }
 
@@ -321,7 +322,7 @@ pub(crate) fn of_the_store(e: &Error) -> bool {
     matches!(e.kind(), ErrorKind::Damaged | ErrorKind::System | ErrorKind::Bug)
 }
 
-fn client_ended(e: tokio::sync::watch::error::RecvError) -> Error {
+pub(crate) fn client_ended(e: tokio::sync::watch::error::RecvError) -> Error {
     Error::new(ErrorKind::Bug, "the client ended while it was in use").with_source(e)
 }
 

@@ -289,7 +289,7 @@ impl Client {
         self.inner.servers.forget();
         self.inner.directory().forget();
         self.inner.direct.hang_up();
-        self.inner.network.notify_waiters();
+        self.inner.network.send_replace(());
         self.inner.outbox.notify_one();
     }
 

@@ -113,8 +113,9 @@ impl Inner {
     pub(super) async fn presence_loop(self: &Arc<Self>) -> Result<()> {
         // `None` for a server that is told that this device is shown no more.
         let mut held: Held<Key, Option<Shown>> = Held::default();
+        let mut network = self.network.subscribe();
         loop {
-            let (changed, network) = (self.mailboxes.notified(), self.network.notified());
+            let changed = self.mailboxes.notified();
             let began = Instant::now();
             self.obey_policies().await?;
             let Wishes { offers, shown, found, hidden } = self.wishes().await?;
@@ -139,7 +140,7 @@ impl Inner {
                     held.start(key, Some(shown.clone()), Arc::clone(self).show(shown));
                 }
             }
-            held.wait(changed, network, took).await?;
+            held.wait(changed, &mut network, took).await?;
         }
     }
 
