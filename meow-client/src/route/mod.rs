@@ -1,10 +1,11 @@
 //! Ways to mailbox servers, as a contact's policy orders them: straight, or through a chain of other servers (spec,
 //! chapter "Matriochka").
 //!
-//! `passage` is a route that a policy has to allow yet, `hops` what the user says of servers, `catalog` what servers say of themselves and of each other, `known` both together,
-//! `place` who may belong together; `path` draws a chain, `chain` sends a request along one, `failed` remembers those that
-//! brought no answer, `explain` tells the user, with what `cost`, `wire` and `day` reckon and `warn` finds weak; `round` goes
-//! along one and back for its own sake.
+//! `ways` are those that a policy allows, `passage` is one of them that it has to allow yet; `hops` is what the user says of
+//! servers, `catalog` what servers say of themselves and of each other, `known` both together, `place` who may belong
+//! together; `path` draws a chain, `chain` sends a request along one, `failed` remembers those that brought no answer,
+//! `explain` tells the user, with what `cost`, `wire` and `day` reckon and `warn` finds weak; `round` goes along one and
+//! back for its own sake.
 
 mod catalog;
 mod chain;

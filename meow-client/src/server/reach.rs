@@ -23,8 +23,8 @@ const HEAD_START: Duration = Duration::from_millis(300);
 /// Head start before a costlier one is tried: airtime and volume are not spent for a moment's delay.
 const HEAD_START_OF_CHEAP: Duration = Duration::from_secs(4);
 
-/// Says, before each link that is made for a request, once it is open and before the request leaves once more, whether it may
-/// leave yet: the policy that allows it can change meanwhile.
+/// Says, before each link that is made for a request, once it is open and before the request leaves once more, whether
+/// it may leave yet: the policy that allows it can change meanwhile.
 pub(crate) trait MayLeave: Sync {
     /// # Errors
     /// Where it may not, with why.
