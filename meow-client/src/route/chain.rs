@@ -98,7 +98,7 @@ impl Inner {
         let target = HopId::of(server.fingerprint());
         let Known { places, firsts, failed, unasked } = self.places(chain, &target, ways).await?;
         let draw = Draw { chain, target: &target, avoid: &avoid, firsts: &firsts, failed: &failed };
-        choose(&places, &draw, &mut *self.random.lock()).map_err(no_path).map_err(|e| match unasked {
+        choose(&places, &draw, &mut self.random.clone()).map_err(no_path).map_err(|e| match unasked {
             0 => e,
             _ => Error::new(e.kind(), format!("{e}; {}", left_out(unasked))).with_source(e),
         })
