@@ -40,8 +40,9 @@ impl App {
         while self.inbox.len() < messages {
             let event = self.client.next_event().await?;
             if let EventKind::Message { content, .. } = &event.kind {
-                self.inbox.push(content.as_text().unwrap_or("(no text)").to_owned());
-                println!("event   {} says {:?}", event.contact, self.inbox.last());
+                let text = content.as_text().unwrap_or("(no text)").to_owned();
+                println!("event   {} says {text:?}", event.contact);
+                self.inbox.push(text);
             }
             self.client.confirm_events(event.number).await?;
         }

@@ -81,6 +81,7 @@ Keys:
   receipts      what the contact is told: none, decrypted, read
   form          by-link, thin, whole
   presence      whether the contact may find this device: false, true
+  copies        at how many of the contact's servers each message is stored: 1 to 4
   padding       size to which messages are padded at least: 256, 512, 2048, 8192, 32768
   cover         mean pause between messages, with ones that say nothing where none waits: none, 10m, 6/h
   loops         mean pause between packets that go round through chains: none, 10m, 6/h

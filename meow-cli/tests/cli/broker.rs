@@ -1,11 +1,13 @@
 //! Through mosquitto: the broker or the relay is killed while messages are under way, and nothing is lost.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use meow_testkit::mqtt::Mosquitto;
 
-use crate::support::{Running, World};
+use crate::support::{Running, World, meowd};
 
 /// Long enough for a slow machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -32,6 +34,12 @@ fn a43_a_killed_broker_and_a_killed_relay_lose_nothing() {
         assert!(!person.run(["init", "--server", &reference]).done().out.contains("chips"));
     }
     crate::support::befriend(&alice, &bob);
+    let routes = alice.json(["route", "bob"]).done().records;
+    assert!(
+        routes
+            .iter()
+            .all(|route| route["there"][0]["why"] == "mailbox server: its broker sees this device's address")
+    );
 
     // Both take part all the time; Bob's program prints what comes.
     let mut following = Running::start(&bob, ["receive", "--follow"]);
@@ -70,4 +78,30 @@ fn a43_a_killed_broker_and_a_killed_relay_lose_nothing() {
     let received: Vec<String> =
         bob.log("alice").into_iter().filter(|(outgoing, ..)| !outgoing).map(|(_, text, _)| text).collect();
     assert_eq!(received, sent, "once, in order");
+}
+
+/// Nobody at a broker is local, which is who may open mailboxes where nothing is said.
+#[test]
+fn a_relay_where_nobody_can_come_in_says_so() {
+    let world = World::new();
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let Some(_mosquitto) = Mosquitto::plain(address).unwrap() else { return };
+    let url = format!("mqtt://{address}/cats");
+    let told = [
+        ("all", &[][..]),
+        ("invited", &["--admission", "invited"]),
+        ("here", &["--listen", "http://127.0.0.1:0"]),
+    ]
+    .map(|(name, more)| {
+        let mut relay = Command::new(meowd());
+        relay.arg("run").arg("--data").arg(world.path(name)).args(["--listen", &url]).args(more);
+        relay.env_remove("MEOWD_LOG_LEVEL").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut relay = relay.spawn().unwrap();
+        let lines = BufReader::new(relay.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let lines: Vec<_> = lines.take_while(|line| !line.contains("serving")).collect();
+        relay.kill().unwrap();
+        relay.wait().unwrap();
+        lines.concat().contains("nobody is local")
+    });
+    assert_eq!(told, [true, false, false]);
 }

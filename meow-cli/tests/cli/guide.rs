@@ -1,6 +1,7 @@
 //! Every command of the guide and of the README's story by hand runs as it stands there.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -25,7 +26,11 @@ fn blocks(page: &str, heading: Option<&str>) -> Vec<String> {
 fn run(blocks: &[String]) -> String {
     let world = World::new();
     // A port that is free, in place of the one that a reader would take.
-    let script = blocks.concat().replace("127.0.0.1:8080", "127.0.0.1:0");
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let script = blocks
+        .concat()
+        .replace("127.0.0.1:8080", "127.0.0.1:0")
+        .replace("127.0.0.1:41325", &free.to_string());
     let path = std::env::join_paths(
         [meow().parent().unwrap().to_owned(), meowd().parent().unwrap().to_owned()]
             .into_iter()

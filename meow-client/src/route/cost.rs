@@ -190,6 +190,20 @@ impl Inner {
         })
     }
 
+    /// Who learns where this device is when this server is reached.
+    pub(super) fn seen_by(
+        &self,
+        fingerprint: &[u8; 32],
+        named: impl Iterator<Item = Endpoint>,
+    ) -> &'static str {
+        let url = self.usual_url(fingerprint, named);
+        match url.as_ref().map(|url| (url.scheme(), self.servers.estimate(url))) {
+            Some(("mqtt" | "mqtts", _)) => "its broker sees this device's address",
+            Some((_, Ok(profile))) if !profile.exposes_address => "sees no address of this device",
+            _ => "sees this device's address",
+        }
+    }
+
     /// By which URL a server is reached: as it was last, or the first one.
     fn usual_url(&self, fingerprint: &[u8; 32], named: impl Iterator<Item = Endpoint>) -> Option<Endpoint> {
         let told = self.servers.told();

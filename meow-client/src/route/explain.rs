@@ -237,7 +237,8 @@ impl Inner {
         let (sample, mut basis) = (samples.main.as_ref(), Basis::default());
         match route {
             Route::Server => {
-                let why = "mailbox server: sees this device's address".to_owned();
+                let seen = self.seen_by(server.fingerprint(), server.endpoints());
+                let why = format!("mailbox server: {seen}");
                 report.there.push(HopShown { url, fingerprint: *server.fingerprint(), why });
                 report.problem = self.unreachable(server).map(|e| e.to_string());
                 report.cost = sample.and_then(|sample| self.cost_straight(server, sample));
@@ -251,7 +252,9 @@ impl Inner {
                     basis.opening = self.opening_through(&path);
                     basis.count =
                         samples.count.as_ref().and_then(|count| self.cost_through(&path, chain, count));
-                    (report.there, report.back) = shown(&path, chain);
+                    let first = path.there.first().map(|first| &first.fingerprint);
+                    let seen = first.map_or("", |first| self.seen_by(first, std::iter::empty()));
+                    (report.there, report.back) = shown(&path, chain, seen);
                 }
                 Err(e) => report.problem = Some(e.to_string()),
             },
@@ -363,10 +366,10 @@ fn kept(
     Ok(all)
 }
 
-fn shown(path: &Path, chain: &Chain) -> (Vec<HopShown>, Vec<HopShown>) {
+fn shown(path: &Path, chain: &Chain, seen: &str) -> (Vec<HopShown>, Vec<HopShown>) {
     let last = path.there.len().saturating_sub(1);
     let there = path.there.iter().enumerate().map(|(n, place)| match n {
-        0 => hop(place, format!("first, {}: sees this device's address", pool(&chain.first))),
+        0 => hop(place, format!("first, {}: {seen}", pool(&chain.first))),
         n if n == last => hop(place, "mailbox server: sees the server before it only".to_owned()),
         _ => hop(place, between(place, chain)),
     });

@@ -200,6 +200,14 @@ fn warn(settings: &Settings, relay: &RelayHandle) {
         Some(Host::Name(name)) => name == "localhost",
         None => false,
     };
+    let has_address = |url: &Endpoint| matches!(url.scheme(), "http" | "https" | "udp");
+    let local = |url: &Endpoint| has_address(url) && (here(url) || everywhere(url));
+    if settings.admission() == Admission::Loopback && !relay.local_endpoints().iter().any(local) {
+        tracing::warn!(
+            "nobody is local where this relay listens, so nobody can open a mailbox without an invitation: hand some out \
+             (`meowd invite`), or choose --admission"
+        );
+    }
     let public = settings.public_url.as_deref().unwrap_or_default();
     if public.is_empty() && relay.local_endpoints().iter().any(everywhere) {
         let shown = IpAddr::from(Ipv4Addr::LOCALHOST);
