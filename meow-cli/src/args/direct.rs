@@ -8,10 +8,11 @@ use meow::Endpoint;
 pub(crate) struct Direct {
     /// The name that you gave to the contact
     pub(crate) name: String,
-    /// Prefers to hand messages to the contact's device itself; it learns your address. What else is allowed stays allowed
+    /// Prefers to hand messages to the contact's device itself; it learns your address. What else is allowed stays allowed;
+    /// after --only that is nothing, and `meow policy NAME --set routes=direct,server` falls back to the server again
     #[arg(long, group = "route")]
     pub(crate) allow: bool,
-    /// Hands messages to the contact's device itself or not at all
+    /// Hands messages to the contact's device itself or not at all; takes all other routes away
     #[arg(long, group = "route")]
     pub(crate) only: bool,
     /// Uses no direct link to the contact, and is not found by it

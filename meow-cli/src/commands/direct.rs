@@ -24,10 +24,13 @@ struct State {
     shown: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     presence: Option<&'static str>,
+    /// `--allow` found no other route to fall back to.
+    #[serde(skip)]
+    alone: bool,
 }
 
 impl Record for State {
-    /// `bob: direct links preferred, bob may find this device; bob is online`
+    /// `bob: direct links preferred, bob may find this device; bob is online`, and what to do where nothing is left to fall back to.
     fn text(&self) -> String {
         let name = one_line(&self.contact);
         let direct = match self.direct {
@@ -37,8 +40,18 @@ impl Record for State {
             _ => "direct links preferred",
         };
         let shown = if self.shown { "may" } else { "may not" };
-        let presence = self.presence.map(|presence| format!("; {name} is {presence}")).unwrap_or_default();
-        format!("{name}: {direct}, {name} {shown} find this device{presence}")
+        let presence = match self.presence {
+            Some("unknown") => format!("; whether {name} is online is not known"),
+            Some(presence) => format!("; {name} is {presence}"),
+            None => String::new(),
+        };
+        let alone = match self.alone {
+            true => {
+                format!("\n  to fall back to the server: `meow policy {name} --set routes=direct,server`")
+            }
+            false => String::new(),
+        };
+        format!("{name}: {direct}, {name} {shown} find this device{presence}{alone}")
     }
 }
 
@@ -111,7 +124,8 @@ pub(super) async fn run(context: &Context, args: Direct) -> Outcome {
         Some(_) => "after",
     };
     let presence = presence(&client, &args.name, &policy).await?;
-    context.output.put(&State { contact: args.name, direct, shown: policy.presence, presence })?;
+    let alone = args.allow && direct == "only";
+    context.output.put(&State { contact: args.name, direct, shown: policy.presence, presence, alone })?;
     Ok(Exit::Done)
 }
 
@@ -120,6 +134,19 @@ mod tests {
     use meow::core::policy::Chain;
 
     use super::*;
+
+    #[test]
+    fn the_text_says_what_is_known_and_what_is_left() {
+        let text = |presence, alone| {
+            State { contact: "bob".into(), direct: "only", shown: true, presence, alone }.text()
+        };
+        let line = "bob: direct links only, bob may find this device";
+        assert_eq!(text(None, false), line);
+        assert_eq!(text(Some("away"), false), format!("{line}; bob is away"));
+        assert_eq!(text(Some("unknown"), false), format!("{line}; whether bob is online is not known"));
+        let more = "to fall back to the server: `meow policy bob --set routes=direct,server`";
+        assert_eq!(text(None, true), format!("{line}\n  {more}"));
+    }
 
     #[test]
     fn only_does_not_show_to_servers_whom_chains_have_hidden() {

@@ -52,3 +52,19 @@ fn a_policy_states_expected_latency_and_bytes_also_before_it_is_set() {
     let new = alice.json(["policy", "--new-contacts"]).done().record().clone();
     assert!(new.get("expected").is_none(), "{new}");
 }
+
+#[test]
+fn what_direct_only_took_away_is_told_how_to_bring_back() {
+    let world = World::new();
+    let relay = world.relay("relay");
+    let (alice, _bob) = world.pair(&relay);
+    let set = "meow policy bob --set routes=direct,server";
+    let only = alice.run(["direct", "bob", "--only"]).done();
+    assert!(only.out.contains("direct links only") && !only.out.contains(set), "{only:?}");
+    assert!(only.out.contains("whether bob is online is not known"), "{only:?}");
+    let allowed = alice.run(["direct", "bob", "--allow"]).done();
+    assert!(allowed.out.contains("direct links only") && allowed.out.contains(set), "{allowed:?}");
+    alice.run(set.split(' ').skip(1)).done();
+    let allowed = alice.run(["direct", "bob", "--allow"]).done();
+    assert!(allowed.out.contains("direct links preferred") && !allowed.out.contains(set), "{allowed:?}");
+}
