@@ -152,6 +152,11 @@ impl Printer<'_> {
     }
 
     fn wanted(&self, event: &Event) -> bool {
-        self.deliveries || !matches!(event.kind, EventKind::Delivery { .. })
+        self.deliveries || is_news(event)
     }
+}
+
+/// Whether an event is printed without `--deliveries`.
+pub(super) fn is_news(event: &Event) -> bool {
+    !matches!(event.kind, EventKind::Delivery { .. })
 }

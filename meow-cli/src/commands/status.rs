@@ -57,7 +57,8 @@ pub(super) async fn run(context: &Context, args: Status) -> Outcome {
         servers: client.servers().await?.len(),
         queued,
         stored: unfinished.len() - queued,
-        news: client.events(MOST).await?.len(),
+        // Those that `meow receive` prints when nothing else is said.
+        news: client.events(MOST).await?.iter().filter(|event| super::receive::is_news(event)).count(),
         unfinished: unfinished.iter().map(DeliveryRecord::from).collect(),
     })?;
     Ok(Exit::Done)

@@ -28,6 +28,7 @@ fn two_people_meet_verify_and_talk() {
     let sent = alice.json(["send", "bob", "hello"]).done();
     let id = sent.record()["id"].as_str().unwrap().to_owned();
     assert_eq!(sent.record()["delivery"], "stored");
+    assert_eq!(alice.json(["status"]).done().record()["news"], 0, "only what `receive` prints");
     let got = bob.json(["receive", "--wait", "20"]).done();
     assert_eq!(got.texts(), ["hello"]);
     assert_eq!(got.events("message")[0]["contact"], "alice");
