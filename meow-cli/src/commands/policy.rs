@@ -13,7 +13,7 @@ use super::Outcome;
 use super::route::{CoverDay, Expected};
 use crate::args::PolicyArgs;
 use crate::context::Context;
-use crate::exit::{Exit, usage};
+use crate::exit::{Exit, system, usage};
 use crate::output::Record;
 use crate::text::one_line;
 
@@ -95,7 +95,13 @@ fn read(file: &Path) -> Result<String, Error> {
     } else {
         File::open(file).and_then(|open| open.take(most).read_to_string(&mut text))
     };
-    done.map_err(|e| usage(format!("cannot read the policy {}: {e}", file.display())))?;
+    done.map_err(|e| {
+        let what = format!("cannot read the policy {}", file.display());
+        match e.kind() {
+            io::ErrorKind::InvalidData => usage(format!("{what}: {e}")),
+            _ => system(&what, e),
+        }
+    })?;
     Ok(text)
 }
 

@@ -40,6 +40,8 @@ fn nothing_there() {
     alice.json(["verify", "bob"]).failed(5, "not_found");
     alice.json(["rotate", "bob"]).failed(5, "not_found");
     alice.json(["contact", "remove", "bob"]).failed(5, "not_found");
+    let error = alice.json(["policy", "--new-contacts", "--from", "nofile"]).failed(5, "not_found");
+    assert!(error.err.contains("nofile"), "{error:?}");
     let text = alice.run(["log", "bob"]).code(5);
     assert!(text.err.starts_with("meow: ") && text.err.lines().count() == 1, "{text:?}");
 }
