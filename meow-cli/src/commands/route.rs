@@ -115,11 +115,8 @@ impl Expected {
     fn cost(&self) -> Option<String> {
         let Cost { bytes_up, bytes_down, latency_ms: ms } = self.cost?;
         let what = if self.purpose == "fetch" { "a look" } else { "a short text" };
-        Some(format!(
-            "{what}: about {bytes_up} bytes out, {bytes_down} in, {}.{} s",
-            ms / 1000,
-            ms % 1000 / 100
-        ))
+        let time = if ms < 100 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) };
+        Some(format!("{what}: about {bytes_up} bytes out, {bytes_down} in, {time}"))
     }
 
     /// In one line.
@@ -196,4 +193,21 @@ pub(super) async fn run(context: &Context, args: Name) -> Outcome {
         context.output.put(&Explained::new(&args.name, report))?;
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_times_are_said_in_milliseconds() {
+        let time = |latency_ms| {
+            let cost = Some(Cost { bytes_up: 1, bytes_down: 2, latency_ms });
+            let (route, server) = (String::new(), String::new());
+            let shown = Expected { purpose: "send", route, server, problem: None, cost }.cost().unwrap();
+            shown.rsplit_once(", ").unwrap().1.to_owned()
+        };
+        let shown = [0, 7, 99, 100, 1250, 61_000].map(time);
+        assert_eq!(shown, ["0 ms", "7 ms", "99 ms", "0.1 s", "1.2 s", "61.0 s"]);
+    }
 }

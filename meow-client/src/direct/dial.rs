@@ -100,23 +100,27 @@ impl Inner {
         if self.hand_to_links(id, item).await { Ok(()) } else { Err(away(&name, Duration::from_secs(10))) }
     }
 
-    /// Whether a contact's device can be looked for now. Dials nobody.
+    /// Whether a contact's device can be dialled now; with `seek`, its servers are asked where it is, as they are before a dial.
+    /// Dials nobody.
     ///
     /// # Errors
     /// Why it cannot.
-    pub(crate) async fn direct_now(self: &Arc<Self>, id: ContactId) -> Result<()> {
+    pub(crate) async fn direct_now(self: &Arc<Self>, id: ContactId, seek: bool) -> Result<()> {
         if !self.direct.links(&id).is_empty() {
             return Ok(());
         }
         let whom = self.whom(id, May::Dial).await?;
-        if whom.urls.is_empty() && !self.still_leads(&Passage::straight(id)).await? {
+        if !whom.urls.is_empty() {
+            return Ok(());
+        }
+        if !self.still_leads(&Passage::straight(id)).await? {
             let text = format!(
                 "no server is asked where {} is, since the policy hides this device from servers; name a place with `meow direct {} --at URL`",
                 whom.name, whom.name
             );
             return Err(Error::new(ErrorKind::Unreachable, text));
         }
-        Ok(())
+        if seek { self.can_find(&whom).await } else { Ok(()) }
     }
 
     /// Where a contact's device would be dialled, so far as that is known: by the link that is up, or at the first place that

@@ -141,6 +141,38 @@ impl Inner {
         self.policy_says(whom.id, move |policy| may.under(policy) && policy.shows_to_servers()).await
     }
 
+    /// Whether [`find`](Self::find) would give a place to dial, by one request to each server of the contact. Tells the contact
+    /// nothing.
+    ///
+    /// # Errors
+    /// Those of the store; `Unreachable` with why there is none.
+    pub(super) async fn can_find(self: &Arc<Self>, whom: &Whom) -> Result<()> {
+        let (mut online, mut away) = (false, false);
+        for (server, mailbox) in self.mailboxes_of(whom).await? {
+            match self.ask_where(whom, &server, &mailbox).await {
+                Ok(Some((found, reach))) if found.online => {
+                    if !places::allowed(&reach, &self.direct.addresses).is_empty() {
+                        return Ok(());
+                    }
+                    online = true;
+                }
+                Ok(Some(_)) => away = true,
+                Err(e) if of_the_store(&e) => return Err(e),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let name = &whom.name;
+        let why = if online {
+            format!("{name} is online, but at no place that may be dialled from here")
+        } else if away {
+            format!("{name} is away: its device does not wait to be dialled")
+        } else {
+            format!("no server shows where {name} is")
+        };
+        let text = format!("{why}; where you know a place, name it with `meow direct {name} --at URL`");
+        Err(Error::new(ErrorKind::Unreachable, text))
+    }
+
     async fn mailboxes_of(self: &Arc<Self>, whom: &Whom) -> Result<Vec<(ServerRef, Theirs)>> {
         let id = whom.id;
         self.read(move |txn| {

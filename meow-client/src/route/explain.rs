@@ -88,7 +88,8 @@ pub struct HopShown {
 
 impl Client {
     /// What the policy of a contact comes to now: each route in the user's order, for sending and for fetching. Draws a
-    /// chain as a packet would; asks only those servers that a packet would begin at.
+    /// chain as a packet would; asks only those servers that a packet would begin at, and where the contact's device is not
+    /// linked and has no place that the user named, the contact's servers whether it is there.
     ///
     /// # Errors
     /// `NotFound`, `Damaged`, `System`.
@@ -100,7 +101,7 @@ impl Client {
     }
 
     /// What [`explain_route`](Self::explain_route) would say if the contact had this policy; nothing is set. Whether a direct
-    /// link could be made is told by the policy that the contact has. A server that no policy has chains begin at, and that the
+    /// link could be made is told by the policy that the contact has; no server is asked where the contact is. A server that no policy has chains begin at, and that the
     /// user does not trust, is not asked for this; a warning says so.
     ///
     /// # Errors
@@ -145,7 +146,7 @@ impl Client {
             for route in routes {
                 if *route == Route::Direct {
                     let sample = inner.sample_deposit(&record, false)?;
-                    let (report, basis) = inner.explain_direct(id, sample.as_ref()).await?;
+                    let (report, basis) = inner.explain_direct(id, !weighed, sample.as_ref()).await?;
                     all.push(report);
                     bases.push(basis);
                     continue;
@@ -185,9 +186,10 @@ impl Inner {
     async fn explain_direct(
         self: &Arc<Self>,
         id: ContactId,
+        seek: bool,
         sample: Option<&Sample>,
     ) -> Result<(RouteReport, Basis)> {
-        let problem = match self.direct_now(id).await {
+        let problem = match self.direct_now(id, seek).await {
             Ok(()) => None,
             Err(e) if of_the_store(&e) => return Err(e),
             Err(e) => Some(e.to_string()),

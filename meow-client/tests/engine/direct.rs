@@ -157,6 +157,25 @@ async fn a_policy_of_direct_links_alone_never_uses_a_server() {
     drop((run_alice, run_bob));
 }
 
+/// What is told of the route is what sending would meet: a place that the user named, or a link that is up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_direct_route_that_leads_nowhere_now_says_so() {
+    let world = World::new().await;
+    let (alice, bob) = pair(&world, &[Route::Direct, Route::Server]).await;
+    let problem = async || alice.explain_route("bob").await.unwrap().remove(0).problem;
+    assert_eq!(problem().await, None, "there is a place");
+    alice.set_direct_places("bob", Vec::new()).await.unwrap();
+    let why = problem().await.unwrap();
+    assert!(why.starts_with("no server shows where bob is"), "{why}");
+    // For a policy that is only weighed no server is asked.
+    let weighed = policy([Route::Direct], true);
+    assert_eq!(alice.explain_policy("bob", weighed).await.unwrap().remove(0).problem, None);
+    let running = (Running::new(&alice), Running::new(&bob));
+    send(&bob, "alice", "here I am").await;
+    until(async || problem().await.is_none()).await;
+    drop(running);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_who_dials_gets_nothing_and_others_are_served_all_the_same() {
     let world = World::new().await;
