@@ -18,6 +18,7 @@ mod failover;
 mod guide;
 mod help;
 mod line;
+mod logs;
 mod messages;
 mod mid_message;
 mod namespaces;

@@ -89,7 +89,13 @@ impl Inner {
         if self.hand_to_links(id, item).await {
             return Ok(());
         }
-        let whom = self.whom(id, May::Dial).await?;
+        let whom = self.whom(id, May::Dial).await.inspect_err(|e| {
+            let kind = e.kind().name();
+            tracing::debug!(
+                kind,
+                "not dialled: the policy allows no direct link, or the contact has not offered one"
+            );
+        })?;
         let (name, inner) = (whom.name.clone(), Arc::clone(self));
         // It goes on when it takes longer: what waits is sent again once a link is up.
         let reaching = tokio::spawn(async move { whom.tie.clone().hold(inner.reach(&whom)).await });
@@ -171,7 +177,10 @@ impl Inner {
     /// # Errors
     /// `Unreachable` when none works, or when it is too early to try again.
     async fn reach(self: &Arc<Self>, whom: &Whom) -> Result<()> {
-        self.direct.try_now(whom.id).map_err(|left| away(&whom.name, left))?;
+        self.direct.try_now(whom.id).map_err(|left| {
+            tracing::debug!(secs = left.as_secs(), "not dialled: it was tried in vain not long ago");
+            away(&whom.name, left)
+        })?;
         let named = Places { all: whom.urls.clone(), users: true, proven: None };
         if self.dial(whom, &named).await? {
             return Ok(());
@@ -225,7 +234,10 @@ impl Inner {
                 // A contact's places have literal addresses.
                 let Some(ip) = ip else { return Ok(None) };
                 Ok(match leave(txn, id, ip, proven, inner.now_ms())? {
-                    Leave::No => None,
+                    Leave::No => {
+                        tracing::debug!("not dialled: nobody proved to be a contact at this address lately");
+                        None
+                    }
                     Leave::Sparingly => Some(How::Sparingly),
                     Leave::Through => Some(How::Through),
                 })
@@ -296,6 +308,7 @@ impl Inner {
         self.still_tied(whom).await?;
         let (ready, _) = keys.seal(&DirectFrame::Ready)?;
         link.tx.send(ready.into()).await?;
+        tracing::debug!(scheme = at.scheme(), "a contact is reached directly");
         link::start(self, whom.id, whom.tie.clone(), at.clone(), link, keys);
         Ok(())
     }

@@ -118,8 +118,14 @@ impl Inner {
                 }
             };
             // Who does not wait there is hardly where it was.
-            let Some((found, reach)) = found.filter(|(found, _)| found.online) else { continue };
+            let Some((found, reach)) = found.filter(|(found, _)| found.online) else {
+                tracing::debug!("not dialled: a server does not show the contact as waiting for it");
+                continue;
+            };
             let named = places::allowed(&reach, &self.direct.addresses);
+            if named.is_empty() {
+                tracing::debug!("not dialled: the contact is at no place that may be dialled from here");
+            }
             let mut places = Places { all: named, ..Places::default() };
             if !places.all.is_empty() && self.still_seeks(whom).await? {
                 match self.knock(whom, &server, &mailbox, found.seen, &mut places).await {

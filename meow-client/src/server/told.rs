@@ -26,6 +26,16 @@ struct Server {
     issued: u64,
 }
 
+impl Server {
+    /// It answered by this URL. The log tells when the way is another one than before, and nothing of whose server it is.
+    fn is_used_by(&mut self, url: &Endpoint) {
+        if self.used.as_ref() != Some(url) {
+            tracing::info!(scheme = url.scheme(), "a server is reached");
+            self.used = Some(url.clone());
+        }
+    }
+}
+
 impl Told {
     /// Takes a verified descriptor that came by this URL; its URLs take the place of those before. False, and nothing
     /// is taken, when it is older than one that was seen: somebody on the way may hold its key by now.
@@ -46,7 +56,7 @@ impl Told {
         let until = Instant::now() + lifetime.min(LONGEST_USE);
         entry.urls = Some(descriptor.urls.iter().filter_map(|url| url.parse().ok()).collect());
         entry.descriptor = Some((Arc::clone(descriptor), until));
-        entry.used = Some(by.clone());
+        entry.is_used_by(by);
         true
     }
 
@@ -64,7 +74,7 @@ impl Told {
 
     /// The server answered by this URL.
     pub(crate) fn used(&mut self, server: &[u8; 32], url: &Endpoint) {
-        self.entry(server).used = Some(url.clone());
+        self.entry(server).is_used_by(url);
     }
 
     /// The descriptor, while it may be used.
