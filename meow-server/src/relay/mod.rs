@@ -180,7 +180,7 @@ impl RelayBuilder {
         }
         let mut listeners = Vec::with_capacity(self.listen.len());
         for endpoint in &self.listen {
-            listeners.push(self.transports.listen(endpoint).await?);
+            listeners.push(self.transports.listen(endpoint).await.map_err(|e| at(endpoint, e))?);
         }
         let local: Vec<Endpoint> =
             listeners.iter().map(|l| l.local().clone().without_credentials()).collect();
@@ -223,6 +223,11 @@ impl fmt::Debug for RelayBuilder {
             .field("admission", &self.admission)
             .finish_non_exhaustive()
     }
+}
+
+/// Says which endpoint an error is about: transports do not name it. Shown without user and password.
+fn at(endpoint: &Endpoint, e: Error) -> Error {
+    Error::new(e.kind(), format!("{endpoint}: {e}")).with_retry(e.retry()).with_source(e)
 }
 
 /// The URLs to tell clients.

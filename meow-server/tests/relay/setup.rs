@@ -48,3 +48,19 @@ impl Setup {
         Self { relay, store, client }
     }
 }
+
+/// Of several endpoints the error says which one cannot be listened at, and no password.
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_listened_at_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap();
+    let relay = Relay::builder()
+        .transports(transports())
+        .listen(MEMORY.parse().unwrap())
+        .listen(format!("http://user:secret@{at}").parse().unwrap())
+        .store(Arc::new(MemStore::default()))
+        .identity(ServerIdentity::ephemeral(&mut SystemRandom).unwrap());
+    let error = relay.start().await.unwrap_err();
+    assert!(error.to_string().starts_with(&format!("http://{at}/: ")), "{error}");
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+}
