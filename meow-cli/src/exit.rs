@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use meow::{Error, ErrorKind};
+use meow::{Endpoint, Error, ErrorKind};
 use serde::Serialize;
 
 use crate::text::one_line;
@@ -109,6 +109,23 @@ pub(crate) fn complain(kind: ErrorKind, message: &str, json: bool) {
 pub(crate) fn remark(message: &str) {
     // With standard error closed there is nobody left to tell.
     let _ = writeln!(io::stderr(), "meow: {}", one_line(message));
+}
+
+/// Where this device can be dialled, with `--json`.
+#[derive(Serialize)]
+struct ListeningRecord {
+    listening: String,
+}
+
+/// Where this device can be dialled, on standard error: one line, or one object.
+pub(crate) fn listening(at: &Endpoint, json: bool) {
+    let record = ListeningRecord { listening: at.to_string() };
+    if json {
+        // A record of a string always encodes. With standard error closed there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "{}", serde_json::to_string(&record).unwrap_or_default());
+    } else {
+        remark(&format!("listening at {}", record.listening));
+    }
 }
 
 /// An error of kind `System`: what failed, and the system's word for it.

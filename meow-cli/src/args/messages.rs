@@ -47,7 +47,7 @@ pub(crate) struct Receive {
     /// Goes on until it is stopped (Ctrl-C, SIGTERM)
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Listens here for contacts that may find this device; port 0 lets the system choose
+    /// Listens here for contacts that may find this device; port 0 lets the system choose, and standard error says what
     #[arg(long, value_name = "URL", requires = "follow")]
     pub(crate) listen: Vec<Endpoint>,
     /// Prints also how far your own messages have come

@@ -10,7 +10,7 @@ use super::signals::{self, Stop};
 use crate::args::Receive;
 use crate::context::Context;
 use crate::events::EventRecord;
-use crate::exit::{Exit, Failure, complain};
+use crate::exit::{Exit, Failure, complain, listening};
 use crate::output::Output;
 use crate::reach;
 
@@ -82,9 +82,14 @@ impl Printer<'_> {
                 complain(problem.kind(), &format!("{problem}; trying on"), self.output.json);
             }
         };
+        let listening = async {
+            self.client.listening().await.iter().for_each(|at| listening(at, self.output.json));
+            std::future::pending().await
+        };
         tokio::select! {
             ended = self.driven(print) => ended,
             () = tell => Ok(()),
+            () = listening => Ok(()),
         }
     }
 

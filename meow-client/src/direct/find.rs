@@ -141,12 +141,6 @@ impl Inner {
         Ok(all)
     }
 
-    /// Whether the policy still lets this device dial a contact, and ask straight at servers where it is.
-    async fn still_seeks(self: &Arc<Self>, whom: &Whom) -> Result<bool> {
-        let may = whom.may;
-        self.policy_says(whom.id, move |policy| may.under(policy) && policy.shows_to_servers()).await
-    }
-
     /// Whether [`find`](Self::find) would give a place to dial, by one request to each server of the contact. Tells the contact
     /// nothing.
     ///
@@ -177,6 +171,12 @@ impl Inner {
         };
         let text = format!("{why}; where you know a place, name it with `meow direct {name} --at URL`");
         Err(Error::new(ErrorKind::Unreachable, text))
+    }
+
+    /// Whether the policy still lets this device dial a contact, and ask straight at servers where it is.
+    async fn still_seeks(self: &Arc<Self>, whom: &Whom) -> Result<bool> {
+        let may = whom.may;
+        self.policy_says(whom.id, move |policy| may.under(policy) && policy.shows_to_servers()).await
     }
 
     async fn mailboxes_of(self: &Arc<Self>, whom: &Whom) -> Result<Vec<(ServerRef, Theirs)>> {
@@ -237,7 +237,7 @@ impl Inner {
         seen: Option<Seen>,
         places: &mut Places,
     ) -> Result<()> {
-        let own = places::own(&self.direct.state().local, seen);
+        let own = places::own(&self.direct.local.borrow(), seen);
         if own.is_empty() {
             return Ok(());
         }

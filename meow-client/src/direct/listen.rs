@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::link;
 use super::offer::{Dialled, whose};
 use super::tie::May;
-use crate::client::Inner;
+use crate::client::{Client, Inner};
 use crate::records::contact;
 
 /// How long a link may take to prove whose it is.
@@ -26,8 +26,23 @@ struct Listening<'a>(&'a Inner);
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        self.0.direct.state().local.clear();
+        self.0.direct.local.send_modify(Vec::clear);
         self.0.direct.hang_up();
+    }
+}
+
+impl Client {
+    /// Where this client listens for direct links: port 0 replaced by the port that the system gave, without user and password.
+    /// Waits until [`run`](Self::run) does so; of a client that is to listen nowhere it is empty.
+    ///
+    /// # Cancel safety
+    /// Cancel-safe.
+    pub async fn listening(&self) -> Vec<Endpoint> {
+        let direct = &self.inner.direct;
+        let listens = |local: &Vec<Endpoint>| direct.listen.is_empty() || !local.is_empty();
+        // Its sender is part of this client.
+        let local = direct.local.subscribe().wait_for(listens).await.map(|local| local.clone());
+        local.unwrap_or_default().into_iter().map(Endpoint::without_credentials).collect()
     }
 }
 
@@ -47,7 +62,7 @@ impl Inner {
             accepting.spawn(accept(Arc::clone(self), listener));
         }
         let listens = !local.is_empty();
-        self.direct.state().local = local;
+        self.direct.local.send_replace(local);
         tokio::select! {
             ended = accepting.join_next(), if listens => {
                 let text = "a listener for direct links ended by itself; start the client again";

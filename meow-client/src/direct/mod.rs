@@ -21,7 +21,7 @@ use meow_core::identity::ContactId;
 use meow_core::transport::{Addresses, Endpoint};
 use meow_core::{Error, ErrorKind};
 use meow_transport::Transports;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 pub(crate) use dial::is_thin_link;
@@ -48,6 +48,8 @@ pub(crate) struct Direct {
     addresses: Addresses,
     /// Where to listen while the client runs.
     listen: Vec<Endpoint>,
+    /// Where this client listens, while it runs.
+    local: watch::Sender<Vec<Endpoint>>,
     strangers: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -57,8 +59,6 @@ struct State {
     links: HashMap<ContactId, Vec<Live>>,
     tries: HashMap<ContactId, Tries>,
     ties: Ties,
-    /// Where this client listens, while it runs.
-    local: Vec<Endpoint>,
     hellos: Hellos,
 }
 
@@ -126,7 +126,8 @@ impl Hellos {
 impl Direct {
     pub(crate) fn new(transports: Transports, addresses: Addresses, listen: Vec<Endpoint>) -> Self {
         let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
-        Self { transports, addresses, listen, strangers, state: Mutex::default() }
+        let local = watch::Sender::default();
+        Self { transports, addresses, listen, local, strangers, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -133,7 +133,7 @@ impl Inner {
             }
             // That changes what is to be shown, of which this loop hears.
             self.make_offers(offers).await?;
-            let listens = !self.direct.state().local.is_empty();
+            let listens = !self.direct.local.borrow().is_empty();
             for shown in shown.into_iter().filter(|_| listens) {
                 let key = (shown.mailbox.key(), key_commitment(&shown.secret));
                 if held.get(&key).is_none() {
@@ -190,7 +190,7 @@ impl Inner {
             };
             *seen = same.seen;
         }
-        let own = places::own(&self.direct.state().local, *seen);
+        let own = places::own(&self.direct.local.borrow(), *seen);
         let (secret, server, mailbox, used) = shown.to(ReachUse::Presence);
         let to = ReachFor { secret: &secret, server: &server, mailbox: &mailbox, used };
         let record = places::reach(&own, self.now_ms()).seal(&to, &mut *self.random.lock())?;
