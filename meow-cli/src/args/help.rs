@@ -30,11 +30,12 @@ Exit codes:
   4  wrong password
   5  no such identity, contact, message, server or file
   6  a server cannot be reached
-  7  refused by a server or a limit, or used up: an expired or used card, a name that is taken
+  7  refused by a server or a limit, or used up: an expired or used card, a name that is taken,
+     a file that exists
   8  data that is damaged or of a newer version: store, card, answer
   9  another server answers than the one asked for
 
-Output: one record a line. With --json, one object a line, and errors as {\"error\":KIND,\"message\":TEXT} on
+Output: one record a line. With --json, one object a line, and errors as {\"error\":KIND,\"message\":TEXT} on \
 standard error; docs/guide/cli.md lists the fields.";
 
 pub(super) const INIT: &str = "\
@@ -50,7 +51,7 @@ Examples:
   meow server move https://relay.example 'https://new.example#skp=...'
   meow server remove https://relay.example
 
-The reference is what `meowd` prints when it is ready, or what `meowd invite` gives for one person. The part
+The reference is what `meowd` prints when it is ready, or what `meowd invite` gives for one person. The part \
 after # says which key the server must prove.";
 
 pub(super) const HOP: &str = "\
@@ -59,7 +60,7 @@ Examples:
   meow hop add --pool friends --operator Ann 'https://relay.example.net#skp=...'
   meow hop list
 
-Chains begin at servers that you trust, and go on through others that those know. A server that you do not
+Chains begin at servers that you trust, and go on through others that those know. A server that you do not \
 trust is not asked anything: it would learn your address.";
 
 pub(super) const POLICY: &str = "\
@@ -86,7 +87,7 @@ Keys:
   cover         mean pause between messages, with ones that say nothing where none waits: none, 10m, 6/h
   loops         mean pause between packets that go round through chains: none, 10m, 6/h
 
-What is not allowed is not done: where no route works, messages wait, and `meow status` says why. A policy that
+What is not allowed is not done: where no route works, messages wait, and `meow status` says why. A policy that \
 protects less than the one before needs the password once more.";
 
 pub(super) const ROUTE: &str = "\
@@ -110,7 +111,7 @@ Examples:
   meow card new bob --out bob.card    and writes a file, which works while your server is unreachable
   meow card new bob --days 1          for a day only
 
-A server of yours that does not answer is left out of the card, and named on standard error: `meow rotate bob` adds it
+A server of yours that does not answer is left out of the card, and named on standard error: `meow rotate bob` adds it \
 once Bob is established. At least as many must answer as the policy for new contacts asks for copies.
 
 You see the answer with `meow receive`.";
@@ -129,7 +130,7 @@ Examples:
   meow contacts --presence     and who is online, of those that may be reached directly
   meow --json contacts
 
-Status: card_out, your card was not answered yet; confirming, keys are being confirmed; established, messages
+Status: card_out, your card was not answered yet; confirming, keys are being confirmed; established, messages \
 flow; renewing, keys are being made anew.";
 
 pub(super) const DIRECT: &str = "\
@@ -139,7 +140,7 @@ Examples:
   meow direct bob --at udp://192.168.1.7:41325
   meow direct bob --deny
 
-A direct link shows your address to the contact, and the contact's to you: both of you have to allow it. This device
+A direct link shows your address to the contact, and the contact's to you: both of you have to allow it. This device \
 can be dialled while `meow receive --follow --listen udp://0.0.0.0:41325` runs.";
 
 pub(super) const CONTACT: &str = "\
@@ -160,8 +161,8 @@ Examples:
   echo 'a longer text' | meow send bob -
   meow send bob 'Back-up done' --wait decrypted --timeout 60
 
-Prints the message's id and how far it has come: queued (on this device), stored (at a server of the contact),
-decrypted (signed for by the contact's device), read. Exit code 3 means: not so far yet, but safe in the queue;
+Prints the message's id and how far it has come: queued (on this device), stored (at a server of the contact), \
+decrypted (signed for by the contact's device), read. Exit code 3 means: not so far yet, but safe in the queue; \
 any later command that goes to the network sends it.";
 
 pub(super) const RECEIVE: &str = "\
@@ -172,7 +173,7 @@ Examples:
   meow receive --follow --listen udp://0.0.0.0:41325    and can be dialled by contacts that may (`meow direct`)
   meow --json receive --follow | while read -r line; do ...; done
 
-What was printed counts as read and is not printed again. A crash in between repeats a line rather than losing
+What was printed counts as read and is not printed again. A crash in between repeats a line rather than losing \
 it: `number` (--json) tells.";
 
 pub(super) const STATUS: &str = "\
@@ -204,8 +205,8 @@ pub(super) const ROTATE: &str = "\
 Examples:
   meow rotate bob
 
-Both mailboxes are read until Bob's device knows the new one, then the old one is closed. New mailboxes are made
-on the servers that `meow server list` shows: this is also how to move a contact to another server. One that does
+Both mailboxes are read until Bob's device knows the new one, then the old one is closed. New mailboxes are made \
+on the servers that `meow server list` shows: this is also how to move a contact to another server. One that does \
 not answer is named, and added by a later `meow receive` once it does.";
 
 pub(super) const COMPLETIONS: &str = "\

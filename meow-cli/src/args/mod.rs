@@ -22,6 +22,9 @@ pub(crate) use self::routes::{HopCommand, PolicyArgs};
 pub(crate) use self::servers::{Init, ServerCommand};
 use crate::exit::{Exit, complain};
 
+/// In the help of each command, apart from its own.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Private messaging from the command line.
 ///
 /// An identity lives in a folder (its home) under a password. Contacts are made by handing over a card, which
@@ -30,16 +33,16 @@ use crate::exit::{Exit, complain};
 #[command(name = "meow", version, after_help = help::MEOW, after_long_help = help::MEOW_LONG)]
 pub(crate) struct Cli {
     /// The folder of the identity [default: the system's folder for a user's data]
-    #[arg(long, global = true, env = "MEOW_HOME", value_name = "DIR", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "MEOW_HOME", value_name = "DIR", hide_env_values = true)]
     pub(crate) home: Option<PathBuf>,
     /// Reads the password from this file instead of MEOW_PASSWORD or the terminal
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
     /// Prints one JSON object per line, errors too
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(crate) json: bool,
     /// Says more on standard error; repeat it for more
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -51,7 +54,7 @@ pub(crate) enum Command {
     /// Makes a new identity and shows its 24 words, once
     #[command(after_help = help::INIT)]
     Init(Init),
-    /// Adds, lists and removes the servers that keep mail for you
+    /// Adds, lists, removes and replaces the servers that keep mail for you
     #[command(subcommand, after_help = help::SERVER)]
     Server(ServerCommand),
     /// Adds, lists and removes servers that messages can pass through (Matriochka)
