@@ -2,12 +2,19 @@
 
 use crate::support::World;
 
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 26] = [
     &["init"],
     &["server"],
     &["server", "add"],
     &["server", "list"],
     &["server", "remove"],
+    &["server", "move"],
+    &["hop"],
+    &["hop", "add"],
+    &["hop", "list"],
+    &["hop", "remove"],
+    &["policy"],
+    &["route"],
     &["card"],
     &["card", "new"],
     &["card", "take"],
