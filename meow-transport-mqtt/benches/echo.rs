@@ -47,7 +47,7 @@ fn main() {
         };
         beside("mosquitto with set_tcp_nodelay", nodelay.port, &[1, 64], seconds).await;
         let stock = common::Mosquitto::start(None).unwrap();
-        beside("mosquitto as it comes", stock.port, &[1], seconds).await;
+        beside("mosquitto as it comes", stock.port, &[1, 64], seconds).await;
     });
 }
 

@@ -1,9 +1,10 @@
 //! Every command of the guide and of the README's story by hand runs as it stands there.
 
 use std::fs;
-use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use meow_testkit::transport::port::own_port;
 
 use crate::support::{World, meow, meowd};
 
@@ -25,12 +26,9 @@ fn blocks(page: &str, heading: Option<&str>) -> Vec<String> {
 /// Runs blocks in one shell, in an empty folder, with the programs in its path; gives what it printed.
 fn run(blocks: &[String]) -> String {
     let world = World::new();
-    // A port that is free, in place of the one that a reader would take.
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let script = blocks
-        .concat()
-        .replace("127.0.0.1:8080", "127.0.0.1:0")
-        .replace("127.0.0.1:41325", &free.to_string());
+    // Ports that are free, in place of those that a reader would take.
+    let udp = format!("127.0.0.1:{}", own_port().unwrap());
+    let script = blocks.concat().replace("127.0.0.1:8080", "127.0.0.1:0").replace("127.0.0.1:41325", &udp);
     let path = std::env::join_paths(
         [meow().parent().unwrap().to_owned(), meowd().parent().unwrap().to_owned()]
             .into_iter()

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use meow_core::direct::{Reach, ReachFor, ReachUse};
 use meow_core::lane::{Lookup, Place, ServerRef};
 use meow_core::request::{Answer, Found, Knock, PresenceGet, RefusalCode, RequestKind, Seen};
 use meow_core::transport::{Endpoint, Pattern};
 use meow_core::wire::Fixed;
 use meow_core::{Error, ErrorKind, Result};
+use tokio::time::timeout;
 
 use super::dial::Whom;
 use super::offer::{direct_record, save_direct};
@@ -22,6 +24,8 @@ use crate::run::of_the_store;
 use crate::server::{Room, refused};
 use crate::servers::own_servers;
 
+/// How long a server is waited for where somebody only wants to know how things are.
+const LOOK: Duration = Duration::from_secs(10);
 /// Answers with a record need this size class.
 pub(super) const CLASS: Room = Room::Class(2);
 
@@ -147,18 +151,23 @@ impl Inner {
     /// # Errors
     /// Those of the store; `Unreachable` with why there is none.
     pub(super) async fn can_find(self: &Arc<Self>, whom: &Whom) -> Result<()> {
-        let (mut online, mut away) = (false, false);
-        for (server, mailbox) in self.mailboxes_of(whom).await? {
-            match self.ask_where(whom, &server, &mailbox).await {
-                Ok(Some((found, reach))) if found.online => {
+        let servers = self.mailboxes_of(whom).await?;
+        let asked =
+            servers.iter().map(|(server, mailbox)| timeout(LOOK, self.ask_where(whom, server, mailbox)));
+        let (mut online, mut away, mut nothing) = (false, false, servers.is_empty());
+        for answer in join_all(asked).await {
+            match answer {
+                Ok(Ok(Some((found, reach)))) if found.online => {
                     if !places::allowed(&reach, &self.direct.addresses).is_empty() {
                         return Ok(());
                     }
                     online = true;
                 }
-                Ok(Some(_)) => away = true,
-                Err(e) if of_the_store(&e) => return Err(e),
-                Ok(None) | Err(_) => {}
+                Ok(Ok(Some(_))) => away = true,
+                Ok(Ok(None)) => nothing = true,
+                Ok(Err(e)) if of_the_store(&e) => return Err(e),
+                // Another one may answer.
+                Ok(Err(_)) | Err(_) => {}
             }
         }
         let name = &whom.name;
@@ -166,8 +175,10 @@ impl Inner {
             format!("{name} is online, but at no place that may be dialled from here")
         } else if away {
             format!("{name} is away: its device does not wait to be dialled")
-        } else {
+        } else if nothing {
             format!("no server shows where {name} is")
+        } else {
+            format!("no server at which {name} could be shown answers")
         };
         let text = format!("{why}; where you know a place, name it with `meow direct {name} --at URL`");
         Err(Error::new(ErrorKind::Unreachable, text))

@@ -136,7 +136,8 @@ impl Inner {
             let listens = !self.direct.local.borrow().is_empty();
             for shown in shown.into_iter().filter(|_| listens) {
                 let key = (shown.mailbox.key(), key_commitment(&shown.secret));
-                if held.get(&key).is_none() {
+                // Where it is being taken away, that is overtaken.
+                if !matches!(held.get(&key), Some(Some(_))) {
                     held.start(key, Some(shown.clone()), Arc::clone(self).show(shown));
                 }
             }

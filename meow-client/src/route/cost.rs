@@ -190,17 +190,23 @@ impl Inner {
         })
     }
 
-    /// Who learns where this device is when this server is reached.
+    /// Who learns where this device is when this server is reached by whichever of its URLs.
     pub(super) fn seen_by(
         &self,
         fingerprint: &[u8; 32],
         named: impl Iterator<Item = Endpoint>,
     ) -> &'static str {
-        let url = self.usual_url(fingerprint, named);
-        match url.as_ref().map(|url| (url.scheme(), self.servers.estimate(url))) {
-            Some(("mqtt" | "mqtts", _)) => "its broker sees this device's address",
-            Some((_, Ok(profile))) if !profile.exposes_address => "sees no address of this device",
-            _ => "sees this device's address",
+        let told = self.servers.told();
+        let used = told.last(fingerprint).map(|(_, used, _)| used);
+        let urls: Vec<_> = used.into_iter().chain(told.urls(fingerprint)).chain(named).collect();
+        let exposes = |url: &Endpoint| self.servers.estimate(url).map(|profile| profile.exposes_address);
+        let exposes: Vec<_> = urls.iter().filter_map(|url| Some((url, exposes(url).ok()?))).collect();
+        if exposes.is_empty() || exposes.iter().any(|(_, exposes)| *exposes) {
+            "sees this device's address"
+        } else if exposes.iter().any(|(url, _)| matches!(url.scheme(), "mqtt" | "mqtts")) {
+            "its broker sees this device's address"
+        } else {
+            "sees no address of this device"
         }
     }
 

@@ -94,8 +94,8 @@ impl Inner {
 /// What is said of a policy that is weighed, where so many servers were not asked for it.
 pub(super) fn left_out(unasked: usize) -> String {
     format!(
-        "{unasked} of the servers that may be first by this policy are not asked before it is set, since no policy lets them \
-         see this device's address yet: this is without them"
+        "{unasked} of the servers that may be first by this policy are not asked before it is set, since no chain begins at \
+         them yet: this is without them"
     )
 }
 
@@ -105,7 +105,8 @@ fn weak(known: &Known, target: &HopId, avoid: &[[u8; 32]], theirs: &[[u8; 32]]) 
     let usable = firsts.iter().filter(|first| first.answers && !avoid.contains(&first.fingerprint)).count();
     if known.unasked > 0 {
         all.push(left_out(known.unasked));
-    } else if (1..CATALOGS).contains(&usable) {
+    }
+    if usable > 0 && usable + known.unasked < CATALOGS {
         let shown =
             if usable == 1 { "one server shows its catalog" } else { "two servers show their catalogs" };
         all.push(format!(

@@ -196,6 +196,8 @@ impl Servers {
                 // What the server proved or said holds for every URL; only the way there can differ.
                 Err(e) if e.retry() == Retry::Never && e.kind() == ErrorKind::Limit => return Err(e),
                 Err(e) => {
+                    // Where the policy said no meanwhile, that is no fault of this way, and no other one is tried.
+                    ask.to.allowed.may_leave().await?;
                     silent_bus |= bus;
                     self.failed(fingerprint, &url, e, &mut last);
                 }

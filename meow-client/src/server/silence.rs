@@ -62,8 +62,10 @@ impl Silences {
 mod tests {
     use super::*;
     use crate::random::SharedRandom;
+    use crate::server::choose::{another, order};
+    use crate::server::reach::tests::Few;
     use crate::server::{Always, Ask, Room, Seal, Servers, To};
-    use meow_core::crypto::{DhSecret, SigningKey, SystemRandom};
+    use meow_core::crypto::{DhSecret, SigningKey, SystemRandom, VerifyKey};
     use meow_core::lane::ServerRef;
     use meow_core::request::{Descriptor, Limits, Pull, RequestKind, SealingKey};
     use meow_core::transport::{
@@ -133,9 +135,8 @@ mod tests {
         }
     }
 
-    /// Asks a server of these URLs, which holds the request for so long if it lives; begun after so many seconds. Gives
-    /// the seconds at which the errors come.
-    async fn asked(urls: &[&str], requests: &[(u64, u64)]) -> Vec<u64> {
+    /// A client, and a server of these URLs that it knows.
+    fn known(urls: &[&str]) -> (Servers, ServerRef, VerifyKey) {
         let urls: Vec<Endpoint> = urls.iter().map(|url| url.parse().unwrap()).collect();
         let servers = Servers::new(Transports::new().with(Deaf), SharedRandom::new(SystemRandom));
         let skp = SigningKey::generate(&mut SystemRandom).unwrap().public();
@@ -159,6 +160,13 @@ mod tests {
         };
         assert!(servers.told().describes(&fingerprint, &Arc::new(descriptor), &urls[0]));
         let server = ServerRef::new(fingerprint, &urls).unwrap();
+        (servers, server, skp)
+    }
+
+    /// Asks a server of these URLs, which holds the request for so long if it lives; begun after so many seconds. Gives
+    /// the seconds at which the errors come.
+    async fn asked(urls: &[&str], requests: &[(u64, u64)]) -> Vec<u64> {
+        let (servers, server, skp) = known(urls);
         let start = Instant::now();
         let ask = async |(after, wait): &(u64, u64)| {
             tokio::time::sleep(Duration::from_secs(*after)).await;
@@ -193,5 +201,22 @@ mod tests {
         assert_eq!(asked(&["free://a:9", "free://b:9"], &[(0, 0)]).await, [30]);
         assert_eq!(asked(&["free://a:9", "scarce://b:9"], &[(0, 0)]).await, [40]);
         assert_eq!(asked(&["free://a:9", "free://b:1"], &[(0, 0), (15, 0)]).await, [10, 35]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_policy_that_has_changed_is_no_fault_of_the_way() {
+        let (servers, server, skp) = known(&["free://a:9"]);
+        // Before the link is made, and once it is open.
+        for (times, why, works) in [(2, "the policy has changed", true), (3, "did not answer", false)] {
+            let to = To { server: &server, private_url: None, allowed: &Few::new(times) };
+            let pull = Pull { mailbox: skp, counter: 1, acknowledge: 0, wait_secs: 1, sig: Fixed([0; 64]) };
+            let kind = RequestKind::Pull(pull);
+            let ask = Ask { to, seal: Seal::Key(&kind), room: Room::Items, wait: Duration::ZERO };
+            let e = servers.ask(&ask).await.err().unwrap();
+            assert!(e.to_string().contains(why), "{e}");
+            let ways =
+                order(&servers.transports, server.fingerprint(), [], server.endpoints(), &servers.failures());
+            assert_eq!(another(&ways.unwrap(), CostClass::Free), works);
+        }
     }
 }

@@ -67,6 +67,7 @@ async fn present(
     let mailbox = body.mailbox.to_bytes();
     let wait = body.wait_secs.min(mail.limits().mailbox.wait_secs);
     let place = (wait > 0).then(|| mail.reserve()).transpose()?;
+    let turn = shown.turn(&mailbox).await;
     let write = Write::Acknowledge { mailbox, counter: body.counter, upto: 0 };
     match mail.write(write).await? {
         WriteOutcome::Pull(PullOutcome::Done) => {}
@@ -88,6 +89,7 @@ async fn present(
             shown.show(mailbox, token_hash.0, record, address, now, most)
         }
     };
+    drop(turn);
     if !fits {
         return Err(busy(BUSY_RETRY));
     }

@@ -35,6 +35,7 @@ struct Shown {
 #[derive(Debug, Default)]
 pub(super) struct Presences {
     table: Mutex<Table>,
+    turns: [tokio::sync::Mutex<()>; 32],
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +101,12 @@ impl Presences {
     fn table(&self) -> MutexGuard<'_, Table> {
         // Whole after every statement that holds the lock.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is said of a mailbox is written down and acted on while this is held, so that what has the highest counter comes last:
+    /// of several that are written down in one go, each is woken by itself.
+    pub(super) async fn turn(&self, mailbox: &Mailbox) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turns[usize::from(mailbox[0]) % self.turns.len()].lock().await
     }
 
     /// Shows a record; false when the table, or the share of this address or of its site, is full. `most`: in all, and of one address.

@@ -90,6 +90,21 @@ async fn a03_a_present_is_for_one_server_and_one_time() {
     assert_eq!(found(&a.client, &nobodys).await, None);
 }
 
+/// Both are written down in one go; which one is acted on last must not hang on which of two threads is quicker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_said_last_holds_though_both_are_said_at_once() {
+    let setup = Setup::memory().await;
+    let client = &setup.client;
+    let mut owner = Owner::registered(client).await;
+    for round in 0..300 {
+        let showing = record(&owner, 1);
+        let (shown, hidden) = (owner.present(showing, 0), owner.present(Showing::Nothing, 0));
+        let (_, answer) = tokio::join!(client.ask(shown, CLASS), client.ask(hidden, CLASS));
+        assert!(matches!(answer, Answer::Presented(_)), "{answer:?}");
+        assert_eq!(found(client, &owner).await, None, "round {round}");
+    }
+}
+
 #[tokio::test]
 async fn a28_knocks_are_budgeted_and_answers_need_room() {
     let setup = Setup::memory().await;

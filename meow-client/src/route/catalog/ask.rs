@@ -85,7 +85,8 @@ impl Inner {
         let own = own.iter().map(|own| own.reference.fingerprint).collect();
         let view = View::new(&directory, &hops, &own, &chain.first);
         let (places, firsts) = (view.places(), view.firsts());
-        Ok(Known { places, firsts, failed: directory.failed.of(target), unasked: unasked.len() })
+        let unasked = unasked.iter().filter(|hop| !directory.answers(&hop.reference.fingerprint)).count();
+        Ok(Known { places, firsts, failed: directory.failed.of(target), unasked })
     }
 
     /// Where the first server of a chain is: as the user says, with credentials, and as its descriptor says.
