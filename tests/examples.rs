@@ -123,12 +123,12 @@ fn custom_relay() {
 #[test]
 fn embed() {
     let expected = [
-        "event   Friend says Some(\"Are you there?\")",
+        "event   Friend says \"Are you there?\"",
         "asleep  0 event(s) waiting",
-        "event   Friend says Some(\"Good night\")",
+        "event   Friend says \"Good night\"",
         "again   0 event(s) waiting",
         "wrong   wrong_secret",
-        "event   App says Some(\"Good morning\")",
+        "event   App says \"Good morning\"",
     ];
     prints("embed", &expected);
 }
