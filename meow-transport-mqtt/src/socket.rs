@@ -99,7 +99,7 @@ impl Place {
         })?;
         let socket = TcpStream::connect(found.as_slice()).await?;
         socket.set_nodelay(true)?;
-        Ok(Prompt(socket))
+        Ok(Prompt::new(socket))
     }
 }
 
