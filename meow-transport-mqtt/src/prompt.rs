@@ -30,7 +30,7 @@ impl Prompt {
         Self { socket, short: None, waits: false }
     }
 
-    /// Has so many bytes acknowledged as they need.
+    /// So many bytes were read: has them acknowledged where the broker waits for that, and looks whether it does.
     fn came(&mut self, bytes: usize) {
         let before = self.short.take();
         if bytes >= SHORT && !self.waits {

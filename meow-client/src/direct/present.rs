@@ -53,10 +53,9 @@ enum Wish {
     Show,
     /// That it is shown no longer.
     Withdraw,
-    /// That it is shown under another offer, which took the place of this one.
-    Replace,
-    /// That the server hears nothing straight from this device, not even that: it forgets within minutes.
-    Hide,
+    /// That nothing is said of this offer: another one took its place, or the server shall hear nothing straight from this device,
+    /// not even that; it forgets within minutes.
+    Leave,
 }
 
 impl Shown {
@@ -278,11 +277,11 @@ impl Inner {
 fn wish(txn: &dyn StoreTxn, shown: &Shown) -> Result<Wish> {
     let record = match contact(txn, &shown.contact) {
         // Its mailboxes are closed, by the routes that its policy had.
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Wish::Hide),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Wish::Leave),
         record => record?,
     };
     if !record.policy.shows_to_servers() {
-        return Ok(Wish::Hide);
+        return Ok(Wish::Leave);
     }
     let lkp = shown.mailbox.lkp.public();
     let current = record.machine.current_mailboxes().any(|mailbox| mailbox.lkp.public() == lkp);
@@ -290,6 +289,6 @@ fn wish(txn: &dyn StoreTxn, shown: &Shown) -> Result<Wish> {
     Ok(match mine.filter(|_| current && May::BeFound.under(&record.policy)) {
         None => Wish::Withdraw,
         Some(mine) if mine.secret == shown.secret => Wish::Show,
-        Some(_) => Wish::Replace,
+        Some(_) => Wish::Leave,
     })
 }
